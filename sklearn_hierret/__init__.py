@@ -1,0 +1,44 @@
+"""Image retrieval that is visually and semantically right, the scikit-learn way.
+
+Learn a visual hierarchy of the classes from features and labels, rank by cosine plus
+hierarchical distance, score the rankings, tune the lot in a `GridSearchCV`.
+"""
+
+from sklearn_hierret.building import HierarchyBuilder, LinkageHierarchyBuilder
+from sklearn_hierret.gaussian import MahalanobisClassifier
+from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.metrics import (
+    average_hierarchical_precision_at_k,
+    average_precision_at_k,
+    average_precision_at_r,
+    evaluate_retrieval,
+    hierarchical_precision_at_k,
+    make_retrieval_scorer,
+    map_at_k,
+    map_at_r,
+    precision_at_k,
+    r_precision,
+    recall_at_k,
+)
+from sklearn_hierret.retrieval import HierarchicalRetriever
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "ClassHierarchy",
+    "HierarchicalRetriever",
+    "HierarchyBuilder",
+    "LinkageHierarchyBuilder",
+    "MahalanobisClassifier",
+    "average_hierarchical_precision_at_k",
+    "average_precision_at_k",
+    "average_precision_at_r",
+    "evaluate_retrieval",
+    "hierarchical_precision_at_k",
+    "make_retrieval_scorer",
+    "map_at_k",
+    "map_at_r",
+    "precision_at_k",
+    "r_precision",
+    "recall_at_k",
+]

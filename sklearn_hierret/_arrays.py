@@ -1,0 +1,40 @@
+"""What every layer needs around arrays: dtypes, chunks, and fits that fail cleanly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from sklearn.utils import gen_batches
+from sklearn.utils._chunking import get_chunk_n_rows
+
+
+def feature_dtype(X: Any) -> type[np.floating]:
+    """float32 for half and single precision features, float64 for everything else."""
+    dtype = getattr(X, "dtype", None)
+    if dtype is None and hasattr(X, "dtypes"):  # a DataFrame: its columns decide
+        try:
+            dtype = np.result_type(*X.dtypes)
+        except (TypeError, ValueError):
+            return np.float64
+    return np.float32 if str(dtype).rpartition(".")[2] in ("float16", "float32") else np.float64
+
+
+def row_chunks(n_rows: int, row_bytes: int) -> Iterator[slice]:
+    """Slices of rows that need at most scikit-learn's ``working_memory`` each."""
+    if n_rows:
+        yield from gen_batches(n_rows, get_chunk_n_rows(max(1, int(row_bytes)), max_n_rows=n_rows))
+
+
+@contextmanager
+def unchanged_on_error(estimator: Any) -> Iterator[None]:
+    """Give an estimator its old attributes back if its fit fails half-way."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise

@@ -1,0 +1,6 @@
+"""Builders: from features and labels to a `ClassHierarchy`."""
+
+from sklearn_hierret.building._levelwise import HierarchyBuilder
+from sklearn_hierret.building._linkage import LinkageHierarchyBuilder
+
+__all__ = ["HierarchyBuilder", "LinkageHierarchyBuilder"]

@@ -1,0 +1,88 @@
+"""SciPy linkage matrices, read and written as trees."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sklearn_hierret.hierarchy._nodes import Nodes, as_label_array
+from sklearn_hierret.hierarchy._tables import nodes_from_levels
+
+
+def levels_from_linkage(
+    Z: ArrayLike, max_height: float | None = None, root_height: float | None = None
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Clusters of the leaves at each distinct merge height.
+
+    Parameters
+    ----------
+    Z : array-like of shape (n_leaves - 1, 4)
+    max_height : float, optional
+        Merges above it are undone and joined at the root.
+    root_height : float, optional
+        Height of a root made that way; default: the last merge of `Z`.
+
+    Returns
+    -------
+    levels : ndarray of shape (n_levels, n_leaves)
+    heights : ndarray of shape (n_levels,)
+    """
+    Z = np.asarray(Z, dtype=np.float64)
+    if Z.ndim != 2 or Z.shape[1] != 4 or len(Z) < 1:
+        raise ValueError(f"A linkage matrix has shape (n_classes - 1, 4), got {Z.shape}.")
+    merge_heights = Z[:, 2]
+    if np.any(np.diff(merge_heights) < 0) or merge_heights[0] < 0:
+        raise ValueError("The linkage has inversions (heights that fall): use another method.")
+    n_leaves = len(Z) + 1
+    limit = np.inf if max_height is None else max_height
+    clusters = np.arange(n_leaves, dtype=np.intp)
+    levels, heights = [clusters.copy()], [0.0]
+    # Name each cluster by its smallest leaf; row i of Z makes cluster n_leaves + i.
+    name = np.arange(2 * n_leaves - 1, dtype=np.intp)
+    for i, (left, right, height, _) in enumerate(Z):
+        if height > limit:
+            break
+        low, high = sorted((name[int(left)], name[int(right)]))
+        clusters[clusters == high] = low
+        name[n_leaves + i] = low
+        if len(levels) > 1 and height == heights[-1]:
+            levels[-1] = clusters.copy()
+        else:
+            levels.append(clusters.copy())
+            heights.append(float(height))
+    if np.any(clusters):
+        levels.append(np.zeros(n_leaves, dtype=np.intp))
+        heights.append(float(merge_heights[-1] if root_height is None else root_height))
+    # A smallest leaf is named by its number; the levels count clusters from 0.
+    counted = [np.unique(row, return_inverse=True)[1] for row in levels]
+    return np.stack(counted).astype(np.intp), np.array(heights)
+
+
+def nodes_from_linkage(Z: ArrayLike, classes: ArrayLike | None, max_height: float | None) -> Nodes:
+    levels, heights = levels_from_linkage(Z, max_height)
+    if classes is not None and len(as_label_array(classes)) != levels.shape[1]:  # type: ignore[arg-type]
+        raise ValueError(f"The linkage has {levels.shape[1]} leaves, but {len(classes)} classes.")  # type: ignore[arg-type]
+    return nodes_from_levels(levels, classes, heights)
+
+
+def linkage_from_merges(order: NDArray[np.intp], jumps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Linkage matrix from the leaves in depth-first order and the heights between them.
+
+    Parameters
+    ----------
+    order : ndarray of shape (n_leaves,)
+    jumps : ndarray of shape (n_leaves - 1,)
+        LCA height of the leaves at positions p and p + 1.
+    """
+    n_leaves = len(order)
+    Z = np.empty((n_leaves - 1, 4))
+    # Runs of merged positions, known by their two ends.
+    cluster = {p: (int(order[p]), 1) for p in range(n_leaves)}
+    start_of, end_of = list(range(n_leaves)), list(range(n_leaves))
+    for i, p in enumerate(np.argsort(jumps, kind="stable").tolist()):
+        start, end = start_of[p], end_of[p + 1]
+        (left, n_left), (right, n_right) = cluster[start], cluster[p + 1]
+        Z[i] = min(left, right), max(left, right), jumps[p], n_left + n_right
+        cluster[start] = (n_leaves + i, n_left + n_right)
+        end_of[start], start_of[end] = end, start
+    return Z

@@ -1,0 +1,117 @@
+"""Trees in Newick notation: ``((dog:1,cat:1)mammal:1,trout:2)animal;``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_hierret.hierarchy._nodes import Nodes, first_repeated, number_nodes, sorted_labels
+
+_TOKEN = re.compile(r"\s*('(?:[^']|'')*'|[(),:;]|\[[^\]]*\]|[^\s(),:;'\[\]]+)")
+_PLAIN = re.compile(r"[^\s(),:;'\[\]]+")
+
+
+def nodes_from_newick(text: str) -> Nodes:
+    """Nodes from a Newick string; see `ClassHierarchy.from_newick`."""
+    names: list[str] = [""]
+    lengths: list[float | None] = [None]
+    parent: dict[Hashable, Hashable] = {}
+    has_children: set[int] = set()
+    node, expects_length, ended = 0, False, False
+    for token, where in _tokens(text):
+        if ended:
+            raise ValueError(f"Newick: text after ';' at character {where}.")
+        if token == "(" or token == ",":
+            if token == "," and node not in parent:
+                raise ValueError(f"Newick: ',' outside of parentheses at character {where}.")
+            if token == "(" and (node in has_children or names[node]):
+                raise ValueError(f"Newick: '(' after a node at character {where}.")
+            above = node if token == "(" else parent[node]
+            has_children.add(above)  # type: ignore[arg-type]
+            node = len(names)
+            names.append("")
+            lengths.append(None)
+            parent[node] = above
+        elif token == ")":
+            if node not in parent:
+                raise ValueError(f"Newick: ')' without '(' at character {where}.")
+            node = parent[node]  # type: ignore[assignment]
+        elif token == ":":
+            expects_length = True
+            continue
+        elif token == ";":
+            ended = True
+        elif expects_length:
+            lengths[node] = _length(token, where)
+        elif names[node]:
+            raise ValueError(f"Newick: two names in a row at character {where}.")
+        else:
+            names[node] = token[1:-1].replace("''", "'") if token[0] == "'" else token
+        if expects_length and token in "(),;":
+            raise ValueError(f"Newick: a length is expected at character {where}.")
+        expects_length = False
+    if not ended or node != 0:
+        raise ValueError("Newick: the text ends before the tree does (';' or ')' missing).")
+    if not has_children:
+        raise ValueError("Newick: a tree needs a root above its classes.")
+    leaves = [n for n in range(1, len(names)) if n not in has_children]
+    if any(not names[n] for n in leaves):
+        raise ValueError("Newick: every leaf needs a name.")
+    twice = first_repeated(names[n] for n in leaves)
+    if twice is not None:
+        raise ValueError(f"Newick: class {twice!r} occurs twice.")
+    leaf_of = {names[n]: n for n in leaves}
+    classes = sorted_labels(leaf_of)
+    heights: dict[Hashable, float] | None = None
+    if all(length is not None for length in lengths[1:]):
+        heights = dict.fromkeys(range(len(names)), 0.0)
+        for n in range(len(names) - 1, 0, -1):  # children are numbered after their parents
+            above = parent[n]
+            heights[above] = max(heights[above], heights[n] + lengths[n])  # type: ignore[operator]
+    inner_names = {n: names[n] or f"node {n}" for n in range(len(names))}
+    return number_nodes(parent, [leaf_of[c] for c in classes], np.array(classes), heights, inner_names)
+
+
+def newick_from_nodes(
+    parents: NDArray[np.intp], heights: NDArray[np.float64], node_names: tuple[Hashable, ...]
+) -> str:
+    """Newick string with lengths that are differences of height."""
+    parts: list[list[str]] = [[] for _ in parents]
+    for node, above in enumerate(parents.tolist()):
+        text = f"({','.join(parts[node])})" if parts[node] else ""
+        text += _quoted(str(node_names[node]))
+        parts[node] = []
+        if above == -1:
+            return text + ";"
+        parts[above].append(f"{text}:{float(heights[above] - heights[node])!r}")
+    raise AssertionError("a hierarchy ends with its root")
+
+
+def _tokens(text: str) -> list[tuple[str, int]]:
+    tokens, position = [], 0
+    end = len(text.rstrip())
+    while position < end:
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise ValueError(f"Newick: unexpected {text[position : position + 10]!r} at character {position}.")
+        if match[1][0] != "[":  # a comment
+            tokens.append((match[1], match.start(1)))
+        position = match.end()
+    return tokens
+
+
+def _length(token: str, where: int) -> float:
+    try:
+        length = float(token)
+    except ValueError:
+        raise ValueError(f"Newick: {token!r} at character {where} is no edge length.") from None
+    if not 0 <= length < np.inf:
+        raise ValueError(f"Newick: edge length {token} at character {where} is negative or infinite.")
+    return length
+
+
+def _quoted(name: str) -> str:
+    return name if _PLAIN.fullmatch(name) else "'" + name.replace("'", "''") + "'"

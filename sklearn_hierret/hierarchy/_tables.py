@@ -1,0 +1,99 @@
+"""Trees as tables: clusters level by level, and data frames from coarse to fine."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sklearn_hierret.hierarchy._nodes import Nodes, as_label_array, number_nodes, sorted_labels
+
+
+def nodes_from_levels(levels: ArrayLike, classes: ArrayLike | None, heights: ArrayLike | None) -> Nodes:
+    """Nodes from an array of clusters; see `ClassHierarchy.from_levels`."""
+    levels = np.asarray(levels)
+    if levels.ndim != 2 or len(levels) < 2:
+        raise ValueError(f"levels must have shape (n_levels >= 2, n_classes), got {levels.shape}.")
+    n_levels, n_classes = levels.shape
+    labels = np.arange(n_classes) if classes is None else as_label_array(classes)  # type: ignore[arg-type]
+    if len(labels) != n_classes:
+        raise ValueError(f"levels has {n_classes} columns, but there are {len(labels)} classes.")
+    level_heights = np.arange(n_levels, dtype=float) if heights is None else np.asarray(heights, dtype=float)
+    if level_heights.shape != (n_levels,):
+        raise ValueError(f"levels has {n_levels} rows, but heights has shape {level_heights.shape}.")
+    if len(np.unique(levels[0])) < n_classes:
+        raise ValueError("The first row of levels must separate all classes.")
+    if len(np.unique(levels[-1])) > 1:
+        raise ValueError("The last row of levels must hold all classes in one cluster (the root).")
+    parent: dict[Hashable, Hashable] = {}
+    node_height: dict[Hashable, float] = dict.fromkeys(range(n_classes), 0.0)
+    node_of_class: list[Hashable] = list(range(n_classes))
+    for level in range(1, n_levels):
+        for cluster in np.unique(levels[level]):
+            members = np.flatnonzero(levels[level] == cluster).tolist()
+            below = {node_of_class[i] for i in members}
+            is_last = level == n_levels - 1 and n_classes == 1
+            if len(below) == 1 and not is_last:
+                continue
+            node = ("cluster", level, members[0])
+            parent.update(dict.fromkeys(below, node))
+            node_height[node] = float(level_heights[level])
+            for i in members:
+                node_of_class[i] = node
+        finer = levels[level - 1]
+        pairs = np.unique(np.stack([finer, levels[level]]), axis=1)
+        if pairs.shape[1] > len(np.unique(finer)):
+            raise ValueError(f"Row {level} of levels splits a cluster of row {level - 1}.")
+    inner = [node for node in node_height if isinstance(node, tuple)]
+    names = {node: f"level {node[1]}, cluster of {labels[node[2]]}" for node in inner}  # type: ignore[index]
+    return number_nodes(parent, list(range(n_classes)), labels, node_height, names)
+
+
+def nodes_from_frame(frame: Any) -> Nodes:
+    """Nodes from a DataFrame, one row a class; see `ClassHierarchy.from_frame`."""
+    missing = frame.isna().to_numpy()
+    rows = [tuple(row) for row in frame.itertuples(index=False, name=None)]
+    if not rows:
+        raise ValueError("The frame has no row: one row a class is expected.")
+    if missing[:, -1].any():
+        raise ValueError(f"Row {int(np.flatnonzero(missing[:, -1])[0])} has no class in the last column.")
+    parent: dict[Hashable, Hashable] = {}
+    path_of: dict[Hashable, tuple] = {}
+    for row, gaps in zip(rows, missing, strict=True):
+        path = tuple((i, v) for i, v in enumerate(row[:-1]) if not gaps[i])
+        label = row[-1]
+        if path_of.setdefault(label, path) != path:
+            raise ValueError(f"Class {label!r} occurs below two different paths.")
+        for depth in range(len(path), 0, -1):
+            parent[path[:depth]] = path[: depth - 1]
+    labels = sorted_labels(path_of)
+    # Leaves are numbered, inner nodes are their paths: a class may share a name with one.
+    parent.update({i: path_of[label] for i, label in enumerate(labels)})
+    inner = {node for node in [*parent, ()] if isinstance(node, tuple)}
+    names = {node: node[-1][1] if node else "root" for node in inner}
+    return number_nodes(parent, list(range(len(labels))), as_label_array(labels), None, names)
+
+
+def frame_from_nodes(
+    parents: NDArray[np.intp], node_names: tuple[Hashable, ...], classes: NDArray
+) -> Any:
+    """DataFrame of the way from the root (left out) to each class, right-aligned."""
+    import pandas as pd
+
+    above = parents.tolist()
+    paths = []
+    for leaf in range(len(classes)):
+        path, node = [], above[leaf]
+        while above[node] != -1:
+            path.append(node_names[node])
+            node = above[node]
+        paths.append(path[::-1])
+    width = max(len(path) for path in paths)
+    columns = [f"level_{i}" for i in range(width)]
+    # Left-aligned: a class that is less deep has its missing levels next to itself.
+    padded = [path + [None] * (width - len(path)) for path in paths]
+    frame = pd.DataFrame(padded, columns=columns, dtype=object)
+    frame["class"] = classes
+    return frame

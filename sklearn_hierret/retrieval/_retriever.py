@@ -1,0 +1,423 @@
+"""The retriever: neighbours by cosine and hierarchical distance together."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import mode
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_hierret._arrays import feature_dtype, unchanged_on_error
+from sklearn_hierret.building import HierarchyBuilder
+from sklearn_hierret.gaussian import MahalanobisClassifier
+from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.metrics import make_retrieval_scorer
+from sklearn_hierret.retrieval._gallery import Gallery
+from sklearn_hierret.search import HardLeafDistance, SoftLeafDistance, cosine_pairs, search, unit_rows
+
+
+class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
+    """Retrieve by ``D = cosine distance + alpha * hierarchical distance``.
+
+    The hierarchical distance of two samples is that of their leaves, the classes that
+    the class model assigns them to [1]_. True labels of queries or gallery are never
+    part of a distance.
+
+    Parameters
+    ----------
+    hierarchy : builder, ClassHierarchy or None, default=None
+        A builder (`HierarchyBuilder`, `LinkageHierarchyBuilder`) is cloned and fitted; a
+        `ClassHierarchy` is used as it is; None means a default `HierarchyBuilder`.
+    alpha : float in [0, inf], default=4.0
+        Weight of the hierarchical distance. 0 is plain cosine; infinity orders by the
+        hierarchical distance, then by cosine. It may be changed after fitting.
+    assignment : {"soft", "hard"}, default="soft"
+        "hard" gives each sample one leaf, as the paper does; "soft" takes the expected
+        hierarchical distance under the class model's probabilities.
+    n_neighbors : int, default=5
+        Default of `kneighbors`, voters in `predict`, and k of the mAP in `score`.
+    class_model : classifier, default=None
+        Gives the leaves; for "soft" it needs ``predict_proba``. Cloned and fitted (wrap a
+        fitted one in `sklearn.frozen.FrozenEstimator`). None means the class model of
+        the hierarchy's builder, or else a default `MahalanobisClassifier`.
+    n_jobs : int, default=None
+        Threads of the search.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels that `predict` can return: the training set's, and the gallery's where
+        `set_gallery` brought others.
+    hierarchy_ : ClassHierarchy
+    hierarchy_builder_ : fitted builder, or None if a `ClassHierarchy` was given
+    class_model_ : fitted classifier
+    gallery_labels_ : ndarray of shape (n_gallery,) or None
+    gallery_ids_ : ndarray of shape (n_gallery,)
+    n_samples_fit_ : int
+        Size of the gallery.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if `X` had string column names.
+
+    Notes
+    -----
+    Neighbours are in the order of (distance, position in the gallery), where distances
+    are compared in float64; they are returned in the dtype of the gallery, which is
+    float32 for half and single precision features and float64 for all others. A zero
+    vector has cosine distance 1 to everything.
+
+    References
+    ----------
+    .. [1] A. Venkataramanan, M. Laviale, C. Pradalier, "Integrating Visual and Semantic
+       Similarity Using Hierarchies for Image Retrieval", 2023, eqs. 3-6.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn_hierret import HierarchicalRetriever
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    >>> retriever = HierarchicalRetriever().fit(X_train, y_train)
+    >>> distances, indices = retriever.kneighbors(X_test, n_neighbors=3)
+    >>> indices.shape
+    (450, 3)
+    """
+
+    _parameter_constraints: dict = {
+        "hierarchy": [None, ClassHierarchy, HasMethods("fit")],
+        "alpha": [Interval(Real, 0, None, closed="both")],  # infinity included
+        "assignment": [StrOptions({"soft", "hard"})],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "class_model": [None, HasMethods(["fit", "predict"])],
+        "n_jobs": [None, Integral],
+    }
+
+    def __init__(
+        self,
+        hierarchy: Any = None,
+        *,
+        alpha: float = 4.0,
+        assignment: str = "soft",
+        n_neighbors: int = 5,
+        class_model: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.hierarchy = hierarchy
+        self.alpha = alpha
+        self.assignment = assignment
+        self.n_neighbors = n_neighbors
+        self.class_model = class_model
+        self.n_jobs = n_jobs
+
+    def set_params(self, **params: Any) -> HierarchicalRetriever:
+        """Set parameters, nested ones as ``hierarchy__threshold``.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self : object
+        """
+        nested = [name for name in params if name.startswith("hierarchy__")]
+        target = params.get("hierarchy", self.hierarchy)
+        if nested and not hasattr(target, "set_params"):
+            raise ValueError(
+                f"{nested[0]!r} needs a builder to set it on, and hierarchy is {target!r}: pass one, "
+                "HierarchicalRetriever(hierarchy=HierarchyBuilder())."
+            )
+        return super().set_params(**params)
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: ArrayLike) -> HierarchicalRetriever:
+        """Fit hierarchy and class model; the training set becomes the gallery.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Class labels, at least two distinct ones.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            Among others, for labels that a given hierarchy lacks; they are named.
+        """
+        with unchanged_on_error(self):
+            X, y = validate_data(self, X, y, dtype=feature_dtype(X), ensure_min_samples=2)
+            check_classification_targets(y)
+            classes = np.unique(y)
+            if len(classes) < 2:
+                raise ValueError(f"At least two classes are needed, got one class: {classes[0]!r}.")
+            builder, hierarchy = None, self.hierarchy
+            if isinstance(hierarchy, ClassHierarchy):
+                hierarchy.index(classes)  # before the expensive part
+            else:
+                builder = HierarchyBuilder() if hierarchy is None else clone(hierarchy)
+                hierarchy = builder.fit(X, y).hierarchy_
+            if self.class_model is not None:
+                class_model = clone(self.class_model).fit(X, y)
+            else:
+                class_model = getattr(builder, "class_model_", None)
+                if class_model is None:
+                    class_model = MahalanobisClassifier().fit(X, y)
+            leaves = class_model.classes_
+            self.hierarchy_ = hierarchy
+            self.hierarchy_builder_ = builder
+            self.class_model_ = class_model
+            self._leaf_distances = hierarchy.distance(leaves[:, None], leaves[None, :])
+            self._fit_classes = classes
+            self._index(X, y, None)
+        return self
+
+    def set_gallery(
+        self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None
+    ) -> HierarchicalRetriever:
+        """Replace the gallery; hierarchy and class model stay.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_gallery, n_features)
+        y : array-like of shape (n_gallery,), optional
+            Labels; they define what is relevant and may be unseen at fit. Without them
+            `predict` and `score` raise.
+        ids : array-like of shape (n_gallery,), optional
+            Distinct names of the samples for `retrieve`; default: running numbers.
+
+        Returns
+        -------
+        self : object
+        """
+        check_is_fitted(self, "class_model_")
+        with unchanged_on_error(self):
+            self._index(validate_data(self, X, dtype=feature_dtype(X), reset=False), y, ids)
+        return self
+
+    def kneighbors(
+        self, X: ArrayLike | None = None, n_neighbors: int | None = None, return_distance: bool = True
+    ) -> Any:
+        """Nearest gallery samples by the combined distance.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features), optional
+            The queries. Default: the gallery, where no sample is its own neighbour.
+        n_neighbors : int, optional
+            Default: the parameter of that name.
+        return_distance : bool, default=True
+
+        Returns
+        -------
+        distances : ndarray of shape (n_queries, n_neighbors)
+            Ascending; only if `return_distance`. In [0, 2 + alpha], for infinite alpha
+            the hierarchical distances.
+        indices : ndarray of shape (n_queries, n_neighbors)
+            Positions in the gallery; equal distances in ascending order of them.
+        """
+        distances, indices, _ = self._search(X, n_neighbors)
+        return (distances, indices) if return_distance else indices
+
+    def retrieve(self, X: ArrayLike | None = None, k: int | None = None) -> pd.DataFrame:
+        """Neighbours as a tidy table.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features), optional
+            Default: the gallery, where no sample is its own neighbour.
+        k : int, optional
+            Default: `n_neighbors`.
+
+        Returns
+        -------
+        table : DataFrame
+            One row for each query and rank: query, rank (from 1), id, label (missing
+            without gallery labels), distance, cosine_distance, hierarchical_distance,
+            query_leaf and leaf (the most probable ones with soft leaves).
+        """
+        distances, indices, unit = self._search(X, k)
+        gallery = self._gallery
+        n_queries, k = indices.shape
+        query, item = np.repeat(np.arange(n_queries), k), indices.ravel()
+        # The parts are wanted whatever alpha is, so the leaves are too.
+        leaf_distance = self._leaf_distance(X)
+        gallery_leaf = self._leaf_labels(gallery.leaves[self.assignment])
+        query_leaf = gallery_leaf if X is None else self.leaves(X)
+        labels = None if gallery.labels is None else gallery.labels[item]
+        return pd.DataFrame(
+            {
+                "query": query,
+                "rank": np.tile(np.arange(1, k + 1), n_queries),
+                "id": gallery.ids[item],
+                "label": labels,
+                "distance": distances.ravel(),
+                "cosine_distance": cosine_pairs(unit, gallery.unit, query, item).astype(distances.dtype),
+                "hierarchical_distance": leaf_distance.pairs(query, item).astype(distances.dtype),
+                "query_leaf": query_leaf[query],
+                "leaf": gallery_leaf[item],
+            }
+        )
+
+    def leaves(self, X: ArrayLike | None = None) -> NDArray:
+        """Leaf of each sample: the class that the class model predicts.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), optional
+            Default: the gallery.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+        """
+        check_is_fitted(self, "class_model_")
+        if X is None:
+            return self._leaf_labels(self._gallery_leaves())
+        X = validate_data(self, X, dtype=self._gallery.unit.dtype, reset=False)
+        return self._leaf_labels(self._assign(X))
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Most frequent label among the nearest neighbours; ties go to the first class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_queries,)
+        """
+        codes = self._neighbour_codes(X)
+        return self.classes_[mode(codes, axis=1).mode]
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Share of each class among the nearest neighbours.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_queries, n_classes)
+            Columns in the order of `classes_`.
+        """
+        codes = self._neighbour_codes(X)
+        votes = np.zeros((len(codes), len(self.classes_)))
+        np.add.at(votes, (np.arange(len(codes))[:, None], codes), 1.0)
+        return votes / codes.shape[1]
+
+    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+        """mAP@n_neighbors of queries against the gallery.
+
+        Meaningless on the training samples while they are the gallery: each finds
+        itself. `make_retrieval_scorer` offers other metrics and leave-one-out.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+        y : array-like of shape (n_queries,)
+            True labels of the queries.
+
+        Returns
+        -------
+        score : float
+        """
+        check_is_fitted(self, "class_model_")
+        return make_retrieval_scorer("map", k=self.n_neighbors, gallery="fit")(self, X, y)
+
+    # ----------------------------------------------------------------------- inside
+
+    def _index(self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None) -> None:
+        gallery = Gallery.from_features(X, y, ids)
+        self._gallery = gallery
+        self.gallery_labels_ = gallery.labels
+        self.gallery_ids_ = gallery.ids
+        self.n_samples_fit_ = len(gallery)
+        self.classes_ = self._fit_classes
+        if gallery.labels is not None:
+            own, new = self._fit_classes, np.unique(gallery.labels)
+            if (own.dtype.kind in "US") != (new.dtype.kind in "US") and "O" not in (
+                own.dtype.kind,
+                new.dtype.kind,
+            ):
+                raise ValueError(f"Gallery labels are {new.dtype}, the labels seen at fit {own.dtype}.")
+            self.classes_ = np.union1d(own, new)
+        if self.alpha != 0:
+            gallery.leaves[self.assignment] = self._assign(X)
+
+    def _search(self, X: ArrayLike | None, n_neighbors: int | None) -> tuple[NDArray, NDArray, NDArray]:
+        """Distances, positions, and the unit vectors of the queries."""
+        check_is_fitted(self, "class_model_")
+        self._validate_params()  # alpha may have been set after fit
+        k = self.n_neighbors if n_neighbors is None else n_neighbors
+        if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
+            raise ValueError(f"n_neighbors must be a positive integer, got {k!r}.")
+        gallery = self._gallery
+        n_candidates = len(gallery) - (X is None)
+        if k > n_candidates:
+            raise ValueError(
+                f"Expected n_neighbors <= n_samples_fit_, but n_neighbors = {k} and the gallery holds "
+                f"{n_candidates} samples" + (" besides the query." if X is None else ".")
+            )
+        if X is not None:
+            X = validate_data(self, X, dtype=gallery.unit.dtype, reset=False)
+        unit = gallery.unit if X is None else unit_rows(X)[0]
+        leaf_distance = None if self.alpha == 0 else self._leaf_distance(X)
+        distances, indices = search(
+            unit,
+            gallery.unit,
+            int(k),
+            leaf_distance=leaf_distance,
+            alpha=float(self.alpha),
+            exclude_self=X is None,
+            n_jobs=self.n_jobs,
+        )
+        return distances, indices, unit
+
+    def _leaf_distance(self, X: NDArray | None) -> HardLeafDistance | SoftLeafDistance:
+        items = self._gallery_leaves()
+        queries = items if X is None else self._assign(X)
+        make = HardLeafDistance if self.assignment == "hard" else SoftLeafDistance
+        return make(queries, items, self._leaf_distances)
+
+    def _gallery_leaves(self) -> NDArray:
+        leaves = self._gallery.leaves
+        if self.assignment not in leaves:
+            leaves[self.assignment] = self._assign(self._gallery.features)
+        return leaves[self.assignment]
+
+    def _assign(self, X: NDArray) -> NDArray:
+        """Positions of leaves in the class model's classes, or probabilities of them."""
+        model = self.class_model_
+        if self.assignment == "hard":
+            return np.searchsorted(model.classes_, model.predict(X))
+        if not hasattr(model, "predict_proba"):
+            raise ValueError(
+                f"assignment='soft' needs class probabilities, and {type(model).__name__} has no "
+                "predict_proba; use assignment='hard' or another class_model."
+            )
+        return model.predict_proba(X).astype(X.dtype, copy=False)
+
+    def _leaf_labels(self, leaves: NDArray) -> NDArray:
+        codes = leaves if self.assignment == "hard" else leaves.argmax(axis=1)
+        return self.class_model_.classes_[codes]
+
+    def _neighbour_codes(self, X: ArrayLike) -> NDArray[np.intp]:
+        check_is_fitted(self, "class_model_")
+        labels = self._gallery.labels
+        if labels is None:
+            raise ValueError("The gallery has no labels: pass y to set_gallery to predict or score.")
+        return np.searchsorted(self.classes_, labels[self._search(X, None)[1]])
