@@ -5,6 +5,7 @@ hierarchical distance, score the rankings, tune the lot in a `GridSearchCV`.
 """
 
 from sklearn_hierret.building import HierarchyBuilder, LinkageHierarchyBuilder
+from sklearn_hierret.display import HierarchyDisplay, PrecisionCurveDisplay, RetrievalDisplay
 from sklearn_hierret.gaussian import MahalanobisClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.metrics import (
@@ -28,8 +29,11 @@ __all__ = [
     "ClassHierarchy",
     "HierarchicalRetriever",
     "HierarchyBuilder",
+    "HierarchyDisplay",
     "LinkageHierarchyBuilder",
     "MahalanobisClassifier",
+    "PrecisionCurveDisplay",
+    "RetrievalDisplay",
     "average_hierarchical_precision_at_k",
     "average_precision_at_k",
     "average_precision_at_r",

@@ -210,7 +210,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         -------
         distances : ndarray of shape (n_samples, n_classes)
         """
-        return self._by_chunk(X, lambda squared: np.sqrt(squared), np.float64)
+        return self._by_chunk(X, np.sqrt, np.float64)
 
     def predict(self, X: ArrayLike) -> NDArray:
         """Most probable class of each sample by `decision`; ties go to the first class.

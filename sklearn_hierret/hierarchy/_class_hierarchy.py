@@ -130,6 +130,11 @@ class ClassHierarchy:
     def height(self) -> float:
         return float(self._heights[-1])
 
+    @property
+    def leaf_order(self) -> NDArray[np.intp]:
+        """Leaves in depth-first order, in which every node covers an interval."""
+        return self._intervals[0]
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ClassHierarchy):
             return NotImplemented

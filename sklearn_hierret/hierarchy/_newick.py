@@ -18,7 +18,7 @@ def nodes_from_newick(text: str) -> Nodes:
     """Nodes from a Newick string; see `ClassHierarchy.from_newick`."""
     names: list[str] = [""]
     lengths: list[float | None] = [None]
-    parent: dict[Hashable, Hashable] = {}
+    parent: dict[int, int] = {}
     has_children: set[int] = set()
     node, expects_length, ended = 0, False, False
     for token, where in _tokens(text):
@@ -30,7 +30,7 @@ def nodes_from_newick(text: str) -> Nodes:
             if token == "(" and (node in has_children or names[node]):
                 raise ValueError(f"Newick: '(' after a node at character {where}.")
             above = node if token == "(" else parent[node]
-            has_children.add(above)  # type: ignore[arg-type]
+            has_children.add(above)
             node = len(names)
             names.append("")
             lengths.append(None)
@@ -38,7 +38,7 @@ def nodes_from_newick(text: str) -> Nodes:
         elif token == ")":
             if node not in parent:
                 raise ValueError(f"Newick: ')' without '(' at character {where}.")
-            node = parent[node]  # type: ignore[assignment]
+            node = parent[node]
         elif token == ":":
             expects_length = True
             continue
@@ -65,7 +65,7 @@ def nodes_from_newick(text: str) -> Nodes:
         raise ValueError(f"Newick: class {twice!r} occurs twice.")
     leaf_of = {names[n]: n for n in leaves}
     classes = sorted_labels(leaf_of)
-    heights: dict[Hashable, float] | None = None
+    heights: dict[int, float] | None = None
     if all(length is not None for length in lengths[1:]):
         heights = dict.fromkeys(range(len(names)), 0.0)
         for n in range(len(names) - 1, 0, -1):  # children are numbered after their parents
@@ -96,7 +96,9 @@ def _tokens(text: str) -> list[tuple[str, int]]:
     while position < end:
         match = _TOKEN.match(text, position)
         if match is None:
-            raise ValueError(f"Newick: unexpected {text[position : position + 10]!r} at character {position}.")
+            raise ValueError(
+                f"Newick: unexpected {text[position : position + 10]!r} at character {position}."
+            )
         if match[1][0] != "[":  # a comment
             tokens.append((match[1], match.start(1)))
         position = match.end()

@@ -7,7 +7,7 @@ module is the one place where names become numbers. It knows NumPy only.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,11 +68,11 @@ def ancestors_of(parent: Mapping, leaves: Iterable[Hashable]) -> dict[Hashable, 
 
 
 def number_nodes(
-    parent: Mapping[Hashable, Hashable],
-    leaves: Sequence[Hashable],
+    parent: Mapping[Any, Any],
+    leaves: Sequence[Any],
     classes: Sequence | NDArray | None = None,
-    heights: Mapping[Hashable, float] | None = None,
-    names: Mapping[Hashable, Hashable] | None = None,
+    heights: Mapping[Any, float] | None = None,
+    names: Mapping[Any, Hashable] | None = None,
 ) -> Nodes:
     """Number the nodes of a tree, children before parents, `leaves` first.
 

@@ -78,7 +78,8 @@ def nodes_from_parent_child(
     if len(roots) > 1:
         if multiple_roots == "error":
             raise ValueError(
-                f"{_name(source)}: {len(roots)} roots: {shorten(roots)}; multiple_roots='join' puts one above them."
+                f"{_name(source)}: {len(roots)} roots: {shorten(roots)}; "
+                "multiple_roots='join' puts one above them."
             )
         top: Hashable = "root" if "root" not in nodes else ("root",)
         parent_of.update(dict.fromkeys(roots, top))

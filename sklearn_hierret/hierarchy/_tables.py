@@ -47,7 +47,7 @@ def nodes_from_levels(levels: ArrayLike, classes: ArrayLike | None, heights: Arr
         if pairs.shape[1] > len(np.unique(finer)):
             raise ValueError(f"Row {level} of levels splits a cluster of row {level - 1}.")
     inner = [node for node in node_height if isinstance(node, tuple)]
-    names = {node: f"level {node[1]}, cluster of {labels[node[2]]}" for node in inner}  # type: ignore[index]
+    names = {node: f"level {node[1]}, cluster of {labels[node[2]]}" for node in inner}
     return number_nodes(parent, list(range(n_classes)), labels, node_height, names)
 
 
@@ -76,9 +76,7 @@ def nodes_from_frame(frame: Any) -> Nodes:
     return number_nodes(parent, list(range(len(labels))), as_label_array(labels), None, names)
 
 
-def frame_from_nodes(
-    parents: NDArray[np.intp], node_names: tuple[Hashable, ...], classes: NDArray
-) -> Any:
+def frame_from_nodes(parents: NDArray[np.intp], node_names: tuple[Hashable, ...], classes: NDArray) -> Any:
     """DataFrame of the way from the root (left out) to each class, right-aligned."""
     import pandas as pd
 

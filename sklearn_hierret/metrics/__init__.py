@@ -18,6 +18,7 @@ from sklearn_hierret.metrics._scorer import (
     evaluate_retrieval,
     make_retrieval_scorer,
     rank_labels,
+    retriever_of,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "r_precision",
     "rank_labels",
     "recall_at_k",
+    "retriever_of",
 ]

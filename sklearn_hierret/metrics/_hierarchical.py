@@ -112,7 +112,9 @@ def _precision_curve(
     if exclude_query:
         absent = np.flatnonzero(counts[codes] == 0)
         if len(absent):
-            raise ValueError(f"Query {absent[0]} is not in y_gallery (no item of class {query[absent[0]]!r}).")
+            raise ValueError(
+                f"Query {absent[0]} is not in y_gallery (no item of class {query[absent[0]]!r})."
+            )
     gained = np.cumsum(similarities[codes[:, None], hierarchy.index(retrieved[:, :k])], axis=1)
     # The best ranking depends on the query's class only.
     own, position = np.unique(codes, return_inverse=True)

@@ -96,9 +96,7 @@ def map_at_k(
     >>> map_at_k(["a", "b"], [["a", "b"], ["a", "b"]], k=2, n_relevant=[1, 1])
     0.75
     """
-    scores = average_precision_at_k(
-        y_query, y_retrieved, k, n_relevant=n_relevant, denominator=denominator
-    )
+    scores = average_precision_at_k(y_query, y_retrieved, k, n_relevant=n_relevant, denominator=denominator)
     return mean_over_queries(scores, empty)
 
 
@@ -163,7 +161,7 @@ def recall_at_k(
     """
     has_count = n_relevant is not None
     relevant, n_relevant, _ = _relevance(y_query, y_retrieved, k, n_relevant)
-    return _per_query(relevant.any(axis=1), 1, n_relevant if has_count else None)
+    return _per_query(relevant.max(axis=1), 1, n_relevant if has_count else None)
 
 
 def r_precision(
@@ -278,9 +276,7 @@ def mean_over_queries(scores: NDArray[np.float64], empty: str = "skip") -> float
     return float(scores[~undefined].mean())
 
 
-def check_ranking(
-    y_query: ArrayLike, y_retrieved: ArrayLike, k: int | None
-) -> tuple[NDArray, NDArray, int]:
+def check_ranking(y_query: ArrayLike, y_retrieved: ArrayLike, k: int | None) -> tuple[NDArray, NDArray, int]:
     """Labels as arrays of matching shapes, the ranking cut at k."""
     query, retrieved = np.asarray(y_query), np.asarray(y_retrieved)
     if query.ndim != 1 or retrieved.ndim != 2 or len(query) != len(retrieved):

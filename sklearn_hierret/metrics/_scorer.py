@@ -181,7 +181,7 @@ def evaluate_retrieval(
     if len(kept) < len(wanted):
         beyond = [k for k in wanted if k > ranking.n_ranked]
         warnings.warn(f"ks beyond the gallery of {ranking.n_ranked} are dropped: {beyond}.", UserWarning, 2)
-    rows = []
+    rows: list[tuple] = []
     for name in names:
         for k in kept if METRICS[name].depth == "k" else [None]:
             scores = _score(name, ranking, k, _params_for(name, metric_params))
@@ -216,7 +216,7 @@ def rank_labels(
         Ranks to retrieve besides, as far as the gallery goes.
     """
     _check_gallery(gallery)
-    model, X = _last_step(estimator, X)
+    model, X = retriever_of(estimator, X)
     y_query = np.asarray(y)
     if y_query.ndim != 1:
         raise ValueError(f"y must be one-dimensional, got shape {y_query.shape}.")
@@ -250,8 +250,15 @@ def rank_labels(
     return Ranking(y_query, y_gallery[neighbours], n_relevant, y_gallery, exclude)
 
 
-def _last_step(estimator: Any, X: ArrayLike) -> tuple[Any, ArrayLike]:
-    """The retriever at the end of pipelines and searches, and its features."""
+def retriever_of(estimator: Any, X: ArrayLike) -> tuple[Any, Any]:
+    """The retriever at the end of pipelines and searches, and the features it sees.
+
+    Parameters
+    ----------
+    estimator : fitted retriever, Pipeline or search (`GridSearchCV`)
+    X : array-like
+        Input of `estimator`.
+    """
     while True:
         if hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_

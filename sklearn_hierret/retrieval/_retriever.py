@@ -35,7 +35,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
     hierarchy : builder, ClassHierarchy or None, default=None
         A builder (`HierarchyBuilder`, `LinkageHierarchyBuilder`) is cloned and fitted; a
         `ClassHierarchy` is used as it is; None means a default `HierarchyBuilder`.
-    alpha : float in [0, inf], default=4.0
+    alpha : float in [0, inf], default=8.0
         Weight of the hierarchical distance. 0 is plain cosine; infinity orders by the
         hierarchical distance, then by cosine. It may be changed after fitting.
     assignment : {"soft", "hard"}, default="soft"
@@ -104,7 +104,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         self,
         hierarchy: Any = None,
         *,
-        alpha: float = 4.0,
+        alpha: float = 8.0,
         assignment: str = "soft",
         n_neighbors: int = 5,
         class_model: Any = None,
@@ -387,7 +387,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         )
         return distances, indices, unit
 
-    def _leaf_distance(self, X: NDArray | None) -> HardLeafDistance | SoftLeafDistance:
+    def _leaf_distance(self, X: Any) -> HardLeafDistance | SoftLeafDistance:
         items = self._gallery_leaves()
         queries = items if X is None else self._assign(X)
         make = HardLeafDistance if self.assignment == "hard" else SoftLeafDistance

@@ -88,8 +88,9 @@ def search(
     )
     distances = np.empty((len(queries), n_neighbors), dtype=queries.dtype)
     indices = np.empty((len(queries), n_neighbors), dtype=np.intp)
-    for rows, (d, i) in zip(chunks, found, strict=True):
-        distances[rows], indices[rows] = d, i
+    with np.errstate(over="ignore"):  # an alpha near the largest float32 can end in infinity
+        for rows, (d, i) in zip(chunks, found, strict=True):
+            distances[rows], indices[rows] = d, i
     return distances, indices
 
 
@@ -171,7 +172,7 @@ def _approximate_distances(
         hierarchical = part.block(rows, dtype)
         weight = 1.0 if scale == alpha else alpha
         hierarchical *= weight
-        block /= scale
+        block *= dtype.type(1 / scale)  # 0 for huge alphas
         error = (d + 8) / scale + (part.n_terms + 8) * weight
     block += hierarchical
     return block, eps * error

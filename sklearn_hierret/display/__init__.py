@@ -1,0 +1,7 @@
+"""Pictures; matplotlib is imported when one is drawn."""
+
+from sklearn_hierret.display._curves import PrecisionCurveDisplay
+from sklearn_hierret.display._hierarchy import HierarchyDisplay
+from sklearn_hierret.display._retrieval import RetrievalDisplay
+
+__all__ = ["HierarchyDisplay", "PrecisionCurveDisplay", "RetrievalDisplay"]

@@ -1,0 +1,287 @@
+"""Drawing a hierarchy of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_hierret.display._figure import new_axes, size_in_inches
+from sklearn_hierret.hierarchy import ClassHierarchy
+
+#: More classes than this are drawn on a circle, where their names have room.
+MOST_IN_ROWS = 60
+_GREY = (0.55, 0.55, 0.55, 1.0)
+
+
+class HierarchyDisplay:
+    """Picture of a class hierarchy.
+
+    Make one with `from_estimator` or `from_hierarchy`.
+
+    Parameters
+    ----------
+    hierarchy : ClassHierarchy
+    class_names : mapping from class label to str, optional
+        Names to draw; default: the labels.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    text_ : list of matplotlib Text
+        The class names.
+
+    Examples
+    --------
+    >>> from sklearn_hierret import ClassHierarchy, HierarchyDisplay
+    >>> tree = ClassHierarchy.from_newick("((dog,cat)mammal,trout)animal;")
+    >>> display = HierarchyDisplay.from_hierarchy(tree)
+    >>> [text.get_text() for text in display.text_]
+    ['cat', 'dog', 'trout']
+    """
+
+    def __init__(self, hierarchy: ClassHierarchy, *, class_names: Mapping | None = None) -> None:
+        self.hierarchy = hierarchy
+        self.class_names = class_names
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, *, class_names: Mapping | None = None, ax: Any = None, **plot_params: Any
+    ) -> HierarchyDisplay:
+        """Draw the hierarchy of a fitted builder or retriever, or of a Pipeline ending in one.
+
+        Parameters
+        ----------
+        estimator : object with ``hierarchy_``
+        class_names : mapping from class label to str, optional
+        ax : matplotlib Axes, optional
+        **plot_params
+            Passed to `plot`.
+
+        Returns
+        -------
+        display : HierarchyDisplay
+        """
+        while not hasattr(estimator, "hierarchy_"):
+            if hasattr(estimator, "best_estimator_"):
+                estimator = estimator.best_estimator_
+            elif hasattr(estimator, "steps"):
+                estimator = estimator.steps[-1][1]
+            else:
+                raise TypeError(f"{type(estimator).__name__} has no hierarchy_: is it fitted?")
+        return cls.from_hierarchy(estimator.hierarchy_, class_names=class_names, ax=ax, **plot_params)
+
+    @classmethod
+    def from_hierarchy(
+        cls,
+        hierarchy: ClassHierarchy,
+        *,
+        class_names: Mapping | None = None,
+        ax: Any = None,
+        **plot_params: Any,
+    ) -> HierarchyDisplay:
+        """Draw a hierarchy.
+
+        Parameters
+        ----------
+        hierarchy : ClassHierarchy
+        class_names : mapping from class label to str, optional
+        ax : matplotlib Axes, optional
+        **plot_params
+            Passed to `plot`.
+
+        Returns
+        -------
+        display : HierarchyDisplay
+        """
+        return cls(hierarchy, class_names=class_names).plot(ax, **plot_params)
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        layout: str = "auto",
+        n_clusters: int = 10,
+        max_characters: int = 28,
+    ) -> HierarchyDisplay:
+        """Draw the tree.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Default: a new figure, large enough for the names.
+        layout : {"auto", "rows", "circle"}, default="auto"
+            Classes in rows with the root at the left, or on a circle with the root in
+            its middle; "auto" takes the circle for more than 60 classes.
+        n_clusters : int, default=10
+            Colours: at most this many clusters of several classes are told apart.
+        max_characters : int, default=28
+            Longer names are shortened.
+
+        Returns
+        -------
+        display : HierarchyDisplay
+        """
+        if layout not in ("auto", "rows", "circle"):
+            raise ValueError(f"layout must be 'auto', 'rows' or 'circle', got {layout!r}.")
+        tree = self.hierarchy
+        on_circle = layout == "circle" or (layout == "auto" and tree.n_classes > MOST_IN_ROWS)
+        names = [_shorten(self._name(label), max_characters) for label in tree.classes.tolist()]
+        longest = max(len(name) for name in names)
+        if on_circle:
+            side = max(5.0, 0.043 * tree.n_classes + 0.16 * longest)
+            ax = new_axes(ax, side, side)
+        else:
+            ax = new_axes(ax, 4.5 + 0.085 * longest, max(1.6, 0.24 * tree.n_classes + 0.7))
+        position = tree_positions(tree)
+        colors = cluster_colors(tree, n_clusters)
+        if on_circle:
+            self.text_ = _draw_circle(ax, tree, position, colors, names)
+        else:
+            self.text_ = _draw_rows(ax, tree, position, colors, names)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _name(self, label: Any) -> str:
+        return str(label if self.class_names is None else self.class_names[label])
+
+
+def tree_positions(tree: ClassHierarchy) -> NDArray[np.float64]:
+    """Position of each node across the tree: leaves 0, 1, ..., parents amid their children."""
+    position = np.empty(tree.n_nodes)
+    position[tree.leaf_order] = np.arange(tree.n_classes)
+    low, high = np.full(tree.n_nodes, np.inf), np.full(tree.n_nodes, -np.inf)
+    for node, above in enumerate(tree.parents.tolist()):
+        if node >= tree.n_classes:
+            position[node] = (low[node] + high[node]) / 2
+        low[above] = min(low[above], position[node])
+        high[above] = max(high[above], position[node])
+    return position
+
+
+def cluster_colors(tree: ClassHierarchy, n_clusters: int) -> list[tuple]:
+    """Colour of each node: that of the coloured cluster it is in, else grey.
+
+    The clusters are subtrees of several classes: from the root on, the largest is split
+    as long as there are at most `n_clusters` of them.
+    """
+    import matplotlib
+
+    children: list[list[int]] = [[] for _ in range(tree.n_nodes)]
+    sizes = [1] * tree.n_classes + [0] * (tree.n_nodes - tree.n_classes)
+    for node, above in enumerate(tree.parents[:-1].tolist()):
+        sizes[above] += sizes[node]
+        children[above].append(node)
+    clusters = [tree.root]
+    while clusters:
+        largest = max(clusters, key=sizes.__getitem__)
+        parts = [child for child in children[largest] if sizes[child] > 1]
+        if not parts or len(clusters) - 1 + len(parts) > n_clusters:
+            break
+        clusters.remove(largest)
+        clusters += parts
+    position = tree_positions(tree)
+    clusters = sorted((c for c in clusters if c != tree.root), key=position.__getitem__)
+    palette = matplotlib.colormaps["tab10" if len(clusters) <= 10 else "tab20"]
+    colors = [_GREY] * tree.n_nodes
+    for i, cluster in enumerate(clusters):
+        colors[cluster] = palette(i % palette.N)
+    for node in range(tree.n_nodes - 2, -1, -1):  # parents first
+        if colors[node] == _GREY:
+            colors[node] = colors[tree.parents[node]]
+    return colors
+
+
+def _segments(tree: ClassHierarchy, position: NDArray) -> list[tuple[int, NDArray, NDArray]]:
+    """(node, heights, positions) of the way of each node to its parent: up, then across."""
+    ways = []
+    for node, above in enumerate(tree.parents[:-1].tolist()):
+        up = np.array([tree.heights[node], tree.heights[above], tree.heights[above]])
+        ways.append((node, up, np.array([position[node], position[node], position[above]])))
+    return ways
+
+
+def _draw_rows(ax: Any, tree: ClassHierarchy, position: NDArray, colors: list, names: list[str]) -> list:
+    from matplotlib.collections import LineCollection
+
+    lines = [np.column_stack([up, across]) for _, up, across in _segments(tree, position)]
+    ax.add_collection(LineCollection(lines, colors=colors[:-1], linewidths=1.4, capstyle="round"))
+    ax.set_xlim(tree.height * 1.02 or 1.0, 0)
+    ax.set_ylim(tree.n_classes - 0.4, -0.6)
+    fontsize = float(np.clip(size_in_inches(ax)[1] / tree.n_classes * 72 * 0.75, 4, 10))
+    texts = [
+        ax.annotate(
+            name,
+            (0, position[leaf]),
+            xytext=(4, 0),
+            textcoords="offset points",
+            ha="left",
+            va="center",
+            fontsize=fontsize,
+            color=_readable(colors[leaf]),
+            annotation_clip=False,
+        )
+        for leaf, name in enumerate(names)
+    ]
+    ax.set_yticks([])
+    ax.set_xlabel("height")
+    for side in ("left", "right", "top"):
+        ax.spines[side].set_visible(False)
+    return texts
+
+
+def _draw_circle(ax: Any, tree: ClassHierarchy, position: NDArray, colors: list, names: list[str]) -> list:
+    from matplotlib.collections import LineCollection
+
+    # A gap at the top separates the first class from the last.
+    turn = 2 * np.pi / (tree.n_classes + 2)
+    lines = []
+    for _, up, across in _segments(tree, position):
+        radius = 1 - up / (tree.height or 1.0)
+        n_points = 2 + int(abs(across[2] - across[1]) * turn / 0.03)
+        arc = np.linspace(across[1], across[2], n_points)
+        radii = np.concatenate([radius[:1], np.full(n_points, radius[1])])
+        angle = np.pi / 2 - (np.concatenate([across[:1], arc]) + 1.5) * turn
+        lines.append(np.column_stack([radii * np.cos(angle), radii * np.sin(angle)]))
+    ax.add_collection(LineCollection(lines, colors=colors[:-1], linewidths=1.0, capstyle="round"))
+    ax.set_aspect("equal")
+    ax.axis("off")
+    # Names run outwards: leave room for the longest one.
+    inches = min(size_in_inches(ax))
+    fontsize = float(np.clip(inches * 0.66 / 2 * turn * 72 * 0.85, 3, 9))
+    room = max(len(name) for name in names) * fontsize * 0.54 / 72
+    outer = 1 / max(0.3, 1 - 2 * room / inches)
+    ax.set_xlim(-outer, outer)
+    ax.set_ylim(-outer, outer)
+    texts = []
+    for leaf, name in enumerate(names):
+        angle = np.pi / 2 - (position[leaf] + 1.5) * turn
+        is_left = np.cos(angle) < 0
+        texts.append(
+            ax.text(
+                1.015 * np.cos(angle),
+                1.015 * np.sin(angle),
+                name,
+                rotation=np.degrees(angle) + (180 if is_left else 0),
+                rotation_mode="anchor",
+                ha="right" if is_left else "left",
+                va="center",
+                fontsize=fontsize,
+                color=_readable(colors[leaf]),
+            )
+        )
+    return texts
+
+
+def _readable(color: tuple) -> tuple:
+    """The colour, darker: thin letters need more contrast than lines."""
+    if color == _GREY:
+        return (0.25, 0.25, 0.25)
+    return tuple(0.75 * channel for channel in color[:3])
+
+
+def _shorten(name: str, length: int) -> str:
+    return name if len(name) <= length else name[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"

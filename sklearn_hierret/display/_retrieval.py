@@ -1,0 +1,204 @@
+"""Pictures of queries and their neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sklearn_hierret.display._figure import new_axes
+from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.metrics import retriever_of
+
+#: Told apart in the common kinds of colour blindness as well.
+RIGHT, WRONG = "#0072b2", "#d55e00"
+
+
+class RetrievalDisplay:
+    """Queries and their neighbours as images, framed by how right the neighbours are.
+
+    A row a query, the query at the left (venkataramanan2023, Fig. 1). Make one with
+    `from_estimator`.
+
+    Parameters
+    ----------
+    query_images : ndarray of shape (n_queries, height, width[, 3])
+    images : ndarray of shape (n_queries, k, height, width[, 3])
+        The neighbours.
+    query_labels : ndarray of shape (n_queries,)
+    labels : ndarray of shape (n_queries, k)
+    hierarchy : ClassHierarchy, optional
+        Frames show the similarity of the classes in it, instead of right and wrong.
+    class_names : mapping from class label to str, optional
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    """
+
+    def __init__(
+        self,
+        query_images: NDArray,
+        images: NDArray,
+        query_labels: NDArray,
+        labels: NDArray,
+        *,
+        hierarchy: ClassHierarchy | None = None,
+        class_names: Mapping | None = None,
+    ) -> None:
+        self.query_images = query_images
+        self.images = images
+        self.query_labels = query_labels
+        self.labels = labels
+        self.hierarchy = hierarchy
+        self.class_names = class_names
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        query_images: ArrayLike,
+        gallery_images: ArrayLike,
+        k: int = 5,
+        hierarchy: ClassHierarchy | None = None,
+        class_names: Mapping | None = None,
+        ax: Any = None,
+        title: str | None = None,
+    ) -> RetrievalDisplay:
+        """Search with a fitted retriever, or a Pipeline ending in one, and draw.
+
+        Parameters
+        ----------
+        estimator : HierarchicalRetriever or Pipeline
+            With a labelled gallery.
+        X : array-like of shape (n_queries, n_features)
+        y : array-like of shape (n_queries,)
+            True labels of the queries.
+        query_images : array-like of shape (n_queries, height, width[, 3])
+        gallery_images : array-like of shape (n_gallery, height, width[, 3])
+            In the order of the gallery.
+        k : int, default=5
+        hierarchy : ClassHierarchy, optional
+            Colour by class similarity in it, instead of right and wrong.
+        class_names : mapping from class label to str, optional
+        ax : matplotlib Axes, optional
+        title : str, optional
+
+        Returns
+        -------
+        display : RetrievalDisplay
+        """
+        retriever, X = retriever_of(estimator, X)
+        gallery_images = np.asarray(gallery_images)
+        gallery_labels = retriever.gallery_labels_
+        if gallery_labels is None:
+            raise ValueError("The gallery has no labels: pass y to set_gallery.")
+        if len(gallery_images) != len(gallery_labels):
+            raise ValueError(
+                f"{len(gallery_images)} gallery_images for {len(gallery_labels)} gallery samples."
+            )
+        found = retriever.kneighbors(X, n_neighbors=k, return_distance=False)
+        query_images, labels = np.asarray(query_images), np.asarray(y)
+        if not len(query_images) == len(found) == len(labels):
+            raise ValueError(
+                f"{len(found)} queries, {len(labels)} labels and {len(query_images)} query_images."
+            )
+        display = cls(
+            query_images,
+            gallery_images[found],
+            labels,
+            gallery_labels[found],
+            hierarchy=hierarchy,
+            class_names=class_names,
+        )
+        return display.plot(ax, title=title)
+
+    def plot(self, ax: Any = None, *, cmap: str = "gray_r", title: str | None = None) -> RetrievalDisplay:
+        """Draw the images.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Default: a new figure.
+        cmap : str, default="gray_r"
+            Colour map of images without colour channels.
+        title : str, optional
+
+        Returns
+        -------
+        display : RetrievalDisplay
+        """
+        from matplotlib import colormaps
+        from matplotlib.patches import Rectangle
+
+        n_queries, k = self.labels.shape
+        # In units of an image's side: room for a name below, a gap after the query.
+        step, gap, line = 1.16, 0.35, 0.34
+        bar = 0.0 if self.hierarchy is None else 0.9
+        ax = new_axes(ax, (k + 1) * step + gap + bar, n_queries * (step + line) + 0.5)
+        similarity = None
+        if self.hierarchy is not None:
+            similarity = 1 - self.hierarchy.distance(self.query_labels[:, None], self.labels)
+        for row in range(n_queries):
+            y = -row * (step + line)
+            _draw_image(ax, self.query_images[row], 0, y, cmap)
+            ax.add_patch(Rectangle((0, y), 1, 1, fill=False, edgecolor="0.4", linewidth=1))
+            self._write(ax, self.query_labels[row], 0.5, y, "black")
+            for rank in range(k):
+                x = (rank + 1) * step + gap
+                _draw_image(ax, self.images[row, rank], x, y, cmap)
+                if similarity is None:
+                    is_right = self.labels[row, rank] == self.query_labels[row]
+                    color: Any = RIGHT if is_right else WRONG
+                else:
+                    color = colormaps["viridis"](similarity[row, rank])
+                ax.add_patch(Rectangle((x, y), 1, 1, fill=False, edgecolor=color, linewidth=3))
+                text_color = color if similarity is None else "0.15"
+                self._write(ax, self.labels[row, rank], x + 0.5, y, text_color)
+        ax.set_xlim(-0.1, (k + 1) * step + gap)
+        ax.set_ylim(-(n_queries - 1) * (step + line) - line, 1.42)
+        ax.set_aspect("equal")
+        ax.axis("off")
+        ax.text(0.5, 1.08, "query", ha="center", va="bottom", fontsize=9)
+        ax.text(step + gap, 1.08, "nearest first", ha="left", va="bottom", fontsize=9)
+        self._explain(ax)
+        if title:
+            ax.set_title(title, fontsize=11)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _write(self, ax: Any, label: Any, x: float, y: float, color: Any) -> None:
+        name = str(label if self.class_names is None else self.class_names[label])
+        if len(name) > 14:
+            name = name[:13] + "\N{HORIZONTAL ELLIPSIS}"
+        ax.text(x, y - 0.07, name, ha="center", va="top", fontsize=8, color=color)
+
+    def _explain(self, ax: Any) -> None:
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.patches import Patch
+
+        if self.hierarchy is not None:
+            bar = ax.figure.colorbar(ScalarMappable(cmap="viridis"), ax=ax, fraction=0.03, pad=0.02)
+            bar.set_label("similarity of the classes")
+            return
+        handles = [
+            Patch(fill=False, edgecolor=RIGHT, linewidth=2, label="same class"),
+            Patch(fill=False, edgecolor=WRONG, linewidth=2, label="other class"),
+        ]
+        ax.legend(
+            handles=handles, loc="lower right", bbox_to_anchor=(1, 0.995), ncols=2, frameon=False, fontsize=8
+        )
+
+
+def _draw_image(ax: Any, image: NDArray, x: float, y: float, cmap: str) -> None:
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if image.ndim not in (2, 3):
+        raise ValueError(f"Images have shape (height, width) or (height, width, 3), got {image.shape}.")
+    ax.imshow(image, cmap=cmap, extent=(x, x + 1, y, y + 1), interpolation="nearest", zorder=0)

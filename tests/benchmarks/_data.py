@@ -1,0 +1,56 @@
+"""The data sets that defaults and results are measured on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from sklearn_hierret import ClassHierarchy
+
+
+@dataclass
+class Data:
+    name: str
+    X_train: np.ndarray
+    y_train: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    taxonomy: ClassHierarchy | None = None
+
+
+def digits() -> Data:
+    """Pixels of scikit-learn's digits, half of them for testing."""
+    X, y = load_digits(return_X_y=True)
+    split = train_test_split(X / 16, y, test_size=0.5, random_state=0, stratify=y)
+    X_train, X_test, y_train, y_test = split
+    return Data("digits", X_train, y_train, X_test, y_test)
+
+
+def plankton(folder: Path) -> Data:
+    """CNN features of plankton images; the test part is shuffled, since it is sorted by class."""
+    with np.load(folder / "features_cnn128.npz") as file:
+        X_train, y_train, X_test, y_test = (file[n] for n in ("X_train", "y_train", "X_test", "y_test"))
+    order = np.random.RandomState(0).permutation(len(y_test))
+    description = json.loads((folder / "hierarchy.json").read_text())
+    edges = [(parent, child) for child, parent in description["parent"].items()]
+    by_name = ClassHierarchy.from_parent_child(edges).restrict(description["class_ids"])
+    taxonomy = ClassHierarchy(np.arange(by_name.n_classes), by_name.parents, by_name.heights)
+    return Data(
+        "plankton",
+        X_train.astype(np.float32),
+        y_train.astype(int),
+        X_test[order].astype(np.float32),
+        y_test[order].astype(int),
+        taxonomy,
+    )
+
+
+def markdown_table(header: list[str], rows: list[list]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)

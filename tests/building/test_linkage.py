@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+from scipy.cluster.hierarchy import cophenet, linkage
+from scipy.spatial.distance import squareform
+
+from sklearn_hierret import LinkageHierarchyBuilder
+from tests.strategies import blobs
+
+
+@pytest.mark.parametrize("method", ["ward", "average", "complete", "single", "weighted"])
+def test_is_scipys_over_the_class_means(rng, method):
+    X, y = blobs(rng, n_classes=7)
+    builder = LinkageHierarchyBuilder(method).fit(X, y)
+    means = np.array([X[y == c].mean(axis=0) for c in range(7)])
+    Z = linkage(means, method)
+    np.testing.assert_allclose(builder.means_, means)
+    np.testing.assert_allclose(builder.linkage_matrix_, Z)
+    tree = builder.hierarchy_
+    np.testing.assert_allclose(tree.distance_matrix() * tree.height, squareform(cophenet(Z)))
+
+
+def test_cosine_and_its_limits(rng):
+    X, y = blobs(rng, n_classes=5)
+    tree = LinkageHierarchyBuilder("average", metric="cosine").fit(X, y).hierarchy_
+    scaled = LinkageHierarchyBuilder("average", metric="cosine").fit(X * 7, y).hierarchy_
+    np.testing.assert_allclose(tree.distance_matrix(), scaled.distance_matrix())
+    with pytest.raises(ValueError, match="'ward' needs metric='euclidean'"):
+        LinkageHierarchyBuilder("ward", metric="cosine").fit(X, y)
+    with pytest.raises(ValueError, match="All class means are equal"):
+        LinkageHierarchyBuilder().fit(np.ones((6, 2)), [0, 0, 1, 1, 2, 2])
+    with pytest.raises(ValueError, match="At least two classes"):
+        LinkageHierarchyBuilder().fit(X, np.zeros(len(X)))

@@ -1,0 +1,27 @@
+import os
+
+# Before SciPy is imported: scikit-learn skips its array API check otherwise.
+os.environ["SCIPY_ARRAY_API"] = "1"
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from hypothesis import settings
+
+mpl.use("agg")
+# Fits differ in speed from one machine to the next; a deadline would test the machine.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    from matplotlib import pyplot as plt
+
+    plt.close("all")

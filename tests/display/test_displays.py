@@ -1,0 +1,180 @@
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_hierret import (
+    ClassHierarchy,
+    HierarchicalRetriever,
+    HierarchyBuilder,
+    HierarchyDisplay,
+    PrecisionCurveDisplay,
+    RetrievalDisplay,
+    evaluate_retrieval,
+)
+from sklearn_hierret.display._hierarchy import cluster_colors, tree_positions
+from sklearn_hierret.display._retrieval import RIGHT, WRONG
+from tests.strategies import blobs
+
+
+def balanced(n_classes, size=5):
+    levels = [np.arange(n_classes), np.arange(n_classes) // size, np.zeros(n_classes, dtype=int)]
+    return ClassHierarchy.from_levels(levels, [f"Genus{i // size} species{i}" for i in range(n_classes)])
+
+
+def overlaps(texts, figure):
+    """Pairs of neighbouring texts whose boxes, turned back upright, intersect."""
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    size = texts[0].get_fontsize() / 72 * figure.dpi * 0.7
+    centres = []
+    for text in texts:
+        box = text.get_window_extent(renderer)
+        angle = np.radians(text.get_rotation())
+        along = np.array([np.cos(angle), np.sin(angle)])
+        length = np.abs(np.array([box.width, box.height]) @ np.abs(along)) / 2
+        middle = np.array([box.x0 + box.width / 2, box.y0 + box.height / 2])
+        centres.append((middle, along, length))
+    count = 0
+    for (a, along, length), (b, _, _) in pairwise(centres):
+        difference = b - a
+        across = abs(difference @ np.array([-along[1], along[0]]))
+        count += across < size * 0.8 and abs(difference @ along) < length
+    return count
+
+
+@pytest.mark.parametrize("n_classes", [10, 60, 200])
+@pytest.mark.parametrize("layout", ["auto", "rows", "circle"])
+def test_names_are_readable(n_classes, layout):
+    tree = balanced(n_classes)
+    display = HierarchyDisplay.from_hierarchy(tree, layout=layout)
+    texts = [display.text_[leaf] for leaf in tree.leaf_order]
+    assert [t.get_text() for t in texts] == tree.classes[tree.leaf_order].tolist()
+    assert min(t.get_fontsize() for t in texts) >= 4
+    assert overlaps(texts, display.figure_) == 0
+    inside = display.figure_.bbox
+    for text in texts:
+        box = text.get_window_extent(display.figure_.canvas.get_renderer())
+        assert inside.x0 <= box.x0
+        assert box.x1 <= inside.x1
+        assert inside.y0 <= box.y0
+        assert box.y1 <= inside.y1
+
+
+def test_positions_put_parents_amid_their_children():
+    tree = ClassHierarchy.from_newick("((a,c),(b,d,e));")
+    position = tree_positions(tree)
+    assert [tree.classes[i] for i in tree.leaf_order] == ["a", "c", "b", "d", "e"]
+    for node in range(tree.n_classes, tree.n_nodes):
+        children = position[np.flatnonzero(tree.parents == node)]
+        assert position[node] == (children.min() + children.max()) / 2
+
+
+def test_colors_tell_clusters_apart():
+    tree = balanced(20)
+    colors = cluster_colors(tree, 10)
+    by_leaf = [colors[i] for i in range(20)]
+    assert len(set(by_leaf)) == 4
+    for start in range(0, 20, 5):
+        assert len(set(by_leaf[start : start + 5])) == 1
+    assert len(set(cluster_colors(tree, 3))) == 1  # four clusters are too many: all grey
+    assert len(set(cluster_colors(ClassHierarchy.flat("abc"), 10))) == 1
+
+
+def test_hierarchy_display_takes_estimators_names_and_axes(rng):
+    X, y = blobs(rng)
+    retriever = HierarchicalRetriever(HierarchyBuilder(0.3))
+    pipe = make_pipeline(StandardScaler(), retriever).fit(X, y)
+    names = {i: f"class number {i}" for i in range(5)}
+    _, ax = plt.subplots()
+    display = HierarchyDisplay.from_estimator(pipe, class_names=names, ax=ax)
+    assert display.ax_ is ax
+    assert {t.get_text() for t in display.text_} == set(names.values())
+    long = HierarchyDisplay.from_hierarchy(ClassHierarchy.flat(["x" * 50, "y"]))
+    assert long.text_[0].get_text() == "x" * 27 + "…"
+    with pytest.raises(TypeError, match="has no hierarchy_"):
+        HierarchyDisplay.from_estimator(HierarchicalRetriever())
+    with pytest.raises(ValueError, match="layout must be"):
+        HierarchyDisplay.from_hierarchy(ClassHierarchy.flat("ab"), layout="square")
+
+
+def frames_of(display):
+    """Edge colours of the neighbours' frames, row by row."""
+    patches = [p for p in display.ax_.patches if p.get_linewidth() == 3]
+    return np.array([to_hex(p.get_edgecolor()) for p in patches]).reshape(display.labels.shape)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (6, 6, 1), (6, 4, 3)])
+def test_retrieval_display_frames_right_and_wrong(rng, shape):
+    X, y = blobs(rng, spread=1.0)
+    images = rng.random((len(X), *shape))
+    retriever = HierarchicalRetriever(alpha=0).fit(X[20:], y[20:])
+    display = RetrievalDisplay.from_estimator(
+        retriever, X[:4], y[:4], query_images=images[:4], gallery_images=images[20:], k=6, title="cosine"
+    )
+    found = retriever.kneighbors(X[:4], n_neighbors=6)[1]
+    np.testing.assert_array_equal(display.images, images[20:][found])
+    is_right = y[20:][found] == y[:4, None]
+    assert is_right.any()
+    assert not is_right.all()
+    np.testing.assert_array_equal(frames_of(display), np.where(is_right, RIGHT, WRONG))
+    assert len(display.ax_.images) == 4 * 7
+
+
+def test_retrieval_display_by_similarity(rng):
+    X, y = blobs(rng, n_classes=4, spread=1.0)
+    tree = ClassHierarchy.from_levels([range(4), [0, 0, 1, 1], [0] * 4])
+    images = rng.random((len(X), 5, 5))
+    pipe = make_pipeline(StandardScaler(), HierarchicalRetriever()).fit(X, y)
+    display = RetrievalDisplay.from_estimator(
+        pipe, X[:3], y[:3], query_images=images[:3], gallery_images=images, k=40, hierarchy=tree
+    )
+    similarity = 1 - tree.distance(y[:3, None], display.labels)
+    colors = frames_of(display)
+    assert len(set(colors.ravel())) == len(np.unique(similarity)) == 3
+    for value in np.unique(similarity):
+        assert len(set(colors[similarity == value])) == 1
+
+
+def test_bad_images(rng):
+    X, y = blobs(rng)
+    retriever = HierarchicalRetriever().fit(X, y)
+    images = rng.random((len(X), 5, 5))
+    params = {"query_images": images[:2], "gallery_images": images}
+    with pytest.raises(ValueError, match="gallery_images for"):
+        RetrievalDisplay.from_estimator(retriever, X[:2], y[:2], **{**params, "gallery_images": images[:3]})
+    with pytest.raises(ValueError, match="query_images"):
+        RetrievalDisplay.from_estimator(retriever, X[:3], y[:3], **params)
+    flat = {"query_images": images[:2].reshape(2, 25), "gallery_images": images.reshape(-1, 25)}
+    with pytest.raises(ValueError, match="Images have shape"):
+        RetrievalDisplay.from_estimator(retriever, X[:2], y[:2], **flat)
+    with pytest.raises(ValueError, match="no labels"):
+        RetrievalDisplay.from_estimator(retriever.set_gallery(X), X[:2], y[:2], **params)
+
+
+def test_precision_curves_are_the_evaluations(rng):
+    X, y = blobs(rng, spread=1.5)
+    methods = {"cosine": HierarchicalRetriever(alpha=0).fit(X, y), "ours": HierarchicalRetriever().fit(X, y)}
+    display = PrecisionCurveDisplay.from_estimators(methods, X, y, ks=[1, 10, 50], metric="precision")
+    for name, line in display.lines_.items():
+        table = evaluate_retrieval(methods[name], X, y, [1, 10, 50], ["precision"])
+        assert line.get_xdata().tolist() == [1, 10, 50]
+        assert line.get_ydata().tolist() == table["score"].tolist()
+    assert display.ax_.get_ylabel() == "precision@k"
+    _, ax = plt.subplots()
+    one = PrecisionCurveDisplay.from_estimator(methods["ours"], X, y, ks=[1, 5], name="ours", ax=ax)
+    assert one.ax_ is ax
+    assert list(one.lines_) == ["ours"]
+    with pytest.raises(ValueError, match="no 'map' at any k"):
+        PrecisionCurveDisplay.from_tables(display.tables)
+
+
+def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"sklearn-hierret\[plot\]"):
+        HierarchyDisplay.from_hierarchy(ClassHierarchy.flat("ab"))

@@ -1,0 +1,188 @@
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sklearn_hierret import ClassHierarchy
+from tests.reference import hierarchy as reference
+from tests.strategies import trees
+
+# barz2019, Fig. 2a: animal (mammal (dog, cat), fish (trout)), plant (rose).
+ZOO = [
+    ("thing", "animal"),
+    ("thing", "plant"),
+    ("animal", "mammal"),
+    ("animal", "trout"),
+    ("mammal", "dog"),
+    ("mammal", "cat"),
+    ("plant", "rose"),
+]
+
+
+@pytest.fixture
+def zoo():
+    return ClassHierarchy.from_parent_child(ZOO)
+
+
+def test_figure_2a_of_barz2019(zoo):
+    assert zoo.classes.tolist() == ["cat", "dog", "rose", "trout"]
+    assert zoo.height == 3
+    assert zoo.distance("dog", "cat") == pytest.approx(1 / 3)
+    assert zoo.distance("dog", "trout") == pytest.approx(2 / 3)
+    assert zoo.distance("dog", "rose") == 1
+    assert zoo.node_names[zoo.lca("cat", "trout")] == "animal"
+    assert zoo.members(zoo.lca("cat", "trout")).tolist() == ["cat", "dog", "trout"]
+    assert zoo.similarity_matrix("wup")[0, 1] == pytest.approx(2 * 3 / (4 + 4))
+
+
+@given(trees())
+def test_numbering(tree):
+    assert np.all(tree.parents[:-1] > np.arange(tree.n_nodes - 1))
+    assert tree.parents[-1] == -1
+    assert tree.root == tree.n_nodes - 1
+    assert np.all(tree.heights[:-1] <= tree.heights[tree.parents[:-1]])
+    assert np.all(tree.heights[: tree.n_classes] == 0)
+    assert tree.members(tree.root).tolist() == tree.classes.tolist()
+
+
+@given(trees())
+def test_distances_equal_climbing(tree):
+    n = tree.n_classes
+    naive = [[reference.distance(tree, i, j) for j in range(n)] for i in range(n)]
+    np.testing.assert_array_equal(tree.distance_matrix(), naive)
+    np.testing.assert_array_equal(tree.distance(tree.classes[:, None], tree.classes[None, :]), naive)
+    np.testing.assert_allclose(tree.similarity_matrix(), 1 - np.array(naive))
+    wup = [[reference.wu_palmer(tree, i, j) for j in range(n)] for i in range(n)]
+    np.testing.assert_allclose(tree.similarity_matrix("wup"), wup)
+
+
+@given(trees())
+def test_distance_is_an_ultrametric(tree):
+    D = tree.distance_matrix()
+    np.testing.assert_array_equal(D, D.T)
+    np.testing.assert_array_equal(np.diag(D), 0)
+    assert D.min() >= 0
+    assert D.max() <= 1
+    # d(a, c) <= max(d(a, b), d(b, c))
+    assert np.all(D[:, None, :] <= np.maximum(D[:, :, None], D[None, :, :]))
+    # 1 - D_H is positive semidefinite: class embeddings exist (barz2019, section 3.2)
+    assert np.linalg.eigvalsh(1 - D).min() > -1e-12
+
+
+@given(trees(), st.data())
+def test_restrict_keeps_distances(tree, data):
+    kept = data.draw(st.lists(st.sampled_from(tree.classes.tolist()), min_size=1, unique=True))
+    part = tree.restrict(kept)
+    assert part.classes.tolist() == kept
+    assert part.height == tree.height
+    expected = tree.distance(np.array(kept)[:, None], np.array(kept)[None, :])
+    np.testing.assert_array_equal(part.distance_matrix(), expected)
+
+
+@given(trees(), st.floats(0, 3))
+def test_cut_joins_what_is_close(tree, height):
+    clusters = tree.cut(height)
+    lca_height = tree.heights[tree.lca(tree.classes[:, None], tree.classes[None, :])]
+    same = clusters[:, None] == clusters[None, :]
+    np.testing.assert_array_equal(same, lca_height <= height)
+    _, first = np.unique(clusters, return_index=True)
+    assert np.all(np.diff(first) > 0)
+
+
+@given(trees(), st.integers(1, 14))
+def test_cut_into_clusters_is_the_finest_allowed(tree, n_clusters):
+    counts = [len(np.unique(tree.cut(h))) for h in [-1.0, *np.unique(tree.heights)]]
+    allowed = max(c for c in counts if c <= n_clusters)
+    assert len(np.unique(tree.cut(n_clusters=n_clusters))) == allowed
+
+
+@given(trees(), st.integers(0, 1000))
+def test_permute_keeps_the_shape_only(tree, seed):
+    control = tree.permute(seed)
+    assert control.classes.tolist() == tree.classes.tolist()
+    assert np.sort(control.distance_matrix(), axis=None).tolist() == pytest.approx(
+        np.sort(tree.distance_matrix(), axis=None).tolist()
+    )
+    assert control == tree.permute(seed)
+
+
+def test_permute_moves_classes():
+    tree = ClassHierarchy.from_newick("((a,b),(c,d),(e,f));")
+    assert any(tree.permute(seed) != tree for seed in range(5))
+
+
+@given(trees())
+def test_is_a_value(tree):
+    for other in (pickle.loads(pickle.dumps(tree)), copy.deepcopy(tree), copy.copy(tree)):
+        assert other == tree
+        assert hash(other) == hash(tree)
+        assert other.node_names == tree.node_names
+        assert not other.parents.flags.writeable
+    flat = ClassHierarchy.flat(tree.classes)
+    assert (flat == tree) == (tree.n_nodes == tree.n_classes + 1 and tree.height == 1)
+    assert tree != "tree"
+
+
+def test_is_immutable(zoo):
+    with pytest.raises(ValueError, match="read-only"):
+        zoo.parents[0] = 1
+    with pytest.raises(AttributeError):
+        zoo.classes = []
+    given_classes = np.array(["a", "b"])
+    tree = ClassHierarchy.flat(given_classes)
+    given_classes[0] = "z"
+    assert tree.classes.tolist() == ["a", "b"]
+
+
+def test_flat():
+    D = ClassHierarchy.flat(["b", "a", "c"]).distance_matrix()
+    np.testing.assert_array_equal(D, 1 - np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((["a", "b"], [2, 2]), "root above its classes|parent -1"),
+        ((["a", "b"], [2, 2, 2]), "last node is the root"),
+        ((["a", "b"], [1, 2, -1]), "Node 0 has parent 1"),
+        ((["a", "b"], [3, 3, 3, -1]), "Inner node 2 has no child"),
+        ((["a", "a"], [2, 2, -1]), "Class 'a' occurs twice"),
+        ((["a", "b"], [2, 2, -1], [0, 0]), "heights of shape"),
+        ((["a", "b"], [2, 2, -1], [0, 1, 1]), "Leaves have height 0"),
+        ((["a", "b"], [2, 3, 3, -1], [0, 0, 2, 1]), "decrease from node 2"),
+        ((["a", "b"], [2, 2, -1], [0, 0, np.inf]), "finite"),
+        (([["a"], ["b"]], [2, 2, -1]), "one-dimensional|hashable|unhashable"),
+        ((["a", "b"], [2, 2, -1], None, ["x"]), "3 nodes, but 1 node_names"),
+    ],
+)
+def test_bad_trees(args, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        ClassHierarchy(*args)
+
+
+def test_unknown_labels_are_named(zoo):
+    with pytest.raises(ValueError, match="missing in the hierarchy: 'unicorn'"):
+        zoo.distance("dog", ["cat", "unicorn"])
+    with pytest.raises(ValueError, match=r"\(20 in all\)"):
+        zoo.index(np.arange(20))
+    with pytest.raises(ValueError, match="kind must be"):
+        zoo.similarity_matrix("jaccard")
+    with pytest.raises(ValueError, match="either height or n_clusters"):
+        zoo.cut()
+    with pytest.raises(ValueError, match="at least 1"):
+        zoo.cut(n_clusters=0)
+    with pytest.raises(ValueError, match="node must be in"):
+        zoo.members(99)
+
+
+def test_labels_of_any_kind():
+    for labels in ([True, False], [1.5, 2.5], [10, -3], ["x", "y"], np.array(["x", "y"], dtype=object)):
+        tree = ClassHierarchy.flat(labels)
+        assert tree.distance(labels[0], labels[1]) == 1
+        assert tree.distance(labels[0], labels[0]) == 0
+        assert isinstance(tree.distance(labels[0], labels[1]), float)
+    mixed = ClassHierarchy.flat([1, "one", (1, 2)])
+    assert mixed.distance(1, "one") == 1

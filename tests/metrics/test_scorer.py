@@ -1,0 +1,185 @@
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_hierret import (
+    ClassHierarchy,
+    HierarchicalRetriever,
+    average_hierarchical_precision_at_k,
+    evaluate_retrieval,
+    make_retrieval_scorer,
+    map_at_k,
+    map_at_r,
+    precision_at_k,
+    r_precision,
+    recall_at_k,
+)
+from tests.reference import retrieval as reference
+from tests.strategies import blobs
+
+TREE = ClassHierarchy.from_levels([range(5), [0, 0, 1, 1, 1], [0] * 5])
+
+
+@pytest.fixture
+def data(rng):
+    X, y = blobs(rng, n_classes=5, spread=1.5)
+    return X[:90], y[:90], X[90:], y[90:]
+
+
+def counts_of(y, gallery):
+    return np.array([np.sum(gallery == label) for label in y])
+
+
+@pytest.mark.parametrize("gallery", ["fit", "query"])
+def test_every_metric_equals_the_function(data, gallery):
+    X, y, Q, t = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    y_gallery, exclude = (y, False) if gallery == "fit" else (t, True)
+    n_all = len(y_gallery) - exclude
+    searcher = retriever if gallery == "fit" else clone(retriever).fit(X, y).set_gallery(Q, t)
+    ranked = y_gallery[searcher.kneighbors(None if exclude else Q, n_neighbors=n_all)[1]]
+    R = counts_of(t, y_gallery) - exclude
+    expected = {
+        "map": map_at_k(t, ranked, 7, n_relevant=R),
+        "precision": precision_at_k(t, ranked, 7, n_relevant=R).mean(),
+        "recall": recall_at_k(t, ranked, 7, n_relevant=R).mean(),
+        "r_precision": r_precision(t, ranked, n_relevant=R).mean(),
+        "map_at_r": map_at_r(t, ranked, n_relevant=R),
+        "ahp": average_hierarchical_precision_at_k(
+            t, ranked, TREE, 7, y_gallery=y_gallery, exclude_query=exclude
+        ).mean(),
+    }
+    for metric, value in expected.items():
+        params = {"hierarchy": TREE} if metric == "ahp" else {}
+        scorer = make_retrieval_scorer(metric, k=7, gallery=gallery, **params)
+        assert scorer(retriever, Q, t) == pytest.approx(value)
+        assert pickle.loads(pickle.dumps(scorer))(retriever, Q, t) == pytest.approx(value)
+    table = evaluate_retrieval(retriever, Q, t, [3, 7], expected, gallery, hierarchy=TREE)
+    for metric, value in expected.items():
+        rows = table[table["metric"] == metric]
+        if metric in ("r_precision", "map_at_r"):
+            assert rows["k"].isna().tolist() == [True]
+            assert rows["score"].item() == pytest.approx(value)
+        else:
+            assert rows["k"].tolist() == [3, 7]
+            assert rows.set_index("k").loc[7, "score"] == pytest.approx(value)
+    k_only = make_retrieval_scorer("map", k=7, gallery=gallery, denominator="k")
+    assert k_only(retriever, Q, t) == pytest.approx(map_at_k(t, ranked, 7, n_relevant=R, denominator="k"))
+
+
+def test_query_gallery_leaves_the_estimator_alone(data):
+    X, y, Q, t = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    before = dict(vars(retriever))
+    make_retrieval_scorer(gallery="query")(retriever, Q, t)
+    evaluate_retrieval(retriever, Q, t, [5])
+    assert vars(retriever) == before
+
+
+def test_queries_are_not_their_own_neighbours(data):
+    X, y, Q, _ = data
+    scorer = make_retrieval_scorer("precision", k=1, gallery="query")
+    alone = np.arange(len(Q))  # labels of their own: only itself would be relevant
+    with pytest.warns(UserWarning, match="No query"):
+        assert np.isnan(scorer(HierarchicalRetriever(alpha=0).fit(X, y), Q, alone))
+
+
+def test_pipelines_and_searches(data):
+    X, y, Q, t = data
+    pipe = Pipeline([("scale", StandardScaler()), ("retriever", HierarchicalRetriever())]).fit(X, y)
+    by_hand = HierarchicalRetriever().fit(pipe[:-1].transform(X), y)
+    scorer = make_retrieval_scorer(gallery="query")
+    assert scorer(pipe, Q, t) == scorer(by_hand, pipe[:-1].transform(Q), t)
+    assert scorer(make_pipeline(HierarchicalRetriever()).fit(X, y), Q, t) == scorer(
+        HierarchicalRetriever().fit(X, y), Q, t
+    )
+    assert pipe.score(Q, t) == pytest.approx(make_retrieval_scorer("map", k=5, gallery="fit")(pipe, Q, t))
+    search = GridSearchCV(pipe, {"retriever__alpha": [0, 1]}, scoring=scorer, cv=3).fit(X, y)
+    assert scorer(search, Q, t) == scorer(search.best_estimator_, Q, t)
+    assert cross_val_score(pipe, X, y, scoring=scorer, cv=3, error_score="raise").shape == (3,)
+
+
+def test_euclidean_baselines_by_scikit_learn(data):
+    X, y, Q, t = data
+    for model in (KNeighborsClassifier(), NearestNeighbors()):
+        model.fit(X, y)
+        table = evaluate_retrieval(model, Q, t, [10])
+        order = np.argsort(((Q[:, None] - Q[None]) ** 2).sum(axis=2) + 1e9 * np.eye(len(Q)), axis=1)
+        R = counts_of(t, t) - 1
+        assert table["score"].item() == pytest.approx(map_at_k(t, t[order[:, :10]], 10, n_relevant=R))
+        with pytest.raises(ValueError, match="gallery='fit' needs a gallery with labels"):
+            evaluate_retrieval(model, Q, t, [10], gallery="fit")
+
+
+def test_cosine_against_the_reference(data):
+    X, y, Q, t = data
+    _, order = reference.neighbours(Q, Q, 10, exclude_self=True)
+    score = make_retrieval_scorer(k=10, gallery="query")(HierarchicalRetriever(alpha=0).fit(X, y), Q, t)
+    assert score == pytest.approx(map_at_k(t, t[order], 10, n_relevant=counts_of(t, t) - 1))
+
+
+def test_per_query_rows(data):
+    X, y, Q, t = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    rows = evaluate_retrieval(retriever, Q, t, [5, 10], ["map", "recall"], per_query=True)
+    assert rows.columns.tolist() == ["metric", "k", "query", "score"]
+    assert len(rows) == 4 * len(Q)
+    means = rows.groupby(["metric", "k"])["score"].mean()
+    table = evaluate_retrieval(retriever, Q, t, [5, 10], ["map", "recall"]).set_index(["metric", "k"])
+    for key in means.index:
+        assert means[key] == pytest.approx(table.loc[key, "score"])
+
+
+def test_ks_beyond_the_gallery_are_dropped(data):
+    X, y, Q, t = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    with pytest.warns(UserWarning, match=rf"dropped: \[{len(Q)}, 1000\]"):
+        table = evaluate_retrieval(retriever, Q, t, [1000, 5, len(Q)])
+    assert table["k"].tolist() == [5]
+    with pytest.raises(ValueError, match="k=1000 is larger than the gallery"):
+        make_retrieval_scorer(k=1000)(retriever, Q, t)
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        ({"metric": "accuracy"}, ValueError, "metric must be one of"),
+        ({"metric": "ahp"}, ValueError, "needs hierarchy="),
+        ({"gallery": "train"}, ValueError, "gallery must be"),
+        ({"empty": "drop"}, ValueError, "empty must be"),
+        ({"metric": "precision", "denominator": "k"}, TypeError, "takes no parameter 'denominator'"),
+        ({"colour": "red"}, TypeError, "takes no parameter 'colour'"),
+    ],
+)
+def test_bad_scorers(params, error, message):
+    with pytest.raises(error, match=message):
+        make_retrieval_scorer(**params)
+
+
+def test_bad_evaluations(data):
+    X, y, Q, t = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    with pytest.raises(ValueError, match="positive integers"):
+        evaluate_retrieval(retriever, Q, t, [0, 5])
+    with pytest.raises(ValueError, match="metric must be one of"):
+        evaluate_retrieval(retriever, Q, t, metrics=["map", "auc"])
+    with pytest.raises(TypeError, match="neither set_gallery nor kneighbors"):
+        evaluate_retrieval(PCA().fit(X), Q, t, [5])
+    with pytest.raises(ValueError, match="one-dimensional"):
+        evaluate_retrieval(retriever, Q, t[:, None], [5])
+    with pytest.raises(ValueError, match="samples, but"):
+        evaluate_retrieval(retriever, Q, t[:-1], [5])
+
+
+def test_repr_says_how_to_make_it():
+    assert (
+        repr(make_retrieval_scorer("map", 20, "query"))
+        == "make_retrieval_scorer('map', k=20, gallery='query')"
+    )

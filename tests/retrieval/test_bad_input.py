@@ -1,0 +1,174 @@
+"""Bad input gets a clear error, and nothing is half-fitted."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.exceptions import NotFittedError
+
+from sklearn_hierret import (
+    ClassHierarchy,
+    HierarchicalRetriever,
+    HierarchyBuilder,
+    LinkageHierarchyBuilder,
+    MahalanobisClassifier,
+    make_retrieval_scorer,
+)
+from tests.strategies import blobs
+
+
+@pytest.fixture
+def data(rng):
+    return blobs(rng, n_classes=4)
+
+
+ESTIMATORS = [MahalanobisClassifier(), HierarchyBuilder(), LinkageHierarchyBuilder(), HierarchicalRetriever()]
+
+
+def with_value(X, value):
+    X = X.copy()
+    X[3, 1] = value
+    return X
+
+
+BAD_FITS = {
+    "NaN": (lambda X, y: (with_value(X, np.nan), y), "NaN"),
+    "infinity": (lambda X, y: (with_value(X, np.inf), y), "infinity"),
+    "one class": (lambda X, y: (X, np.zeros(len(y))), "At least two classes"),
+    "one sample": (lambda X, y: (X[:1], y[:1]), "minimum of 2 is required"),
+    "constant": (lambda X, y: (np.ones_like(X), y), "constant"),
+    "lengths": (lambda X, y: (X, y[:-1]), "inconsistent numbers of samples"),
+    "3-D": (lambda X, y: (X[:, :, None], y), "dim 3|3D|dimension"),
+    "1-D": (lambda X, y: (X[:, 0], y), "Expected 2D array"),
+    "sparse": (lambda X, y: (sparse.csr_matrix(X), y), "[Ss]parse"),
+    "continuous labels": (lambda X, y: (X, y + 0.5), "continuous"),
+    "text": (lambda X, y: (np.full(X.shape, "a"), y), "could not convert|string"),
+    "no labels": (lambda X, y: (X, None), "requires y|y cannot be None"),
+    "empty": (lambda X, y: (X[:0], y[:0]), "0 sample"),
+    "complex": (lambda X, y: (X + 1j, y), "[Cc]omplex"),
+}
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("name", BAD_FITS)
+def test_bad_fits(data, estimator, name):
+    spoil, message = BAD_FITS[name]
+    estimator = estimator.__class__(**estimator.get_params(deep=False))
+    with pytest.raises((ValueError, TypeError), match=message):
+        estimator.fit(*spoil(*data))
+    assert [attribute for attribute in vars(estimator) if attribute.endswith("_")] == []
+    # A fit that fails later leaves the one before it.
+    estimator.fit(*data)
+    before = dict(vars(estimator))
+    with pytest.raises((ValueError, TypeError), match=message):
+        estimator.fit(*spoil(*data))
+    assert vars(estimator) == before
+
+
+def test_unfitted(data):
+    X, y = data
+    retriever = HierarchicalRetriever()
+    for call in (
+        lambda: retriever.kneighbors(X),
+        retriever.kneighbors,
+        lambda: retriever.retrieve(X),
+        lambda: retriever.predict(X),
+        lambda: retriever.predict_proba(X),
+        lambda: retriever.score(X, y),
+        lambda: retriever.set_gallery(X),
+        lambda: retriever.leaves(X),
+        lambda: MahalanobisClassifier().mahalanobis(X),
+    ):
+        with pytest.raises(NotFittedError):
+            call()
+
+
+def test_labels_missing_in_a_given_hierarchy(data):
+    X, y = data
+    retriever = HierarchicalRetriever(ClassHierarchy.flat([0, 1, 7]))
+    with pytest.raises(ValueError, match="missing in the hierarchy: 2, 3"):
+        retriever.fit(X, y)
+    assert not hasattr(retriever, "n_features_in_")
+
+
+def test_k_beyond_the_gallery(data):
+    X, y = data
+    n = len(X)
+    retriever = HierarchicalRetriever().fit(X, y)
+    assert retriever.kneighbors(X, n_neighbors=n)[0].shape == (n, n)
+    with pytest.raises(ValueError, match=f"n_neighbors = {n + 1} and the gallery holds {n}"):
+        retriever.kneighbors(X, n_neighbors=n + 1)
+    with pytest.raises(ValueError, match=f"holds {n - 1} samples besides the query"):
+        retriever.kneighbors(n_neighbors=n)
+    for k in (0, -1, 2.5, True, "3"):
+        with pytest.raises(ValueError, match="n_neighbors must be a positive integer"):
+            retriever.kneighbors(X, n_neighbors=k)
+
+
+def test_bad_queries(data):
+    X, y = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    bad = {
+        "NaN": with_value(X, np.nan),
+        "infinity": with_value(X, np.inf),
+        "features": X[:, :-1],
+        "Expected 2D array": X[0],
+        "[Ss]parse": sparse.csr_matrix(X),
+        "dim 3|3D": X[:, :, None],
+        "0 sample": X[:0],
+    }
+    for message, queries in bad.items():
+        for call in (retriever.kneighbors, retriever.set_gallery, retriever.leaves, retriever.predict):
+            with pytest.raises((ValueError, TypeError), match=message):
+                call(queries)
+    assert retriever.n_samples_fit_ == len(X)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"alpha": -0.1}, {"alpha": np.nan}, {"assignment": "fuzzy"}, {"n_neighbors": 0}, {"hierarchy": "ward"}],
+)
+def test_bad_parameters(data, params):
+    retriever = HierarchicalRetriever(**params)
+    with pytest.raises(ValueError, match=next(iter(params))):
+        retriever.fit(*data)
+    assert not hasattr(retriever, "classes_")
+
+
+def test_galleries_without_labels(data):
+    X, y = data
+    retriever = HierarchicalRetriever().fit(X, y).set_gallery(X)
+    assert retriever.gallery_labels_ is None
+    retriever.kneighbors(X)
+    for call in (lambda: retriever.predict(X), lambda: retriever.predict_proba(X)):
+        with pytest.raises(ValueError, match="gallery has no labels"):
+            call()
+    for call in (lambda: retriever.score(X, y), lambda: make_retrieval_scorer()(retriever, X, y)):
+        with pytest.raises(ValueError, match="gallery with labels"):
+            call()
+    with pytest.raises(ValueError, match="samples, but 3 labels"):
+        retriever.set_gallery(X, y[:3])
+    with pytest.raises(ValueError, match="samples, but 1 ids"):
+        retriever.set_gallery(X, y, ids=["a"])
+    with pytest.raises(ValueError, match="distinct"):
+        retriever.set_gallery(X, y, ids=np.zeros(len(X)))
+
+
+def test_zero_vectors_are_allowed(data):
+    X, y = data
+    X = X.copy()
+    X[5] = 0
+    retriever = HierarchicalRetriever(alpha=0).fit(X, y)
+    distances, _ = retriever.kneighbors(np.zeros((1, X.shape[1])), n_neighbors=len(X))
+    np.testing.assert_array_equal(distances, 1)
+    distances, indices = retriever.kneighbors(X[:1], n_neighbors=len(X))
+    assert distances[0, indices[0] == 5] == 1
+
+
+def test_a_class_too_small(data):
+    X, y = data
+    y = y.copy()
+    X, y = X[(y != 3) | (np.cumsum(y == 3) <= 2)], y[(y != 3) | (np.cumsum(y == 3) <= 2)]
+    strict = MahalanobisClassifier("full", shrinkage=None, n_components=None)
+    with pytest.raises(ValueError, match="Class 3 with 2 samples"):
+        HierarchicalRetriever(HierarchyBuilder(class_model=strict)).fit(X, y)
+    HierarchicalRetriever().fit(X, y).kneighbors(X)

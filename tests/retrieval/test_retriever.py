@@ -1,0 +1,306 @@
+import copy
+import pickle
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone, is_classifier
+from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics.pairwise import cosine_distances
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import LinearSVC
+
+from sklearn_hierret import (
+    ClassHierarchy,
+    HierarchicalRetriever,
+    HierarchyBuilder,
+    LinkageHierarchyBuilder,
+    MahalanobisClassifier,
+    map_at_k,
+)
+from tests.reference import retrieval as reference
+from tests.strategies import blobs
+
+
+@pytest.fixture
+def data(rng):
+    X, y = blobs(rng, n_classes=6, n_features=5, spread=2.0, groups=[0, 0, 1, 1, 2, 2])
+    return X[:120], y[:120], X[120:], y[120:]
+
+
+def full_distances(retriever, queries, gallery):
+    """D by the paper's formula, from public attributes only."""
+    model, tree = retriever.class_model_, retriever.hierarchy_
+    U = tree.distance(model.classes_[:, None], model.classes_[None, :])
+    if retriever.assignment == "hard":
+        return reference.hard_distances(
+            np.searchsorted(model.classes_, model.predict(queries)),
+            np.searchsorted(model.classes_, model.predict(gallery)),
+            U,
+        )
+    return reference.soft_distances(model.predict_proba(queries), model.predict_proba(gallery), U)
+
+
+@pytest.mark.parametrize("assignment", ["hard", "soft"])
+@pytest.mark.parametrize("alpha", [0, 0.3, 4.0, np.inf])
+@pytest.mark.parametrize("builder", [None, HierarchyBuilder(0.3), LinkageHierarchyBuilder()])
+def test_kneighbors_equals_sorting_all_distances(data, assignment, alpha, builder):
+    X, y, Q, _ = data
+    retriever = HierarchicalRetriever(builder, alpha=alpha, assignment=assignment).fit(X, y)
+    for queries in (Q, None):
+        k = len(X) if queries is not None else len(X) - 1
+        H = full_distances(retriever, X if queries is None else queries, X)
+        expected = reference.neighbours(X if queries is None else queries, X, k, alpha, H, queries is None)
+        distances, indices = retriever.kneighbors(queries, n_neighbors=k)
+        np.testing.assert_allclose(distances, expected[0], atol=1e-10)
+        np.testing.assert_array_equal(indices, expected[1])
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["hard", "soft"]), st.sampled_from([0.0, 1.0, np.inf]))
+@settings(max_examples=25)
+def test_permuting_the_gallery_permutes_the_neighbours(seed, assignment, alpha):
+    rng = np.random.default_rng(seed)
+    X, y = blobs(rng, n_classes=4)
+    retriever = HierarchicalRetriever(alpha=alpha, assignment=assignment).fit(X, y)
+    queries = rng.normal(size=(5, X.shape[1])) * 3
+    distances, indices = retriever.kneighbors(queries, n_neighbors=len(X))
+    order = rng.permutation(len(X))
+    moved_distances, moved = retriever.set_gallery(X[order], y[order]).kneighbors(queries, n_neighbors=len(X))
+    np.testing.assert_allclose(moved_distances, distances, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(order[moved], indices)  # random features: no ties
+
+
+def test_labels_names_do_not_matter(data):
+    X, y, Q, t = data
+    names = np.array(["zebra", "ant", "cow", "bee", "yak", "dog"])
+    by_number = HierarchicalRetriever().fit(X, y)
+    by_name = HierarchicalRetriever().fit(X, names[y])
+    np.testing.assert_array_equal(by_name.kneighbors(Q)[1], by_number.kneighbors(Q)[1])
+    np.testing.assert_array_equal(by_name.leaves(Q), names[by_number.leaves(Q)])
+    assert by_name.score(Q, names[t]) == by_number.score(Q, t)
+
+
+def test_true_labels_are_no_part_of_a_distance(data, rng):
+    X, y, Q, _ = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    distances, indices = retriever.kneighbors(Q)
+    nonsense = rng.permutation(y)
+    for labels in (nonsense, None):
+        d, i = retriever.set_gallery(X, labels).kneighbors(Q)
+        np.testing.assert_array_equal(d, distances)
+        np.testing.assert_array_equal(i, indices)
+
+
+def test_alpha_zero_is_cosine_search(data):
+    X, y, Q, _ = data
+    retriever = HierarchicalRetriever(alpha=0).fit(X, y)
+    distances, indices = retriever.kneighbors(Q, n_neighbors=10)
+    expected = cosine_distances(Q, X)
+    np.testing.assert_array_equal(indices, np.argsort(expected, axis=1, kind="stable")[:, :10])
+    np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :10], atol=1e-12)
+
+
+def test_alpha_may_change_after_fit(data):
+    X, y, Q, _ = data
+    retriever = HierarchicalRetriever(alpha=0).fit(X, y)
+    for alpha in (0.5, 0, np.inf, 2):
+        fresh = HierarchicalRetriever(alpha=alpha).fit(X, y)
+        retriever.set_params(alpha=alpha)
+        np.testing.assert_array_equal(retriever.kneighbors(Q)[1], fresh.kneighbors(Q)[1])
+    for assignment in ("hard", "soft"):
+        fresh = HierarchicalRetriever(alpha=2, assignment=assignment).fit(X, y)
+        retriever.set_params(assignment=assignment)
+        np.testing.assert_array_equal(retriever.kneighbors(Q)[1], fresh.kneighbors(Q)[1])
+    for alpha in (-1, np.nan, "much"):
+        with pytest.raises(ValueError, match="alpha"):
+            retriever.set_params(alpha=alpha).kneighbors(Q)
+
+
+def test_dtypes(data):
+    X, y, Q, _ = data
+    double = HierarchicalRetriever().fit(X, y)
+    assert double.kneighbors(Q.astype(np.float32))[0].dtype == np.float64
+    for dtype in (np.float32, np.float16):
+        single = HierarchicalRetriever().fit(X.astype(dtype), y)
+        distances, indices = single.kneighbors(Q)
+        assert distances.dtype == np.float32
+        assert np.mean(indices == double.kneighbors(Q)[1]) > (0.95 if dtype == np.float32 else 0.5)
+    whole_numbers = HierarchicalRetriever().fit((X * 100).astype(int), y)
+    assert whole_numbers.kneighbors((Q * 100).astype(int))[0].dtype == np.float64
+
+
+def test_leaf_ties_and_duplicates(data):
+    X, y, _, _ = data
+    twice = np.concatenate([X, X])
+    retriever = HierarchicalRetriever().fit(X, y).set_gallery(twice, np.concatenate([y, y]))
+    distances, indices = retriever.kneighbors(X[:20], n_neighbors=2)
+    np.testing.assert_allclose(distances[:, 0], distances[:, 1])
+    np.testing.assert_array_equal(indices[:, 1] - indices[:, 0], 120)
+    # With hard leaves a copy is nearest; with soft ones a surer item can be nearer.
+    _, own = retriever.set_params(assignment="hard").kneighbors(n_neighbors=1)
+    np.testing.assert_array_equal(own[:, 0], (np.arange(240) + 120) % 240)
+
+
+def test_given_hierarchies_and_class_models(data):
+    X, y, Q, _ = data
+    taxonomy = ClassHierarchy.from_levels([range(6), [0, 0, 0, 1, 1, 1], [0] * 6])
+    for model in (None, GaussianNB(), FrozenEstimator(GaussianNB().fit(X, y)), KNeighborsClassifier(3)):
+        retriever = HierarchicalRetriever(taxonomy, class_model=model).fit(X, y)
+        assert retriever.hierarchy_ is taxonomy
+        assert retriever.hierarchy_builder_ is None
+        assert retriever.kneighbors(Q)[1].shape == (len(Q), 5)
+        if model is not None:
+            assert type(retriever.class_model_) is type(model)
+            np.testing.assert_array_equal(retriever.leaves(Q), clone(model).fit(X, y).predict(Q))
+    default = HierarchicalRetriever().fit(X, y)
+    assert default.class_model_ is default.hierarchy_builder_.class_model_
+    ward = HierarchicalRetriever(LinkageHierarchyBuilder()).fit(X, y)
+    assert isinstance(ward.class_model_, MahalanobisClassifier)
+
+
+def test_a_hierarchy_of_more_classes_than_there_are(data):
+    X, y, Q, _ = data
+    wide = HierarchicalRetriever(ClassHierarchy.flat(range(20))).fit(X, y)
+    np.testing.assert_array_equal(
+        wide.kneighbors(Q)[1], HierarchicalRetriever(ClassHierarchy.flat(range(6))).fit(X, y).kneighbors(Q)[1]
+    )
+
+
+def test_hard_needs_no_probabilities(data):
+    X, y, Q, _ = data
+    HierarchicalRetriever(class_model=LinearSVC(), assignment="hard").fit(X, y).kneighbors(Q)
+    with pytest.raises(ValueError, match="LinearSVC has no predict_proba"):
+        HierarchicalRetriever(class_model=LinearSVC()).fit(X, y)
+
+
+def test_retrieve(data):
+    X, y, Q, _ = data
+    names = np.array(list("abcdef"))
+    ids = [f"image {i}" for i in range(len(X))]
+    for assignment in ("soft", "hard"):
+        retriever = HierarchicalRetriever(alpha=2.0, assignment=assignment).fit(X, names[y])
+        retriever.set_gallery(X, names[y], ids=ids)
+        distances, indices = retriever.kneighbors(Q, n_neighbors=4)
+        table = retriever.retrieve(Q, 4)
+        assert table.columns.tolist() == [
+            "query",
+            "rank",
+            "id",
+            "label",
+            "distance",
+            "cosine_distance",
+            "hierarchical_distance",
+            "query_leaf",
+            "leaf",
+        ]
+        assert table["query"].tolist() == np.repeat(np.arange(len(Q)), 4).tolist()
+        assert table["rank"].tolist() == [1, 2, 3, 4] * len(Q)
+        assert table["id"].tolist() == [ids[i] for i in indices.ravel()]
+        assert table["label"].tolist() == names[y][indices.ravel()].tolist()
+        np.testing.assert_array_equal(table["distance"], distances.ravel())
+        np.testing.assert_allclose(
+            table["cosine_distance"] + 2 * table["hierarchical_distance"], table["distance"]
+        )
+        leaves = retriever.leaves(Q)
+        assert table["query_leaf"].tolist() == np.repeat(leaves, 4).tolist()
+        assert table["leaf"].tolist() == retriever.leaves(X)[indices.ravel()].tolist()
+    own = retriever.set_params(alpha=0).retrieve(k=2)
+    assert len(own) == 2 * len(X)
+    assert retriever.set_gallery(X).retrieve(Q[:1], 2)["label"].isna().all()
+
+
+def test_predict_is_a_vote(data):
+    X, y, Q, _ = data
+    retriever = HierarchicalRetriever(n_neighbors=7).fit(X, y)
+    votes = y[retriever.kneighbors(Q)[1]]
+    counts = np.array([[np.sum(row == c) for c in range(6)] for row in votes])
+    np.testing.assert_array_equal(retriever.predict(Q), counts.argmax(axis=1))
+    np.testing.assert_allclose(retriever.predict_proba(Q), counts / 7)
+    assert is_classifier(retriever)
+
+
+def test_score_is_map(data):
+    X, y, Q, t = data
+    retriever = HierarchicalRetriever(n_neighbors=10).fit(X, y)
+    ranked = y[retriever.kneighbors(Q)[1]]
+    counts = np.bincount(y)[t]
+    assert retriever.score(Q, t) == pytest.approx(map_at_k(t, ranked, 10, n_relevant=counts))
+
+
+def test_a_gallery_of_new_labels(data):
+    X, y, Q, t = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    assert retriever.set_gallery(Q, t + 100) is retriever
+    assert retriever.classes_.tolist() == [0, 1, 2, 3, 4, 5, 100, 101, 102, 103, 104, 105]
+    assert set(retriever.predict(X)) <= set(range(100, 106))
+    np.testing.assert_allclose(retriever.predict_proba(X).sum(axis=1), 1)
+    assert retriever.score(X, y + 100) > 0.5
+    assert retriever.n_samples_fit_ == len(Q)
+    assert retriever.fit(X, y).classes_.tolist() == list(range(6))
+    with pytest.raises(ValueError, match="Gallery labels are"):
+        retriever.set_gallery(Q, [f"label {i}" for i in t])
+    assert retriever.n_samples_fit_ == len(X)  # the failed call changed nothing
+
+
+def test_pickle_joblib_and_clone(data, tmp_path):
+    X, y, Q, _ = data
+    names = np.array(list("abcdef"))
+    retriever = HierarchicalRetriever(HierarchyBuilder(0.3), alpha=2.0).fit(X, names[y])
+    distances, indices = retriever.kneighbors(Q)
+    joblib.dump(retriever, tmp_path / "retriever.joblib")
+    for other in (
+        pickle.loads(pickle.dumps(retriever)),
+        joblib.load(tmp_path / "retriever.joblib"),
+        copy.deepcopy(retriever),
+        clone(retriever).fit(X, names[y]),
+    ):
+        d, i = other.kneighbors(Q)
+        np.testing.assert_array_equal(d, distances)
+        np.testing.assert_array_equal(i, indices)
+        assert other.hierarchy_ == retriever.hierarchy_
+
+
+def test_nested_parameters():
+    retriever = HierarchicalRetriever(HierarchyBuilder(class_model=MahalanobisClassifier()))
+    retriever.set_params(hierarchy__threshold=0.4, hierarchy__class_model__temperature=2.0)
+    assert retriever.hierarchy.threshold == 0.4
+    assert retriever.hierarchy.class_model.temperature == 2.0
+    for hierarchy in (None, ClassHierarchy.flat("ab")):
+        with pytest.raises(ValueError, match=r"hierarchy__threshold.*HierarchyBuilder\(\)"):
+            HierarchicalRetriever(hierarchy).set_params(hierarchy__threshold=0.4)
+    both = HierarchicalRetriever().set_params(hierarchy=HierarchyBuilder(), hierarchy__threshold=0.4)
+    assert both.hierarchy.threshold == 0.4
+
+
+def test_the_gallery_is_not_touched_by_searching(data):
+    X, y, Q, _ = data
+    before = X.copy(), Q.copy()
+    retriever = HierarchicalRetriever().fit(X, y)
+    first = retriever.kneighbors(Q)
+    again = retriever.kneighbors(Q)
+    np.testing.assert_array_equal(first[1], again[1])
+    np.testing.assert_array_equal(X, before[0])
+    np.testing.assert_array_equal(Q, before[1])
+
+
+def test_pca_and_frames(data):
+    X, y, Q, _ = data
+    columns = [f"f{i}" for i in range(5)]
+    frame, queries = pd.DataFrame(X, columns=columns), pd.DataFrame(Q, columns=columns)
+    retriever = HierarchicalRetriever().fit(frame, pd.Series(y))
+    assert retriever.feature_names_in_.tolist() == columns
+    np.testing.assert_array_equal(
+        retriever.kneighbors(queries)[1], HierarchicalRetriever().fit(X, y).kneighbors(Q)[1]
+    )
+    with pytest.raises(ValueError, match="feature names should match"):
+        retriever.kneighbors(queries[columns[::-1]])
+    pca = PCA().set_output(transform="pandas").fit(frame)
+    rotated = HierarchicalRetriever(alpha=0).fit(pca.transform(frame), y)
+    assert rotated.feature_names_in_.tolist() == [f"pca{i}" for i in range(5)]
+    single = HierarchicalRetriever().fit(frame.astype(np.float32), y)
+    assert single.kneighbors(queries)[0].dtype == np.float32

@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import config_context
+from sklearn.metrics.pairwise import cosine_distances
+
+from sklearn_hierret.search import HardLeafDistance, SoftLeafDistance, search, unit_rows
+from tests.reference import retrieval as reference
+from tests.strategies import trees
+
+ALPHAS = [0.0, 1e-3, 0.5, 1.0, 5.0, 1e6, 1e300, np.inf]
+
+
+def problem(tree, seed, dtype, soft, n_queries=7, n_gallery=40, d=3):
+    """A search problem full of duplicates, ties, zero vectors and empty leaves."""
+    rng = np.random.default_rng(seed)
+    gallery = rng.integers(-2, 3, size=(n_gallery, d)).astype(dtype)  # many equal, some zero
+    queries = np.concatenate([gallery[: n_queries // 2], rng.normal(size=(n_queries - n_queries // 2, d))])
+    U, k = tree.distance_matrix(), tree.n_classes
+    if soft:
+        p, r = rng.dirichlet(np.full(k, 0.3), n_queries), rng.dirichlet(np.full(k, 0.3), n_gallery)
+        r[: n_gallery // 2] = np.eye(k)[rng.integers(0, k, n_gallery // 2)]  # ties in D_H too
+        p, r = p.astype(dtype), r.astype(dtype)
+        part, full = SoftLeafDistance(p, r, U), reference.soft_distances(p.astype(float), r.astype(float), U)
+    else:
+        ql, gl = rng.integers(0, k, n_queries), rng.integers(0, max(1, k // 2), n_gallery)
+        part, full = HardLeafDistance(ql, gl, U), reference.hard_distances(ql, gl, U)
+    return queries.astype(dtype), gallery, part, full
+
+
+def agree(found, expected, full, unit_queries, unit_gallery, alpha, dtype):
+    """Equal distances, and equal neighbours wherever rounding leaves no doubt."""
+    distances, indices = found
+    tolerance = 1e-6 if dtype == np.float32 else 1e-12
+    scale = max(1.0, 0 if np.isinf(alpha) else alpha)
+    if scale < float(np.finfo(dtype).max):
+        np.testing.assert_allclose(distances.astype(float) / scale, expected[0] / scale, atol=tolerance)
+    for row, (ours, theirs) in enumerate(zip(indices, expected[1], strict=True)):
+        assert len(set(ours.tolist())) == len(ours)
+        for a, b in zip(ours, theirs, strict=True):
+            if a != b:  # only between items as far as rounding can tell
+                cosine = [reference.cosine_distance(unit_queries[row], unit_gallery[i]) for i in (a, b)]
+                if np.isinf(alpha):
+                    assert abs(full[row, a] - full[row, b]) < tolerance
+                    if full[row, a] == full[row, b]:
+                        assert abs(cosine[0] - cosine[1]) < tolerance
+                else:
+                    gap = (cosine[0] - cosine[1]) / scale + alpha / scale * (full[row, a] - full[row, b])
+                    assert abs(gap) < tolerance
+
+
+@given(
+    trees(max_classes=8),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([np.float32, np.float64]),
+    st.booleans(),
+    st.sampled_from(ALPHAS),
+    st.sampled_from([1, 5, 39, 40]),
+)
+@settings(max_examples=150)
+def test_search_equals_sorting_all_distances(tree, seed, dtype, soft, alpha, k):
+    queries, gallery, part, full = problem(tree, seed, dtype, soft)
+    uq, ug = unit_rows(queries)[0], unit_rows(gallery)[0]
+    found = search(uq, ug, k, leaf_distance=part, alpha=alpha)
+    expected = reference.neighbours(uq.astype(float), ug.astype(float), k, alpha, full if alpha else None)
+    agree(found, expected, full, uq.astype(float), ug.astype(float), alpha, dtype)
+    assert found[0].dtype == dtype
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans(), st.sampled_from(ALPHAS), st.sampled_from([1, 10, 39]))
+@settings(max_examples=60)
+def test_leave_one_out(seed, soft, alpha, k):
+    rng = np.random.default_rng(seed)
+    gallery = unit_rows(rng.integers(-2, 3, size=(40, 3)).astype(float))[0]
+    U = 1 - np.eye(4)
+    if soft:
+        p = rng.dirichlet(np.full(4, 0.3), 40)
+        part, full = SoftLeafDistance(p, p, U), reference.soft_distances(p, p, U)
+    else:
+        leaves = rng.integers(0, 4, 40)
+        part, full = HardLeafDistance(leaves, leaves, U), reference.hard_distances(leaves, leaves, U)
+    found = search(gallery, gallery, k, leaf_distance=part, alpha=alpha, exclude_self=True)
+    assert not np.any(found[1] == np.arange(40)[:, None])
+    expected = reference.neighbours(gallery, gallery, k, alpha, full if alpha else None, exclude_self=True)
+    agree(found, expected, full, gallery, gallery, alpha, np.float64)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("alpha", [0.0, 0.7, np.inf])
+def test_bit_for_bit_whatever_the_batch(dtype, soft, alpha):
+    rng = np.random.default_rng(3)
+    base = rng.normal(size=(300, 37)).astype(dtype)
+    gallery = unit_rows(np.concatenate([base, base[::-1], base]))[0]  # duplicates far apart
+    queries = unit_rows(rng.normal(size=(50, 37)).astype(dtype))[0]
+    queries[:10] = gallery[:10]
+    U = 1 - np.eye(6)
+    leaves = np.tile(rng.integers(0, 6, 300), 1)
+    leaves = np.concatenate([leaves, leaves[::-1], leaves])
+    proba = rng.dirichlet(np.full(6, 0.2), 300).astype(dtype)
+    proba = np.concatenate([proba, proba[::-1], proba])
+
+    def run(rows, **params):
+        q = rng_rows(rows)
+        part = (
+            SoftLeafDistance(query_proba[rows], proba, U)
+            if soft
+            else HardLeafDistance(query_leaves[rows], leaves, U)
+        )
+        return search(q, gallery, 25, leaf_distance=part, alpha=alpha, **params)
+
+    def rng_rows(rows):
+        return np.ascontiguousarray(queries[rows])
+
+    query_leaves = rng.integers(0, 6, 50)
+    query_proba = rng.dirichlet(np.full(6, 0.2), 50).astype(dtype)
+    distances, indices = run(slice(None))
+    one_by_one = [run(slice(i, i + 1)) for i in range(50)]
+    np.testing.assert_array_equal(np.concatenate([d for d, _ in one_by_one]), distances)
+    np.testing.assert_array_equal(np.concatenate([i for _, i in one_by_one]), indices)
+    for params in ({}, {"n_jobs": 2}):
+        with config_context(working_memory=0.05):
+            d, i = run(slice(None), **params)
+        np.testing.assert_array_equal(d, distances)
+        np.testing.assert_array_equal(i, indices)
+    # Duplicates are as far as each other, and in the order of their index.
+    equal = np.diff(distances, axis=1) == 0
+    assert equal.any()
+    same_item = (indices[:, 1:] % 300 == indices[:, :-1] % 300) & equal
+    assert np.all(np.diff(indices, axis=1)[same_item] > 0)
+
+
+def test_unit_rows_at_the_edges_of_floats():
+    X = np.array([[0, 0], [3, 4], [1e200, 1e200], [1e-300, 0], [-5e-324, 0]])
+    unit, norms = unit_rows(X)
+    half = np.sqrt(0.5)
+    np.testing.assert_allclose(unit, [[0, 0], [0.6, 0.8], [half, half], [1, 0], [-1, 0]])
+    np.testing.assert_allclose(norms[:3], [0, 5, np.sqrt(2) * 1e200])
+    X32 = np.array([[1e30, 1e30], [1e-30, 0], [0, 0]], dtype=np.float32)
+    unit32, _ = unit_rows(X32)
+    assert unit32.dtype == np.float32
+    np.testing.assert_allclose(unit32, [[half, half], [1, 0], [0, 0]], rtol=1e-6)
+
+
+def test_cosine_is_scikit_learns_zero_vectors_included(rng):
+    X = rng.normal(size=(6, 4))
+    X[2] = 0
+    unit = unit_rows(X)[0]
+    distances, indices = search(unit, unit, 6)
+    expected = cosine_distances(X)
+    np.testing.assert_allclose(
+        np.take_along_axis(expected, indices, axis=1)[[0, 1, 3]], distances[[0, 1, 3]], atol=1e-12
+    )
+    np.testing.assert_array_equal(distances[2], 1)  # also to itself: a zero vector has no direction

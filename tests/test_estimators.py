@@ -1,0 +1,36 @@
+"""scikit-learn's own checks, on every estimator and without skips."""
+
+import numpy as np
+import pytest
+from sklearn.naive_bayes import GaussianNB
+from sklearn.utils.estimator_checks import check_estimator
+
+from sklearn_hierret import (
+    HierarchicalRetriever,
+    HierarchyBuilder,
+    LinkageHierarchyBuilder,
+    MahalanobisClassifier,
+)
+
+ESTIMATORS = [
+    MahalanobisClassifier(),
+    MahalanobisClassifier("tied", decision="mahalanobis", n_components=0.95),
+    MahalanobisClassifier("diag", priors="uniform"),
+    MahalanobisClassifier("spherical"),
+    HierarchyBuilder(),
+    HierarchyBuilder(linkage="average", class_model=MahalanobisClassifier("tied")),
+    LinkageHierarchyBuilder(),
+    HierarchicalRetriever(),
+    HierarchicalRetriever(alpha=0, n_neighbors=3),
+    HierarchicalRetriever(HierarchyBuilder(0.5), alpha=np.inf, assignment="hard"),
+    HierarchicalRetriever(LinkageHierarchyBuilder(), class_model=GaussianNB()),
+]
+
+
+@pytest.mark.filterwarnings("default")  # the checks provoke warnings themselves
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+def test_check_estimator(estimator):
+    results = check_estimator(estimator, on_skip=None, on_fail="raise")
+    not_passed = [(r["check_name"], r["status"]) for r in results if r["status"] != "passed"]
+    assert len(results) > 30
+    assert not_passed == []
