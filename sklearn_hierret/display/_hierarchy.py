@@ -206,6 +206,7 @@ def _segments(tree: ClassHierarchy, position: NDArray) -> list[tuple[int, NDArra
 
 def _draw_rows(ax: Any, tree: ClassHierarchy, position: NDArray, colors: list, names: list[str]) -> list:
     from matplotlib.collections import LineCollection
+    from matplotlib.ticker import MaxNLocator
 
     lines = [np.column_stack([up, across]) for _, up, across in _segments(tree, position)]
     ax.add_collection(LineCollection(lines, colors=colors[:-1], linewidths=1.4, capstyle="round"))
@@ -227,6 +228,8 @@ def _draw_rows(ax: Any, tree: ClassHierarchy, position: NDArray, colors: list, n
         for leaf, name in enumerate(names)
     ]
     ax.set_yticks([])
+    if np.all(tree.heights == np.round(tree.heights)):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("height")
     for side in ("left", "right", "top"):
         ax.spines[side].set_visible(False)
