@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
 
 
 def feature_dtype(X: Any) -> type[np.floating]:
@@ -20,6 +23,22 @@ def feature_dtype(X: Any) -> type[np.floating]:
         except (TypeError, ValueError):
             return np.float64
     return np.float32 if str(dtype).rpartition(".")[2] in ("float16", "float32") else np.float64
+
+
+def validate_classes(estimator: Any, X: ArrayLike, y: ArrayLike) -> tuple[NDArray, NDArray, NDArray[np.intp]]:
+    """Features, distinct labels and class of each sample, for the fit of an estimator.
+
+    Raises
+    ------
+    ValueError
+        For anything scikit-learn refuses, and for fewer than two classes.
+    """
+    X, y = validate_data(estimator, X, y, dtype=feature_dtype(X), ensure_min_samples=2)
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"At least two classes are needed, got one class: {classes[0]!r}.")
+    return X, classes, codes
 
 
 def row_chunks(n_rows: int, row_bytes: int) -> Iterator[slice]:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import pdist
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
-from sklearn_hierret._arrays import feature_dtype, unchanged_on_error
+from sklearn_hierret._arrays import unchanged_on_error, validate_classes
 from sklearn_hierret.gaussian import ClassStatistics
 from sklearn_hierret.hierarchy import ClassHierarchy
 
@@ -81,11 +78,7 @@ class LinkageHierarchyBuilder(BaseEstimator):
         if self.method == "ward" and self.metric != "euclidean":
             raise ValueError(f"method='ward' needs metric='euclidean', got metric={self.metric!r}.")
         with unchanged_on_error(self):
-            X, y = validate_data(self, X, y, dtype=feature_dtype(X), ensure_min_samples=2)
-            check_classification_targets(y)
-            classes, codes = np.unique(y, return_inverse=True)
-            if len(classes) < 2:
-                raise ValueError(f"At least two classes are needed, got one class: {classes[0]!r}.")
+            X, classes, codes = validate_classes(self, X, y)
             means = ClassStatistics.from_samples(X, codes, len(classes), "diag").means
             distances = pdist(means, self.metric)
             if not distances.max() > 0:

@@ -12,10 +12,9 @@ from scipy import linalg
 from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_hierret._arrays import feature_dtype, row_chunks, unchanged_on_error
+from sklearn_hierret._arrays import feature_dtype, row_chunks, unchanged_on_error, validate_classes
 from sklearn_hierret.gaussian._bhattacharyya import bhattacharyya_distance
 from sklearn_hierret.gaussian._covariance import (
     SCATTER_KIND,
@@ -142,11 +141,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
             covariances, features that are all constant, or fewer than two classes.
         """
         with unchanged_on_error(self):
-            X, y = validate_data(self, X, y, dtype=feature_dtype(X), ensure_min_samples=2)
-            check_classification_targets(y)
-            classes, codes = np.unique(y, return_inverse=True)
-            if len(classes) < 2:
-                raise ValueError(f"At least two classes are needed, got one class: {classes[0]!r}.")
+            X, classes, codes = validate_classes(self, X, y)
             mean = X.mean(axis=0, dtype=np.float64)
             components, ratio = self._principal_components(X, codes, len(classes))
             projected = _project(X, mean, components)

@@ -13,13 +13,8 @@ from sklearn_hierret.metrics._ranking import (
     r_precision,
     recall_at_k,
 )
-from sklearn_hierret.metrics._scorer import (
-    RetrievalScorer,
-    evaluate_retrieval,
-    make_retrieval_scorer,
-    rank_labels,
-    retriever_of,
-)
+from sklearn_hierret.metrics._retrieved import rank_labels, retriever_of
+from sklearn_hierret.metrics._scorer import RetrievalScorer, evaluate_retrieval, make_retrieval_scorer
 
 __all__ = [
     "RetrievalScorer",

@@ -11,10 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mode
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_hierret._arrays import feature_dtype, unchanged_on_error
+from sklearn_hierret._arrays import feature_dtype, unchanged_on_error, validate_classes
 from sklearn_hierret.building import HierarchyBuilder
 from sklearn_hierret.gaussian import MahalanobisClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy
@@ -157,11 +156,8 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
             Among others, for labels that a given hierarchy lacks; they are named.
         """
         with unchanged_on_error(self):
-            X, y = validate_data(self, X, y, dtype=feature_dtype(X), ensure_min_samples=2)
-            check_classification_targets(y)
-            classes = np.unique(y)
-            if len(classes) < 2:
-                raise ValueError(f"At least two classes are needed, got one class: {classes[0]!r}.")
+            X, classes, codes = validate_classes(self, X, y)
+            y = classes[codes]
             builder, hierarchy = None, self.hierarchy
             if isinstance(hierarchy, ClassHierarchy):
                 hierarchy.index(classes)  # before the expensive part
