@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
@@ -37,14 +36,25 @@ def validate_classes(estimator: Any, X: ArrayLike, y: ArrayLike) -> tuple[NDArra
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"At least two classes are needed, got one class: {classes[0]!r}.")
+        raise ValueError(f"At least two classes are needed, got one class: {classes.tolist()[0]!r}.")
     return X, classes, codes
+
+
+def check_same_kind(labels: NDArray, others: NDArray, name: str, other_name: str) -> None:
+    """Raise a ValueError if one of two label arrays is text and the other numbers."""
+    kinds = labels.dtype.kind, others.dtype.kind
+    if "O" not in kinds and (kinds[0] in "US") != (kinds[1] in "US"):
+        raise ValueError(
+            f"{name} are {labels.dtype} and {other_name} {others.dtype}: text and numbers never match."
+        )
 
 
 def row_chunks(n_rows: int, row_bytes: int) -> Iterator[slice]:
     """Slices of rows that need at most scikit-learn's ``working_memory`` each."""
     if n_rows:
-        yield from gen_batches(n_rows, get_chunk_n_rows(max(1, int(row_bytes)), max_n_rows=n_rows))
+        size = get_chunk_n_rows(max(1, int(row_bytes)), max_n_rows=n_rows)
+        for start in range(0, n_rows, size):
+            yield slice(start, min(n_rows, start + size))
 
 
 @contextmanager

@@ -25,6 +25,7 @@ TRUSTED = [
     "sklearn_hierret.hierarchy._class_hierarchy.ClassHierarchy",
     "sklearn_hierret.retrieval._gallery.Gallery",
     "sklearn_hierret.retrieval._retriever.HierarchicalRetriever",
+    "sklearn_hierret.search._index.GalleryIndex",
 ]
 
 

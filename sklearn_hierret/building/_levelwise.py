@@ -34,7 +34,9 @@ class HierarchyBuilder(BaseEstimator):
     threshold : float in (0, 1], default=0.05
         The overlap at which classes merge: the paper's t. Larger means fewer merges. It
         depends on the data (`overlap_` shows it); the paper's values, 0.2 to 0.3, go with
-        ``n_components=0.95``, since overlaps shrink as dimensions are added.
+        ``n_components=0.95``, since overlaps shrink as dimensions are added. With "full"
+        covariances they also shrink between classes of very different sizes, even equal
+        ones; "tied" does not have that bias.
     linkage : {"single", "average", "complete"}, default="single"
         "single" is the paper's construction; it chains when many classes overlap. The
         others cut one dendrogram over 1 - overlap of the classes: merges above

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import pdist
@@ -80,6 +81,11 @@ class LinkageHierarchyBuilder(BaseEstimator):
         with unchanged_on_error(self):
             X, classes, codes = validate_classes(self, X, y)
             means = ClassStatistics.from_samples(X, codes, len(classes), "diag").means
+            without = np.flatnonzero(~means.any(axis=1))
+            if self.metric == "cosine" and len(without):
+                raise ValueError(
+                    f"The mean of class {classes.tolist()[without[0]]!r} is zero: it has no cosine."
+                )
             distances = pdist(means, self.metric)
             if not distances.max() > 0:
                 raise ValueError("All class means are equal (are the features constant?): no tree to build.")

@@ -134,14 +134,14 @@ class RetrievalDisplay:
         -------
         display : RetrievalDisplay
         """
-        from matplotlib import colormaps
-        from matplotlib.patches import Rectangle
-
         n_queries, k = self.labels.shape
         # In units of an image's side: room for a name below, a gap after the query.
         step, gap, line = 1.16, 0.35, 0.34
         bar = 0.0 if self.hierarchy is None else 0.9
         ax = new_axes(ax, (k + 1) * step + gap + bar, n_queries * (step + line) + 0.5)
+        from matplotlib import colormaps
+        from matplotlib.patches import Rectangle
+
         similarity = None
         if self.hierarchy is not None:
             similarity = 1 - self.hierarchy.distance(self.query_labels[:, None], self.labels)

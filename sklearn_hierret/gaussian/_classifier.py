@@ -41,7 +41,9 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         nothing. Of no effect with `covariance_type="tied"`.
     n_components : float in (0, 1), int or None, default=0.999
         Principal components to keep: the fewest that explain this fraction of the
-        variance, this many, or no projection. The paper keeps 0.95.
+        variance, this many, or no projection. A fraction keeps at most half of
+        n_samples - n_classes components, so that few samples still determine a
+        within-class covariance. The paper keeps 0.95.
     decision : {"likelihood", "mahalanobis"}, default="likelihood"
         What `predict` maximises and `predict_proba` is made of. "mahalanobis" is the
         paper's rule, proportional to exp(-MD^2 / 2T) without determinants or priors;
@@ -143,15 +145,16 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         with unchanged_on_error(self):
             X, classes, codes = validate_classes(self, X, y)
             mean = X.mean(axis=0, dtype=np.float64)
-            components, ratio = self._principal_components(X, codes, len(classes))
-            projected = _project(X, mean, components)
+            components, ratio = self._principal_components(X, codes, len(classes), mean)
             kind = SCATTER_KIND[self.covariance_type]
-            statistics = ClassStatistics.from_samples(projected, codes, len(classes), kind)
+            statistics = ClassStatistics.from_samples(
+                X, codes, len(classes), kind, offset=mean, components=components
+            )
             covariances, whitening, log_determinants = self.gaussians_of(statistics, classes.tolist())
             priors = self._class_prior(statistics)
             self.classes_ = classes
             self.mean_, self.components_, self.explained_variance_ratio_ = mean, components, ratio
-            self.n_components_ = projected.shape[1]
+            self.n_components_ = statistics.n_features
             self.statistics_ = statistics
             self.means_ = statistics.means
             self.covariances_ = covariances
@@ -191,7 +194,10 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         overlap : ndarray of shape (n_classes, n_classes)
             In [0, 1], the diagonal 1.
         """
-        gaussians = self.gaussians_of(statistics)
+        if statistics is self.statistics_:
+            gaussians = self.covariances_, self.precisions_cholesky_, self.log_determinants_
+        else:
+            gaussians = self.gaussians_of(statistics)
         return np.exp(-bhattacharyya_distance(statistics.means, *gaussians, self.covariance_type))
 
     def mahalanobis(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -271,7 +277,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         return np.concatenate(parts)
 
     def _principal_components(
-        self, X: NDArray, codes: NDArray[np.intp], n_classes: int
+        self, X: NDArray, codes: NDArray[np.intp], n_classes: int, mean: NDArray[np.float64]
     ) -> tuple[NDArray | None, NDArray | None]:
         """Components in rows from the total covariance, which the statistics give."""
         if self.n_components is None:
@@ -283,13 +289,15 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         variances, vectors = linalg.eigh(pooled.total_covariance())
         variances, vectors = np.maximum(variances[::-1], 0), vectors[:, ::-1]
         # Constant features leave rounding behind, not variance.
-        if variances[0] <= np.finfo(X.dtype).eps ** 2 * np.square(X, dtype=np.float64).mean():
+        mean_square = (variances.sum() + mean @ mean) / d
+        if variances[0] <= np.finfo(X.dtype).eps ** 2 * mean_square:
             raise ValueError("All features are constant: there is nothing to tell classes apart by.")
         ratio = variances / variances.sum()
         if isinstance(self.n_components, Integral):
             kept = int(self.n_components)
         else:
-            kept = min(d, int(np.searchsorted(np.cumsum(ratio), self.n_components, side="right")) + 1)
+            enough = int(np.searchsorted(np.cumsum(ratio), self.n_components, side="right")) + 1
+            kept = min(d, enough, max(1, (len(X) - n_classes) // 2))
         return vectors[:, :kept].T.copy(), ratio[:kept]
 
     def _class_prior(self, statistics: ClassStatistics) -> NDArray[np.float64]:

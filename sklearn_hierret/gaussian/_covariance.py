@@ -201,6 +201,7 @@ def _singular(c: int | None, counts: NDArray | None, names: Sequence | None, d: 
         )
     count = "" if counts is None else f" with {int(counts[c])} samples"
     return (
-        f"{_class_text(c, names)}{count} has a singular covariance in {d} dimensions; pass "
-        "shrinkage='auto', covariance_type='tied' or fewer n_components."
+        f"{_class_text(c, names)}{count} has a singular covariance in {d} dimensions. If classes are small, "
+        "pass shrinkage='auto' or covariance_type='tied'; if features are constant or linearly dependent, "
+        "n_components=0.99; if there are few samples in all, a smaller n_components."
     )

@@ -36,9 +36,18 @@ class ClassStatistics:
 
     @classmethod
     def from_samples(
-        cls, X: NDArray, codes: NDArray[np.intp], n_classes: int, kind: ScatterKind = "full"
+        cls,
+        X: NDArray,
+        codes: NDArray[np.intp],
+        n_classes: int,
+        kind: ScatterKind = "full",
+        *,
+        offset: NDArray[np.float64] | None = None,
+        components: NDArray[np.float64] | None = None,
     ) -> ClassStatistics:
         """Statistics of samples, accumulated in float64 whatever their dtype.
+
+        Of ``(X - offset) @ components.T``, without making that array.
 
         Parameters
         ----------
@@ -47,8 +56,10 @@ class ClassStatistics:
             Class of each sample, 0..n_classes-1.
         n_classes : int
         kind : {"full", "diag", "pooled"}, default="full"
+        offset : ndarray of shape (n_features,), optional
+        components : ndarray of shape (n_components, n_features), optional
         """
-        d = X.shape[1]
+        d = X.shape[1] if components is None else len(components)
         counts = np.bincount(codes, minlength=n_classes)
         means = np.zeros((n_classes, d))
         shape = {"full": (n_classes, d, d), "diag": (n_classes, d), "pooled": (d, d)}[kind]
@@ -59,10 +70,14 @@ class ClassStatistics:
                 continue
             # Two passes over a class: deviations from its mean do not cancel, as
             # squares less a squared mean would.
-            chunks = [rows[s] for s in row_chunks(len(rows), 16 * d)]
-            means[c] = sum(X[chunk].sum(axis=0, dtype=np.float64) for chunk in chunks) / len(rows)
+            chunks = [rows[s] for s in row_chunks(len(rows), 16 * (X.shape[1] + d))]
+            mean = sum(X[chunk].sum(axis=0, dtype=np.float64) for chunk in chunks) / len(rows)
+            centre = mean if offset is None else mean - offset
+            means[c] = centre if components is None else components @ centre
             for chunk in chunks:
-                deviation = X[chunk] - means[c]
+                deviation = X[chunk] - mean
+                if components is not None:
+                    deviation = deviation @ components.T
                 if kind == "full":
                     scatter[c] += deviation.T @ deviation
                 elif kind == "diag":

@@ -87,7 +87,7 @@ class ClassHierarchy:
         _tree.check_parents(self._parents, self.n_classes)
         if heights is None:
             heights = _tree.longest_paths(self._parents)
-        self._heights = _frozen(np.asarray(heights, dtype=np.float64))
+        self._heights = _frozen(np.asarray(heights, dtype=np.float64) + 0.0)  # -0.0 hashes differently
         _tree.check_heights(self._heights, self._parents, self.n_classes)
         if node_names is None:
             inner = range(self.n_classes, self.n_nodes)

@@ -39,6 +39,7 @@ def nodes_from_parent_child(
         raise ValueError(f"multiple_roots must be 'error' or 'join', got {multiple_roots!r}.")
     parents_of: dict[Hashable, list[Hashable]] = {}
     nodes: dict[Hashable, None] = {}
+    second_parent: dict[Hashable, str] = {}
     has_children = set()
     for first, second, where in _pairs(source, id_type):
         parent, child = (second, first) if is_a else (first, second)
@@ -47,8 +48,8 @@ def nodes_from_parent_child(
         known = parents_of.setdefault(child, [])
         if parent in known:
             raise ValueError(f"{where}: the edge from {parent!r} to {child!r} occurs twice.")
-        if known and multiple_parents == "error":
-            raise ValueError(
+        if known and child not in second_parent:
+            second_parent[child] = (
                 f"{where}: node {child!r} has a second parent, {parent!r} after {known[0]!r}; "
                 "multiple_parents='tree' makes a tree of such a graph."
             )
@@ -71,6 +72,9 @@ def nodes_from_parent_child(
     else:
         parent_of = {child: parents[0] for child, parents in parents_of.items()}
     kept = ancestors_of(parent_of, labels)
+    if multiple_parents == "error":
+        for message in (text for node, text in second_parent.items() if node in kept):
+            raise ValueError(message)
     if classes is None and len(kept) < len(nodes):
         rest = [n for n in nodes if n not in kept]
         raise ValueError(f"{_name(source)}: the hierarchy has a cycle through node {rest[0]!r}.")
@@ -154,7 +158,6 @@ def _pairs(source: Any, id_type: type | None) -> Iterable[tuple[Hashable, Hashab
 
 def _is_int(text: str) -> bool:
     try:
-        int(text)
+        return str(int(text)) == text  # "01" and "1_0" are other ids than "1" and "10"
     except ValueError:
         return False
-    return True

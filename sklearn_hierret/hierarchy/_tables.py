@@ -31,21 +31,20 @@ def nodes_from_levels(levels: ArrayLike, classes: ArrayLike | None, heights: Arr
     node_height: dict[Hashable, float] = dict.fromkeys(range(n_classes), 0.0)
     node_of_class: list[Hashable] = list(range(n_classes))
     for level in range(1, n_levels):
-        for cluster in np.unique(levels[level]):
-            members = np.flatnonzero(levels[level] == cluster).tolist()
-            below = {node_of_class[i] for i in members}
-            is_last = level == n_levels - 1 and n_classes == 1
-            if len(below) == 1 and not is_last:
-                continue
-            node = ("cluster", level, members[0])
-            parent.update(dict.fromkeys(below, node))
-            node_height[node] = float(level_heights[level])
-            for i in members:
-                node_of_class[i] = node
-        finer = levels[level - 1]
-        pairs = np.unique(np.stack([finer, levels[level]]), axis=1)
+        finer, coarser = levels[level - 1], levels[level]
+        _, first, members_of = np.unique(coarser, return_index=True, return_inverse=True)
+        pairs = np.unique(np.stack([members_of, np.unique(finer, return_inverse=True)[1]]), axis=1)
         if pairs.shape[1] > len(np.unique(finer)):
             raise ValueError(f"Row {level} of levels splits a cluster of row {level - 1}.")
+        joined = np.bincount(pairs[0]) > 1
+        if level == n_levels - 1 and not parent:
+            joined[:] = True  # a single class has a root, too
+        for cluster in np.flatnonzero(joined).tolist():
+            node = ("cluster", level, int(first[cluster]))
+            node_height[node] = float(level_heights[level])
+            for i in np.flatnonzero(members_of == cluster).tolist():
+                parent[node_of_class[i]] = node
+                node_of_class[i] = node
     inner = [node for node in node_height if isinstance(node, tuple)]
     names = {node: f"level {node[1]}, cluster of {labels[node[2]]}" for node in inner}
     return number_nodes(parent, list(range(n_classes)), labels, node_height, names)
@@ -77,7 +76,7 @@ def nodes_from_frame(frame: Any) -> Nodes:
 
 
 def frame_from_nodes(parents: NDArray[np.intp], node_names: tuple[Hashable, ...], classes: NDArray) -> Any:
-    """DataFrame of the way from the root (left out) to each class, right-aligned."""
+    """DataFrame of the way from the root (left out) to each class, left-aligned."""
     import pandas as pd
 
     above = parents.tolist()
@@ -90,7 +89,7 @@ def frame_from_nodes(parents: NDArray[np.intp], node_names: tuple[Hashable, ...]
         paths.append(path[::-1])
     width = max(len(path) for path in paths)
     columns = [f"level_{i}" for i in range(width)]
-    # Left-aligned: a class that is less deep has its missing levels next to itself.
+    # A class that is less deep has its missing levels next to itself.
     padded = [path + [None] * (width - len(path)) for path in paths]
     frame = pd.DataFrame(padded, columns=columns, dtype=object)
     frame["class"] = classes

@@ -113,7 +113,7 @@ def _precision_curve(
         absent = np.flatnonzero(counts[codes] == 0)
         if len(absent):
             raise ValueError(
-                f"Query {absent[0]} is not in y_gallery (no item of class {query[absent[0]]!r})."
+                f"Query {absent[0]} is not in y_gallery (no item of class {query.tolist()[absent[0]]!r})."
             )
     gained = np.cumsum(similarities[codes[:, None], hierarchy.index(retrieved[:, :k])], axis=1)
     # The best ranking depends on the query's class only.

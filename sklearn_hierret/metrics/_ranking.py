@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import UndefinedMetricWarning
 
+from sklearn_hierret._arrays import check_same_kind
+
 
 def average_precision_at_k(
     y_query: ArrayLike,
@@ -286,13 +288,7 @@ def check_ranking(y_query: ArrayLike, y_retrieved: ArrayLike, k: int | None) -> 
         )
     if not retrieved.size:
         raise ValueError("There is no query or no retrieved label.")
-    if (query.dtype.kind in "US") != (retrieved.dtype.kind in "US") and "O" not in (
-        query.dtype.kind,
-        retrieved.dtype.kind,
-    ):
-        raise ValueError(
-            f"Labels of different types never match: y_query is {query.dtype}, y_retrieved {retrieved.dtype}."
-        )
+    check_same_kind(query, retrieved, "y_query", "y_retrieved")
     if k is None:
         k = retrieved.shape[1]
     if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 1:

@@ -87,6 +87,8 @@ class RetrievalScorer:
         check_gallery(gallery)
         if empty not in ("skip", "zero", "error"):
             raise ValueError(f"empty must be 'skip', 'zero' or 'error', got {empty!r}.")
+        if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 1:
+            raise ValueError(f"k must be a positive integer, got {k!r}.")
         self.metric = metric
         self.k = k
         self.gallery = gallery
@@ -100,7 +102,8 @@ class RetrievalScorer:
         return _ranking.mean_over_queries(scores, self.empty)
 
     def __repr__(self) -> str:
-        params = "".join(f", {name}={value!r}" for name, value in self.metric_params.items())
+        given = {**({} if self.empty == "skip" else {"empty": self.empty}), **self.metric_params}
+        params = "".join(f", {name}={value!r}" for name, value in given.items())
         return f"make_retrieval_scorer({self.metric!r}, k={self.k}, gallery={self.gallery!r}{params})"
 
 

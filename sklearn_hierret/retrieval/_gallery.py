@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import column_or_1d
 
-from sklearn_hierret.search import unit_rows
+from sklearn_hierret.search import GalleryIndex, HardLeafDistance, SoftLeafDistance
 
 
 @dataclass
@@ -17,42 +17,82 @@ class Gallery:
 
     Attributes
     ----------
-    unit : ndarray of shape (n_gallery, n_features)
-        Features divided by their norms; zero vectors stay zero.
-    norms : ndarray of shape (n_gallery,)
+    index : GalleryIndex
+        Unit rows, in an order of its own.
     ids : ndarray of shape (n_gallery,)
     labels : ndarray of shape (n_gallery,) or None
     leaves : dict
-        By assignment: "hard" positions of the leaves, or "soft" class probabilities.
-        Filled when first needed.
+        By assignment: "hard" positions of the leaves, or "soft" class probabilities, in
+        the order of the gallery. Filled when first needed.
+    raw : ndarray of shape (n_gallery, n_features) or None
+        The features, until there are leaves.
     """
 
-    unit: NDArray
-    norms: NDArray[np.float64]
+    index: GalleryIndex
     ids: NDArray
     labels: NDArray | None
     leaves: dict[str, NDArray] = field(default_factory=dict)
+    raw: NDArray | None = None
 
     @classmethod
-    def from_features(cls, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None) -> Gallery:
+    def from_features(
+        cls,
+        X: NDArray,
+        y: ArrayLike | None,
+        ids: ArrayLike | None,
+        leaves: dict[str, NDArray],
+        distances: NDArray[np.float64],
+    ) -> Gallery:
         """Index validated features; labels and ids are checked here."""
         labels = None if y is None else _one_per_row(y, len(X), "labels")
         numbers = np.arange(len(X)) if ids is None else _one_per_row(ids, len(X), "ids")
         if ids is not None and len(set(numbers.tolist())) < len(numbers):
             raise ValueError("ids must be distinct.")
-        return cls(*unit_rows(X), numbers, labels)
+        index = GalleryIndex.build(X, leaves.get("hard"), distances)
+        return cls(index, numbers, labels, leaves, None if leaves else X)
+
+    def leaf_distance(
+        self, queries: NDArray, assignment: str, distances: NDArray[np.float64]
+    ) -> HardLeafDistance | SoftLeafDistance:
+        """D_H between queries and the rows of the index, sorted for it if need be."""
+        items = self.leaves[assignment]
+        if assignment == "hard":
+            if len(self.index.leaves) < len(np.unique(items)):
+                self.index = self.index.sorted_by(items, distances)
+            return HardLeafDistance(queries, items[self.index.order], distances)
+        return SoftLeafDistance(queries, self._in_rows(items), distances)
+
+    def _in_rows(self, items: NDArray) -> NDArray:
+        order = self.index.order
+        return items if np.array_equal(order, np.arange(len(order))) else items[order]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.index.unit.dtype
+
+    @property
+    def unit(self) -> NDArray:
+        """Unit rows in the order of the gallery."""
+        return self._in_gallery(self.index.unit)
 
     @property
     def features(self) -> NDArray:
-        """The features again, to within rounding: the gallery keeps them once only."""
-        return (self.unit * self.norms[:, None]).astype(self.unit.dtype, copy=False)
+        """The features; to within rounding once there are leaves, for they are kept once only."""
+        if self.raw is not None:
+            return self.raw
+        rows = (self.index.unit * self.index.norms[:, None]).astype(self.dtype, copy=False)
+        return self._in_gallery(rows)
+
+    def _in_gallery(self, rows: NDArray) -> NDArray:
+        order = self.index.order
+        return rows if np.array_equal(order, np.arange(len(order))) else rows[self.index.position]
 
     def __len__(self) -> int:
-        return len(self.unit)
+        return len(self.index)
 
 
 def _one_per_row(values: ArrayLike, n_rows: int, what: str) -> NDArray:
     array = column_or_1d(values, warn=True)
     if len(array) != n_rows:
         raise ValueError(f"{n_rows} samples, but {len(array)} {what}.")
-    return array
+    return array.copy()  # the caller's array may change

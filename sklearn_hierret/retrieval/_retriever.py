@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,13 +13,24 @@ from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_hierret._arrays import feature_dtype, unchanged_on_error, validate_classes
+from sklearn_hierret._arrays import check_same_kind, feature_dtype, unchanged_on_error, validate_classes
 from sklearn_hierret.building import HierarchyBuilder
 from sklearn_hierret.gaussian import MahalanobisClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.metrics import make_retrieval_scorer
 from sklearn_hierret.retrieval._gallery import Gallery
-from sklearn_hierret.search import HardLeafDistance, SoftLeafDistance, cosine_pairs, search, unit_rows
+from sklearn_hierret.search import cosine_pairs, search, unit_rows
+
+
+class _Found(NamedTuple):
+    """What a search returns, and what it was made of."""
+
+    distances: NDArray
+    indices: NDArray[np.intp]
+    gallery: Gallery
+    unit: NDArray
+    query_leaves: Any
+    leaf_distance: Any
 
 
 class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
@@ -34,7 +45,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
     hierarchy : builder, ClassHierarchy or None, default=None
         A builder (`HierarchyBuilder`, `LinkageHierarchyBuilder`) is cloned and fitted; a
         `ClassHierarchy` is used as it is; None means a default `HierarchyBuilder`.
-    alpha : float in [0, inf], default=8.0
+    alpha : float in [0, inf], default=16.0
         Weight of the hierarchical distance. 0 is plain cosine; infinity orders by the
         hierarchical distance, then by cosine. It may be changed after fitting.
     assignment : {"soft", "hard"}, default="soft"
@@ -103,7 +114,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         self,
         hierarchy: Any = None,
         *,
-        alpha: float = 8.0,
+        alpha: float = 16.0,
         assignment: str = "soft",
         n_neighbors: int = 5,
         class_model: Any = None,
@@ -223,8 +234,8 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         indices : ndarray of shape (n_queries, n_neighbors)
             Positions in the gallery; equal distances in ascending order of them.
         """
-        distances, indices, _ = self._search(X, n_neighbors)
-        return (distances, indices) if return_distance else indices
+        found = self._search(X, n_neighbors)
+        return (found.distances, found.indices) if return_distance else found.indices
 
     def retrieve(self, X: ArrayLike | None = None, k: int | None = None) -> pd.DataFrame:
         """Neighbours as a tidy table.
@@ -243,31 +254,28 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
             without gallery labels), distance, cosine_distance, hierarchical_distance,
             query_leaf and leaf (the most probable ones with soft leaves).
         """
-        distances, indices, unit = self._search(X, k)
-        gallery = self._gallery
-        n_queries, k = indices.shape
-        query, item = np.repeat(np.arange(n_queries), k), indices.ravel()
-        # The parts are wanted whatever alpha is, so the leaves are too.
-        leaf_distance = self._leaf_distance(X)
-        gallery_leaf = self._leaf_labels(gallery.leaves[self.assignment])
-        query_leaf = gallery_leaf if X is None else self.leaves(X)
-        labels = None if gallery.labels is None else gallery.labels[item]
+        found = self._search(X, k, with_leaves=True)
+        gallery, n_queries, k = found.gallery, *found.indices.shape
+        query, item = np.repeat(np.arange(n_queries), k), found.indices.ravel()
+        row, dtype = gallery.index.position[item], found.distances.dtype
         return pd.DataFrame(
             {
                 "query": query,
                 "rank": np.tile(np.arange(1, k + 1), n_queries),
                 "id": gallery.ids[item],
-                "label": labels,
-                "distance": distances.ravel(),
-                "cosine_distance": cosine_pairs(unit, gallery.unit, query, item).astype(distances.dtype),
-                "hierarchical_distance": leaf_distance.pairs(query, item).astype(distances.dtype),
-                "query_leaf": query_leaf[query],
-                "leaf": gallery_leaf[item],
+                "label": None if gallery.labels is None else gallery.labels[item],
+                "distance": found.distances.ravel(),
+                "cosine_distance": cosine_pairs(found.unit, gallery.index.unit, query, row).astype(dtype),
+                "hierarchical_distance": found.leaf_distance.pairs(query, row).astype(dtype),
+                "query_leaf": self._leaf_labels(found.query_leaves)[query],
+                "leaf": self._leaf_labels(gallery.leaves[self.assignment])[item],
             }
         )
 
     def leaves(self, X: ArrayLike | None = None) -> NDArray:
         """Leaf of each sample: the class that the class model predicts.
+
+        With soft leaves it is the most probable one.
 
         Parameters
         ----------
@@ -280,8 +288,8 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "class_model_")
         if X is None:
-            return self._leaf_labels(self._gallery_leaves())
-        X = validate_data(self, X, dtype=self._gallery.unit.dtype, reset=False)
+            return self._leaf_labels(self._gallery_leaves(self._gallery))
+        X = validate_data(self, X, dtype=self._gallery.dtype, reset=False)
         return self._leaf_labels(self._assign(X))
 
     def predict(self, X: ArrayLike) -> NDArray:
@@ -337,75 +345,73 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
     # ----------------------------------------------------------------------- inside
 
     def _index(self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None) -> None:
-        gallery = Gallery.from_features(X, y, ids)
+        leaves = {} if self.alpha == 0 else {self.assignment: self._assign(X)}
+        gallery = Gallery.from_features(X, y, ids, leaves, self._leaf_distances)
+        classes = self._fit_classes
+        if gallery.labels is not None:
+            check_same_kind(gallery.labels, classes, "Gallery labels", "the labels seen at fit")
+            classes = np.union1d(classes, np.unique(gallery.labels))
         self._gallery = gallery
         self.gallery_labels_ = gallery.labels
         self.gallery_ids_ = gallery.ids
         self.n_samples_fit_ = len(gallery)
-        self.classes_ = self._fit_classes
-        if gallery.labels is not None:
-            own, new = self._fit_classes, np.unique(gallery.labels)
-            if (own.dtype.kind in "US") != (new.dtype.kind in "US") and "O" not in (
-                own.dtype.kind,
-                new.dtype.kind,
-            ):
-                raise ValueError(f"Gallery labels are {new.dtype}, the labels seen at fit {own.dtype}.")
-            self.classes_ = np.union1d(own, new)
-        if self.alpha != 0:
-            gallery.leaves[self.assignment] = self._assign(X)
+        self.classes_ = classes
 
-    def _search(self, X: ArrayLike | None, n_neighbors: int | None) -> tuple[NDArray, NDArray, NDArray]:
-        """Distances, positions, and the unit vectors of the queries."""
+    def _search(self, X: ArrayLike | None, n_neighbors: int | None, with_leaves: bool = False) -> _Found:
         check_is_fitted(self, "class_model_")
         self._validate_params()  # alpha may have been set after fit
+        gallery = self._gallery  # once: set_gallery may replace it meanwhile
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
             raise ValueError(f"n_neighbors must be a positive integer, got {k!r}.")
-        gallery = self._gallery
         n_candidates = len(gallery) - (X is None)
         if k > n_candidates:
             raise ValueError(
                 f"Expected n_neighbors <= n_samples_fit_, but n_neighbors = {k} and the gallery holds "
                 f"{n_candidates} samples" + (" besides the query." if X is None else ".")
             )
+        query_leaves = leaf_distance = None
         if X is not None:
-            X = validate_data(self, X, dtype=gallery.unit.dtype, reset=False)
+            X = validate_data(self, X, dtype=gallery.dtype, reset=False)
+        if self.alpha != 0 or with_leaves:
+            items = self._gallery_leaves(gallery)
+            query_leaves = items if X is None else self._assign(X)
+            leaf_distance = gallery.leaf_distance(query_leaves, self.assignment, self._leaf_distances)
         unit = gallery.unit if X is None else unit_rows(X)[0]
-        leaf_distance = None if self.alpha == 0 else self._leaf_distance(X)
         distances, indices = search(
             unit,
-            gallery.unit,
+            gallery.index,
             int(k),
             leaf_distance=leaf_distance,
             alpha=float(self.alpha),
             exclude_self=X is None,
             n_jobs=self.n_jobs,
         )
-        return distances, indices, unit
+        return _Found(distances, indices, gallery, unit, query_leaves, leaf_distance)
 
-    def _leaf_distance(self, X: Any) -> HardLeafDistance | SoftLeafDistance:
-        items = self._gallery_leaves()
-        queries = items if X is None else self._assign(X)
-        make = HardLeafDistance if self.assignment == "hard" else SoftLeafDistance
-        return make(queries, items, self._leaf_distances)
-
-    def _gallery_leaves(self) -> NDArray:
-        leaves = self._gallery.leaves
-        if self.assignment not in leaves:
-            leaves[self.assignment] = self._assign(self._gallery.features)
-        return leaves[self.assignment]
+    def _gallery_leaves(self, gallery: Gallery) -> NDArray:
+        if self.assignment not in gallery.leaves:
+            gallery.leaves[self.assignment] = self._assign(gallery.features)
+            gallery.raw = None
+        return gallery.leaves[self.assignment]
 
     def _assign(self, X: NDArray) -> NDArray:
         """Positions of leaves in the class model's classes, or probabilities of them."""
         model = self.class_model_
         if self.assignment == "hard":
-            return np.searchsorted(model.classes_, model.predict(X))
+            return self._leaf_index(model.predict(X))
         if not hasattr(model, "predict_proba"):
             raise ValueError(
                 f"assignment='soft' needs class probabilities, and {type(model).__name__} has no "
                 "predict_proba; use assignment='hard' or another class_model."
             )
         return model.predict_proba(X).astype(X.dtype, copy=False)
+
+    def _leaf_index(self, labels: NDArray) -> NDArray[np.intp]:
+        """Positions of predicted labels in the class model's classes, in whatever order those are."""
+        classes = self.class_model_.classes_
+        sorter = np.argsort(classes, kind="stable")
+        return sorter[np.searchsorted(classes, labels, sorter=sorter)]
 
     def _leaf_labels(self, leaves: NDArray) -> NDArray:
         codes = leaves if self.assignment == "hard" else leaves.argmax(axis=1)
@@ -416,4 +422,5 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         labels = self._gallery.labels
         if labels is None:
             raise ValueError("The gallery has no labels: pass y to set_gallery to predict or score.")
-        return np.searchsorted(self.classes_, labels[self._search(X, None)[1]])
+        found = self._search(X, None)
+        return np.searchsorted(self.classes_, labels[found.indices])

@@ -11,6 +11,20 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_hierret._arrays import row_chunks
+
+#: Columns that einsum adds up in one go; its order of addition depends on the batch beyond.
+_ONE_GO = 4096
+
+
+def row_dots(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Dot products of rows, each the same bit for bit in every batch."""
+    dots = np.zeros(len(left))
+    for start in range(0, left.shape[1], _ONE_GO):
+        some = slice(start, start + _ONE_GO)
+        dots += np.einsum("ij,ij->i", left[:, some], right[:, some])
+    return dots
+
 
 class LeafDistance(Protocol):
     """D_H between queries and gallery items."""
@@ -18,12 +32,12 @@ class LeafDistance(Protocol):
     n_terms: int
 
     def decides(self, alpha: float) -> bool:
-        """Whether no difference of cosine distances can outweigh one of D_H."""
+        """Whether D_H alone decides: no two cosine distances differ by as much."""
 
-    def block(self, rows: slice, dtype: np.dtype, *, ranked: bool = False) -> NDArray:
-        """D_H of some queries to the whole gallery, to within rounding."""
+    def block(self, queries: NDArray[np.intp], dtype: np.dtype) -> NDArray:
+        """D_H of some queries to all rows of the index, to within rounding."""
 
-    def pairs(self, queries: NDArray[np.intp], items: NDArray[np.intp]) -> NDArray[np.float64]:
+    def pairs(self, queries: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.float64]:
         """D_H of single pairs in float64, the same in every batch."""
 
 
@@ -34,7 +48,7 @@ class HardLeafDistance:
     ----------
     query_leaves : ndarray of shape (n_queries,)
     gallery_leaves : ndarray of shape (n_gallery,)
-        Rows of `distances`.
+        Rows of `distances`, in the order of the index's rows.
     distances : ndarray of shape (n_leaves, n_leaves)
         D_H of the leaves.
     """
@@ -45,19 +59,28 @@ class HardLeafDistance:
         self.query_leaves = query_leaves
         self.gallery_leaves = gallery_leaves
         self.distances = distances
-        self._values, ranks = np.unique(distances, return_inverse=True)
-        self._ranks = ranks.reshape(distances.shape)
+
+    def penalties(self, alpha: float) -> NDArray[np.float64]:
+        """What each pair of leaves adds to the cosine distance, for the order of D.
+
+        ``alpha D_H``; or, where no difference of cosine distances (2 at most) can outweigh
+        one of ``alpha D_H``, four times the rank of D_H, which no alpha overflows.
+        """
+        if self.decides(alpha):
+            ranks = np.unique(self.distances, return_inverse=True)[1]
+            return 4.0 * ranks.reshape(self.distances.shape).astype(np.float64)
+        return np.asarray(alpha * self.distances, dtype=np.float64)
 
     def decides(self, alpha: float) -> bool:
-        # Cosine distances differ by 2 at most.
-        return np.isinf(alpha) or bool(alpha * np.diff(self._values).min(initial=np.inf) > 4)
+        if np.isinf(alpha):
+            return True
+        return bool(alpha * np.diff(np.unique(self.distances)).min(initial=np.inf) > 4)
 
-    def block(self, rows: slice, dtype: np.dtype, *, ranked: bool = False) -> NDArray:
-        table = self._ranks if ranked else self.distances
-        return np.take(table[self.query_leaves[rows]].astype(dtype), self.gallery_leaves, axis=1)
+    def block(self, queries: NDArray[np.intp], dtype: np.dtype) -> NDArray:
+        return np.take(self.distances[self.query_leaves[queries]].astype(dtype), self.gallery_leaves, axis=1)
 
-    def pairs(self, queries: NDArray[np.intp], items: NDArray[np.intp]) -> NDArray[np.float64]:
-        return self.distances[self.query_leaves[queries], self.gallery_leaves[items]]
+    def pairs(self, queries: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        return self.distances[self.query_leaves[queries], self.gallery_leaves[rows]]
 
 
 class SoftLeafDistance:
@@ -67,6 +90,7 @@ class SoftLeafDistance:
     ----------
     query_proba : ndarray of shape (n_queries, n_leaves)
     gallery_proba : ndarray of shape (n_gallery, n_leaves)
+        In the order of the index's rows.
     distances : ndarray of shape (n_leaves, n_leaves)
         D_H of the leaves, U above.
     """
@@ -81,11 +105,14 @@ class SoftLeafDistance:
         self.expected = expected
 
     def decides(self, alpha: float) -> bool:
-        return False
+        return bool(np.isinf(alpha))
 
-    def block(self, rows: slice, dtype: np.dtype, *, ranked: bool = False) -> NDArray:
-        return self.expected[rows].astype(dtype) @ self.gallery_proba.T.astype(dtype, copy=False)
+    def block(self, queries: NDArray[np.intp], dtype: np.dtype) -> NDArray:
+        return self.expected[queries].astype(dtype) @ self.gallery_proba.T.astype(dtype, copy=False)
 
-    def pairs(self, queries: NDArray[np.intp], items: NDArray[np.intp]) -> NDArray[np.float64]:
-        proba = self.gallery_proba[items].astype(np.float64)
-        return np.einsum("ij,ij->i", self.expected[queries], proba)
+    def pairs(self, queries: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        distances = np.empty(len(queries))
+        for s in row_chunks(len(queries), 24 * self.n_terms):
+            proba = self.gallery_proba[rows[s]].astype(np.float64)
+            distances[s] = row_dots(self.expected[queries[s]], proba)
+        return distances

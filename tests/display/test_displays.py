@@ -174,7 +174,17 @@ def test_precision_curves_are_the_evaluations(rng):
         PrecisionCurveDisplay.from_tables(display.tables)
 
 
-def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
+def test_without_matplotlib_the_error_says_what_to_install(monkeypatch, rng):
+    X, y = blobs(rng)
+    images = rng.random((len(X), 5, 5))
+    retriever = HierarchicalRetriever().fit(X, y)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r"sklearn-hierret\[plot\]"):
-        HierarchyDisplay.from_hierarchy(ClassHierarchy.flat("ab"))
+    for draw in (
+        lambda: HierarchyDisplay.from_hierarchy(ClassHierarchy.flat("ab")),
+        lambda: PrecisionCurveDisplay.from_estimator(retriever, X, y, ks=[1, 5]),
+        lambda: RetrievalDisplay.from_estimator(
+            retriever, X[:2], y[:2], query_images=images[:2], gallery_images=images
+        ),
+    ):
+        with pytest.raises(ImportError, match=r"sklearn-hierret\[plot\]"):
+            draw()

@@ -61,11 +61,17 @@ def test_chunks_change_nothing(rng):
         np.testing.assert_array_equal(model.overlap_of(model.statistics_), whole)
 
 
-def test_class_size_alone_does_not_separate(rng):
-    # Two samples of one Gaussian, 30 and 3000: tied and shrunk-to-tied overlap nearly wholly.
-    d = 64
-    X, y = rng.normal(size=(3030, d)), np.repeat([0, 1], [30, 3000])
-    tied = model_of(X, y, "tied")
-    auto = model_of(X, y, "full", "auto")
-    assert tied.overlap_of(tied.statistics_)[0, 1] > 0.7
-    assert auto.overlap_of(auto.statistics_)[0, 1] > 0.15
+@pytest.mark.parametrize("small", [30, 100, 300])
+def test_class_size_alone_does_not_separate_tied_classes(rng, small):
+    # Two samples of one Gaussian: per-class covariances see the sizes, the tied one does not.
+    d, large = 128, 3000
+    X, y = rng.normal(size=(small + large, d)), np.repeat([0, 1], [small, large])
+    overlap = {}
+    for covariance_type, shrinkage in [("tied", None), ("full", "auto"), ("full", 0.0)]:
+        model = model_of(X, y, covariance_type, shrinkage) if small > d or shrinkage != 0.0 else None
+        overlap[covariance_type, shrinkage] = (
+            0.0 if model is None else model.overlap_of(model.statistics_)[0, 1]
+        )
+    # The mean of the small class alone costs exp(-d / small / 8).
+    assert overlap["tied", None] > 0.8 * np.exp(-d / small / 8)
+    assert overlap["tied", None] > overlap["full", "auto"] > overlap["full", 0.0]

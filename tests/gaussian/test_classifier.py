@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn import config_context
@@ -173,3 +175,23 @@ def test_a_failed_fit_leaves_the_old_one(data):
     with pytest.raises(ValueError, match="At least two classes"):
         model.fit(X[:, :2], np.zeros(len(X)))
     np.testing.assert_array_equal(model.predict_proba(X), before)
+
+
+@pytest.mark.parametrize(("n_classes", "n_each", "d"), [(20, 3, 200), (5, 20, 512), (2, 2, 10), (30, 2, 8)])
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_few_samples_in_many_dimensions(rng, n_classes, n_each, d, covariance_type):
+    y = np.repeat(np.arange(n_classes), n_each)
+    X = rng.normal(size=(len(y), d)) + 3 * rng.normal(size=(n_classes, d))[y]
+    model = MahalanobisClassifier(covariance_type).fit(X, y)
+    assert model.n_components_ <= max(1, (len(y) - n_classes) // 2)
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_fit_makes_no_copy_of_all_features(rng):
+    X, y = rng.normal(size=(20000, 50)).astype(np.float32), np.arange(20000) % 4
+    tracemalloc.start()
+    with config_context(working_memory=1):
+        MahalanobisClassifier().fit(X, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * X.nbytes

@@ -137,6 +137,13 @@ def test_is_immutable(zoo):
     assert tree.classes.tolist() == ["a", "b"]
 
 
+def test_negative_zero_is_zero():
+    one = ClassHierarchy(["a", "b"], [2, 2, -1], [0.0, 0.0, 1.0])
+    other = ClassHierarchy(["a", "b"], [2, 2, -1], [-0.0, 0.0, 1.0])
+    assert one == other
+    assert hash(one) == hash(other)
+
+
 def test_flat():
     D = ClassHierarchy.flat(["b", "a", "c"]).distance_matrix()
     np.testing.assert_array_equal(D, 1 - np.eye(3))

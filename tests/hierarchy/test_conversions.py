@@ -186,7 +186,7 @@ def test_bad_newick(text, message):
         ("a a\n", {}, "line 1: node 'a' is its own parent"),
         ("r a\nx y\n", {}, "2 roots: 'r', 'x'"),
         ("a b\nb c\nc a\n", {}, "cycle"),
-        ("r a\nb c\nc b\nc d\n", {}, "second parent|cycle"),
+        ("r a\nb c\nc b\nc d\n", {}, "cycle"),
         ("a b\n", {"classes": ["z"]}, "classes that are no node: 'z'"),
         ("", {}, "no edge found"),
         ("1 2\n1 x\n", {"id_type": int}, "line 2: '1' or 'x' is no int"),
@@ -224,6 +224,15 @@ def test_parent_child_conventions():
     joined = ClassHierarchy.from_parent_child([("a", "b"), ("c", "d")], multiple_roots="join")
     assert joined.distance("b", "d") == 1
     assert joined.height == 2
+
+
+def test_only_what_is_above_the_classes_matters():
+    edges = [("r", "a"), ("r", "b"), ("x", "z"), ("w", "z")]
+    assert ClassHierarchy.from_parent_child(edges, classes=["a", "b"]) == ClassHierarchy.flat(["a", "b"])
+    with pytest.raises(ValueError, match="pair 3: node 'z' has a second parent"):
+        ClassHierarchy.from_parent_child(edges)
+    ids = ClassHierarchy.from_parent_child(io.StringIO("1 01\n1 1_0\n1 10\n"))
+    assert ids.classes.tolist() == ["01", "10", "1_0"]
 
 
 def test_a_class_with_children_gets_a_leaf_of_its_own():

@@ -153,6 +153,8 @@ def test_ks_beyond_the_gallery_are_dropped(data):
         ({"metric": "accuracy"}, ValueError, "metric must be one of"),
         ({"metric": "ahp"}, ValueError, "needs hierarchy="),
         ({"gallery": "train"}, ValueError, "gallery must be"),
+        ({"k": 0}, ValueError, "positive integer"),
+        ({"k": 2.5}, ValueError, "positive integer"),
         ({"empty": "drop"}, ValueError, "empty must be"),
         ({"metric": "precision", "denominator": "k"}, TypeError, "takes no parameter 'denominator'"),
         ({"colour": "red"}, TypeError, "takes no parameter 'colour'"),
@@ -179,6 +181,8 @@ def test_bad_evaluations(data):
 
 
 def test_repr_says_how_to_make_it():
+    scorer = make_retrieval_scorer("map", 5, empty="zero", denominator="k")
+    assert eval(repr(scorer)).__dict__ == scorer.__dict__
     assert (
         repr(make_retrieval_scorer("map", 20, "query"))
         == "make_retrieval_scorer('map', k=20, gallery='query')"

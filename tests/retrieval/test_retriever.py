@@ -1,5 +1,6 @@
 import copy
 import pickle
+import threading
 
 import joblib
 import numpy as np
@@ -304,3 +305,91 @@ def test_pca_and_frames(data):
     assert rotated.feature_names_in_.tolist() == [f"pca{i}" for i in range(5)]
     single = HierarchicalRetriever().fit(frame.astype(np.float32), y)
     assert single.kneighbors(queries)[0].dtype == np.float32
+
+
+def test_retrieve_takes_what_kneighbors_takes(data):
+    X, y, Q, _ = data
+    whole = (X * 10).astype(int)
+    for assignment in ("soft", "hard"):
+        for dtype in (np.float64, np.float32):
+            retriever = HierarchicalRetriever(alpha=2.0, assignment=assignment).fit(whole.astype(dtype), y)
+            queries = (Q * 10).astype(int)
+            expected = retriever.retrieve(queries.astype(dtype), 3)
+            assert (expected["hierarchical_distance"] > 0).any()
+            for same in (queries, queries.tolist(), pd.DataFrame(queries), queries.astype(float)):
+                pd.testing.assert_frame_equal(retriever.retrieve(same, 3), expected)
+                np.testing.assert_array_equal(retriever.kneighbors(same, 3)[0].ravel(), expected["distance"])
+
+
+def test_threads_change_nothing(data):
+    X, y, Q, _ = data
+    for assignment in ("soft", "hard"):
+        for alpha in (0, 0.3, 16.0):
+            params = {"alpha": alpha, "assignment": assignment}
+            one = HierarchicalRetriever(**params).fit(X, y).kneighbors(Q)
+            two = HierarchicalRetriever(n_jobs=2, **params).fit(X, y).kneighbors(Q)
+            np.testing.assert_array_equal(one[0], two[0])
+            np.testing.assert_array_equal(one[1], two[1])
+
+
+def test_one_query_at_a_time(data):
+    X, y, Q, _ = data
+    for assignment in ("soft", "hard"):
+        retriever = HierarchicalRetriever(assignment=assignment).fit(X, y)
+        distances, indices = retriever.kneighbors(Q)
+        for i, query in enumerate(Q):
+            d, j = retriever.kneighbors([query])
+            np.testing.assert_allclose(d[0], distances[i], rtol=1e-9)
+            np.testing.assert_array_equal(j[0], indices[i])
+
+
+def test_galleries_may_be_replaced_while_others_search(data):
+    X, y, Q, _ = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    small, large = np.concatenate([X, X]), X[:60]
+    failures = []
+
+    def search():
+        try:
+            for _ in range(60):
+                retriever.kneighbors(Q)
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    while thread.is_alive():
+        retriever.set_gallery(small)
+        retriever.set_gallery(large)
+    thread.join()
+    assert failures == []
+
+
+def test_the_gallery_keeps_its_own_labels(data):
+    X, y, Q, _ = data
+    labels = y.copy()
+    retriever = HierarchicalRetriever().fit(X, y).set_gallery(X, labels)
+    expected = retriever.predict(Q)
+    labels[:] = 99
+    np.testing.assert_array_equal(retriever.predict(Q), expected)
+
+
+def test_class_models_with_classes_in_any_order(data):
+    X, y, Q, _ = data
+
+    class Backwards(GaussianNB):
+        def fit(self, X, y):
+            super().fit(X, y)
+            self.classes_ = self.classes_[::-1].copy()
+            self.theta_, self.var_ = self.theta_[::-1], self.var_[::-1]
+            self.class_prior_ = self.class_prior_[::-1]
+            return self
+
+    for assignment in ("hard", "soft"):
+        taxonomy = ClassHierarchy.from_levels([range(6), [0, 0, 0, 1, 1, 1], [0] * 6])
+        plain, backwards = (
+            HierarchicalRetriever(taxonomy, class_model=model, assignment=assignment).fit(X, y)
+            for model in (GaussianNB(), Backwards())
+        )
+        np.testing.assert_array_equal(plain.leaves(Q), backwards.leaves(Q))
+        np.testing.assert_array_equal(plain.kneighbors(Q)[1], backwards.kneighbors(Q)[1])

@@ -1,3 +1,6 @@
+import dataclasses
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,11 +8,26 @@ from hypothesis import strategies as st
 from sklearn import config_context
 from sklearn.metrics.pairwise import cosine_distances
 
-from sklearn_hierret.search import HardLeafDistance, SoftLeafDistance, search, unit_rows
+from sklearn_hierret import ClassHierarchy
+from sklearn_hierret.search import GalleryIndex, HardLeafDistance, SoftLeafDistance, unit_rows
+from sklearn_hierret.search import search as search_index
+from sklearn_hierret.search._leaf_distance import row_dots
 from tests.reference import retrieval as reference
 from tests.strategies import trees
 
 ALPHAS = [0.0, 1e-3, 0.5, 1.0, 5.0, 1e6, 1e300, np.inf]
+
+
+def search(queries, gallery, k, *, leaf_distance=None, **params):
+    """Index a gallery of unit rows and search it."""
+    index = GalleryIndex.build(gallery)
+    np.testing.assert_array_equal(index.unit.shape, gallery.shape)
+    index = dataclasses.replace(index, unit=gallery)  # not normalised twice
+    part = leaf_distance
+    if isinstance(part, HardLeafDistance):
+        index = index.sorted_by(part.gallery_leaves, part.distances)
+        part = HardLeafDistance(part.query_leaves, part.gallery_leaves[index.order], part.distances)
+    return search_index(queries, index, k, leaf_distance=part, **params)
 
 
 def problem(tree, seed, dtype, soft, n_queries=7, n_gallery=40, d=3):
@@ -153,3 +171,70 @@ def test_cosine_is_scikit_learns_zero_vectors_included(rng):
         np.take_along_axis(expected, indices, axis=1)[[0, 1, 3]], distances[[0, 1, 3]], atol=1e-12
     )
     np.testing.assert_array_equal(distances[2], 1)  # also to itself: a zero vector has no direction
+
+
+@pytest.mark.parametrize("alpha", [0.3, 1e6, 1e12, 1e16, np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_first_neighbours_do_not_depend_on_k(rng, alpha, dtype):
+    gallery = unit_rows(rng.normal(size=(400, 6)).astype(dtype))[0]
+    queries = unit_rows(rng.normal(size=(30, 6)).astype(dtype))[0]
+    U = 1 - np.eye(4)
+    part = HardLeafDistance(rng.integers(0, 4, 30), rng.integers(0, 4, 400), U)
+    whole = search(queries, gallery, 400, leaf_distance=part, alpha=alpha)[1]
+    for k in (1, 20, 150, 300):
+        np.testing.assert_array_equal(
+            search(queries, gallery, k, leaf_distance=part, alpha=alpha)[1], whole[:, :k]
+        )
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.3, 1.0, 5.0, np.inf])
+@pytest.mark.parametrize("k", [1, 20, 300])
+@pytest.mark.parametrize("exclude_self", [False, True])
+def test_visiting_leaves_equals_sorting_all_distances(alpha, k, exclude_self):
+    """Large enough for leaves to be skipped, and to be too many."""
+    rng = np.random.default_rng(1)
+    levels = [np.arange(24), np.arange(24) // 3, np.arange(24) // 12, np.zeros(24)]
+    U = ClassHierarchy.from_levels(levels).distance_matrix()
+    leaves = rng.integers(0, 24, 3000)
+    gallery = rng.normal(size=(24, 8))[leaves] + 0.3 * rng.normal(size=(3000, 8))
+    gallery[::100] = 0
+    gallery[1::50] = gallery[2::50]
+    unit = unit_rows(gallery)[0]
+    queries, own = (unit, leaves) if exclude_self else (unit[::7].copy(), leaves[::7])
+    part = HardLeafDistance(own, leaves, U)
+    distances, found = search(
+        queries, unit, k, leaf_distance=part, alpha=alpha, exclude_self=exclude_self, n_jobs=2
+    )
+    for q in range(0, len(queries), 37):
+        cosine = np.clip(1 - unit @ queries[q], 0, 2)
+        h = U[own[q], leaves]
+        total = h if np.isinf(alpha) else cosine + alpha * h
+        order = np.lexsort((np.arange(3000), cosine.round(12), total.round(12)))
+        order = order[order != q][:k] if exclude_self else order[:k]
+        np.testing.assert_allclose(distances[q], total[order], atol=1e-12)
+        assert len(set(found[q])) == k
+        np.testing.assert_allclose(total[found[q]], distances[q], atol=1e-12)
+
+
+def test_long_rows_add_up_alike_in_every_batch(rng):
+    left, right = rng.normal(size=(40, 20000)), rng.normal(size=(40, 20000))
+    whole = row_dots(left, right)
+    for i in range(40):
+        assert row_dots(left[i : i + 1], right[i : i + 1])[0] == whole[i]
+    np.testing.assert_allclose(whole, np.sum(left * right, axis=1), rtol=1e-9)
+
+
+def test_memory_stays_within_bounds(rng):
+    n, k = 3000, 300
+    gallery = unit_rows(rng.normal(size=(n, 16)).astype(np.float32))[0]
+    proba = rng.dirichlet(np.full(200, 0.1), n).astype(np.float32)
+    part = SoftLeafDistance(proba, proba, 1 - np.eye(200))
+    tracemalloc.start()
+    with config_context(working_memory=8):
+        search(gallery, gallery, k, leaf_distance=part, alpha=1.0, exclude_self=True)
+        part.pairs(np.repeat(np.arange(n), 100), np.tile(np.arange(100), n))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    results = n * k * (4 + 8)
+    pairs = n * 100 * (8 + 8 + 8)
+    assert peak < max(results, pairs) + 40 * 2**20  # the whole matrix of pairs would be 480 MB
