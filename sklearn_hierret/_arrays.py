@@ -32,7 +32,7 @@ def validate_classes(estimator: Any, X: ArrayLike, y: ArrayLike) -> tuple[NDArra
     ValueError
         For anything scikit-learn refuses, and for fewer than two classes.
     """
-    X, y = validate_data(estimator, X, y, dtype=feature_dtype(X), ensure_min_samples=2)
+    X, y = validate_data(estimator, X, y, dtype=feature_dtype(X), order="C", ensure_min_samples=2)
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:

@@ -210,7 +210,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "class_model_")
         with unchanged_on_error(self):
-            self._index(validate_data(self, X, dtype=feature_dtype(X), reset=False), y, ids)
+            self._index(validate_data(self, X, dtype=feature_dtype(X), order="C", reset=False), y, ids)
         return self
 
     def kneighbors(
@@ -289,7 +289,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "class_model_")
         if X is None:
             return self._leaf_labels(self._gallery_leaves(self._gallery))
-        X = validate_data(self, X, dtype=self._gallery.dtype, reset=False)
+        X = validate_data(self, X, dtype=self._gallery.dtype, order="C", reset=False)
         return self._leaf_labels(self._assign(X))
 
     def predict(self, X: ArrayLike) -> NDArray:
@@ -372,7 +372,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
             )
         query_leaves = leaf_distance = None
         if X is not None:
-            X = validate_data(self, X, dtype=gallery.dtype, reset=False)
+            X = validate_data(self, X, dtype=gallery.dtype, order="C", reset=False)
         if self.alpha != 0 or with_leaves:
             items = self._gallery_leaves(gallery)
             query_leaves = items if X is None else self._assign(X)
