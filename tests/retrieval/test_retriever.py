@@ -315,7 +315,7 @@ def test_retrieve_takes_what_kneighbors_takes(data):
             retriever = HierarchicalRetriever(alpha=2.0, assignment=assignment).fit(whole.astype(dtype), y)
             queries = (Q * 10).astype(int)
             expected = retriever.retrieve(queries.astype(dtype), 3)
-            assert (expected["hierarchical_distance"] > 0).any()
+            assert (expected["hierarchical_distance"] > 0).any() == (assignment == "soft")
             for same in (queries, queries.tolist(), pd.DataFrame(queries), queries.astype(float)):
                 pd.testing.assert_frame_equal(retriever.retrieve(same, 3), expected)
                 np.testing.assert_array_equal(retriever.kneighbors(same, 3)[0].ravel(), expected["distance"])
