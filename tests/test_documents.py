@@ -6,19 +6,38 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_composition import TRUSTED
+
 ROOT = Path(__file__).parent.parent
+
+
+def run_blocks(path):
+    """Names that the Python blocks of a Markdown file leave behind."""
+    blocks = re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL)
+    names = {}
+    for block in blocks:
+        exec(compile(block, str(path), "exec"), names)
+    return names
 
 
 @pytest.mark.slow
 def test_readme_examples_run():
-    text = (ROOT / "README.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) == 2
-    names = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
-    assert names["search"].best_score_ > 0.9
-    assert len(text.splitlines()) < 150
+    assert run_blocks(ROOT / "README.md")["search"].best_score_ > 0.9
+    assert len((ROOT / "README.md").read_text().splitlines()) < 150
+
+
+@pytest.mark.slow
+def test_guide_runs(capsys):
+    names = run_blocks(ROOT / "docs" / "guide.md")
+    assert names["trusted"] == TRUSTED
+    printed = capsys.readouterr().out
+    assert re.findall(r"cosine +mAP@20 = 0\.\d+", printed)
+
+
+def test_links_inside_are_whole():
+    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
 @pytest.mark.slow
