@@ -24,6 +24,16 @@ def new_axes(ax: Any, width: float, height: float) -> Any:
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
+def name_of(label: Any, names: Any) -> str:
+    """Name to draw: from a mapping or sequence of names, else the label."""
+    if names is None:
+        return str(label)
+    try:
+        return str(names[label])
+    except (KeyError, IndexError, TypeError):
+        return str(label)
+
+
 def size_in_inches(ax: Any) -> tuple[float, float]:
     """Width and height of axes as they are laid out now."""
     box = ax.get_window_extent()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_hierret.display._figure import new_axes, size_in_inches
+from sklearn_hierret.display._figure import name_of, new_axes, size_in_inches
 from sklearn_hierret.hierarchy import ClassHierarchy
 
 #: More classes than this are drawn on a circle, where their names have room.
@@ -24,8 +24,8 @@ class HierarchyDisplay:
     Parameters
     ----------
     hierarchy : ClassHierarchy
-    class_names : mapping from class label to str, optional
-        Names to draw; default: the labels.
+    class_names : mapping or sequence, optional
+        Names to draw by class label; default, and where one is missing: the labels.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ class HierarchyDisplay:
             raise ValueError(f"layout must be 'auto', 'rows' or 'circle', got {layout!r}.")
         tree = self.hierarchy
         on_circle = layout == "circle" or (layout == "auto" and tree.n_classes > MOST_IN_ROWS)
-        names = [_shorten(self._name(label), max_characters) for label in tree.classes.tolist()]
+        names = [_shorten(name_of(c, self.class_names), max_characters) for c in tree.classes.tolist()]
         longest = max(len(name) for name in names)
         if on_circle:
             side = max(5.0, 0.043 * tree.n_classes + 0.16 * longest)
@@ -144,9 +144,6 @@ class HierarchyDisplay:
             self.text_ = _draw_rows(ax, tree, position, colors, names)
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-    def _name(self, label: Any) -> str:
-        return str(label if self.class_names is None else self.class_names[label])
 
 
 def tree_positions(tree: ClassHierarchy) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_hierret.display._figure import new_axes
+from sklearn_hierret.display._figure import name_of, new_axes
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.metrics import retriever_of
 
@@ -174,7 +174,7 @@ class RetrievalDisplay:
         return self
 
     def _write(self, ax: Any, label: Any, x: float, y: float, color: Any) -> None:
-        name = str(label if self.class_names is None else self.class_names[label])
+        name = name_of(label, self.class_names)
         if len(name) > 14:
             name = name[:13] + "\N{HORIZONTAL ELLIPSIS}"
         ax.text(x, y - 0.07, name, ha="center", va="top", fontsize=8, color=color)

@@ -285,13 +285,19 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         d = X.shape[1]
         if isinstance(self.n_components, Integral) and self.n_components > d:
             raise ValueError(f"n_components={self.n_components} exceeds the {d} features.")
-        pooled = ClassStatistics.from_samples(X, codes, n_classes, "pooled")
-        variances, vectors = linalg.eigh(pooled.total_covariance())
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = ClassStatistics.from_samples(X, codes, n_classes, "pooled").total_covariance()
+        if not np.all(np.isfinite(total)):
+            raise ValueError("The features are so large that their variances overflow: scale them.")
+        variances, vectors = linalg.eigh(total)
         variances, vectors = np.maximum(variances[::-1], 0), vectors[:, ::-1]
         # Constant features leave rounding behind, not variance.
         mean_square = (variances.sum() + mean @ mean) / d
         if variances[0] <= np.finfo(X.dtype).eps ** 2 * mean_square:
-            raise ValueError("All features are constant: there is nothing to tell classes apart by.")
+            raise ValueError(
+                "All features are constant, or so small that their variances vanish: "
+                "nothing tells classes apart."
+            )
         ratio = variances / variances.sum()
         if isinstance(self.n_components, Integral):
             kept = int(self.n_components)

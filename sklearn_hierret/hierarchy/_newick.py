@@ -16,6 +16,8 @@ _PLAIN = re.compile(r"[^\s(),:;'\[\]]+")
 
 def nodes_from_newick(text: str) -> Nodes:
     """Nodes from a Newick string; see `ClassHierarchy.from_newick`."""
+    if not isinstance(text, str):
+        raise TypeError(f"Newick notation is a string, got {type(text).__name__}.")
     names: list[str] = [""]
     lengths: list[float | None] = [None]
     parent: dict[int, int] = {}

@@ -92,6 +92,8 @@ def number_nodes(
     names : mapping from inner node to its name, optional
         Default: the node itself.
     """
+    if not len(leaves):
+        raise ValueError("A hierarchy has at least one class.")
     kept = ancestors_of(parent, leaves)
     roots = [node for node in kept if node not in parent]
     if len(roots) != 1:

@@ -52,6 +52,8 @@ def nodes_from_levels(levels: ArrayLike, classes: ArrayLike | None, heights: Arr
 
 def nodes_from_frame(frame: Any) -> Nodes:
     """Nodes from a DataFrame, one row a class; see `ClassHierarchy.from_frame`."""
+    if not hasattr(frame, "itertuples"):
+        raise TypeError(f"A DataFrame with one row a class is expected, got {type(frame).__name__}.")
     missing = frame.isna().to_numpy()
     rows = [tuple(row) for row in frame.itertuples(index=False, name=None)]
     if not rows:

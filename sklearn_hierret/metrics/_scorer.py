@@ -111,8 +111,8 @@ def evaluate_retrieval(
     estimator: Any,
     X: ArrayLike,
     y: ArrayLike,
-    ks: Iterable[int] = (1, 5, 10, 20, 50, 100),
-    metrics: Iterable[str] = ("map",),
+    ks: int | Iterable[int] = (1, 5, 10, 20, 50, 100),
+    metrics: str | Iterable[str] = ("map",),
     gallery: str = "query",
     *,
     empty: str = "skip",
@@ -126,9 +126,9 @@ def evaluate_retrieval(
     estimator : retriever, scikit-learn neighbours estimator, or Pipeline ending with one
     X : array-like of shape (n_queries, n_features)
     y : array-like of shape (n_queries,)
-    ks : iterable of int, default=(1, 5, 10, 20, 50, 100)
+    ks : int or iterable of int, default=(1, 5, 10, 20, 50, 100)
         Those beyond the gallery are dropped with a warning.
-    metrics : iterable of str, default=("map",)
+    metrics : str or iterable of str, default=("map",)
         Names as in `make_retrieval_scorer`.
     gallery : {"query", "fit"}, default="query"
         See `make_retrieval_scorer`.
@@ -156,7 +156,8 @@ def evaluate_retrieval(
     >>> table.columns.tolist()
     ['metric', 'k', 'score']
     """
-    names, wanted = list(metrics), sorted(set(ks))
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    wanted = [ks] if isinstance(ks, (int, np.integer)) else sorted(set(ks))
     for name in names:
         _check_metric(name, metric_params, is_one_of_many=True)
     if any(not isinstance(k, (int, np.integer)) or k < 1 for k in wanted):

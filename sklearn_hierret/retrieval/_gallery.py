@@ -92,7 +92,9 @@ class Gallery:
 
 
 def _one_per_row(values: ArrayLike, n_rows: int, what: str) -> NDArray:
-    array = column_or_1d(values, warn=True)
+    array = column_or_1d(values, warn=True) if what == "labels" else np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{what} must be one-dimensional, got shape {array.shape}.")
     if len(array) != n_rows:
         raise ValueError(f"{n_rows} samples, but {len(array)} {what}.")
     return array.copy()  # the caller's array may change

@@ -174,7 +174,12 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
                 hierarchy.index(classes)  # before the expensive part
             else:
                 builder = HierarchyBuilder() if hierarchy is None else clone(hierarchy)
-                hierarchy = builder.fit(X, y).hierarchy_
+                hierarchy = getattr(builder.fit(X, y), "hierarchy_", None)
+                if hierarchy is None:
+                    raise TypeError(
+                        f"hierarchy must be a builder or a ClassHierarchy, and {type(builder).__name__} "
+                        "builds no hierarchy_."
+                    )
             if self.class_model is not None:
                 class_model = clone(self.class_model).fit(X, y)
             else:
@@ -350,7 +355,10 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         classes = self._fit_classes
         if gallery.labels is not None:
             check_same_kind(gallery.labels, classes, "Gallery labels", "the labels seen at fit")
-            classes = np.union1d(classes, np.unique(gallery.labels))
+            try:
+                classes = np.union1d(classes, np.unique(gallery.labels))
+            except TypeError:
+                raise ValueError("Gallery labels must be of one type that can be sorted.") from None
         self._gallery = gallery
         self.gallery_labels_ = gallery.labels
         self.gallery_ids_ = gallery.ids

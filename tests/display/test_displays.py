@@ -95,6 +95,8 @@ def test_hierarchy_display_takes_estimators_names_and_axes(rng):
     display = HierarchyDisplay.from_estimator(pipe, class_names=names, ax=ax)
     assert display.ax_ is ax
     assert {t.get_text() for t in display.text_} == set(names.values())
+    some = HierarchyDisplay.from_estimator(pipe, class_names=["zero", "one"])
+    assert {t.get_text() for t in some.text_} == {"zero", "one", "2", "3", "4"}
     long = HierarchyDisplay.from_hierarchy(ClassHierarchy.flat(["x" * 50, "y"]))
     assert long.text_[0].get_text() == "x" * 27 + "…"
     with pytest.raises(TypeError, match="has no hierarchy_"):

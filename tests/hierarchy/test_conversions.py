@@ -146,6 +146,15 @@ def test_from_frame_by_hand():
         ClassHierarchy.from_frame(pd.DataFrame([["a", "x"], ["b", None]]))
 
 
+def test_things_that_are_no_tree():
+    with pytest.raises(TypeError, match="Newick notation is a string, got NoneType"):
+        ClassHierarchy.from_newick(None)
+    with pytest.raises(TypeError, match="DataFrame"):
+        ClassHierarchy.from_frame("tree.csv")
+    with pytest.raises(ValueError, match="at least one class"):
+        ClassHierarchy.flat("ab").restrict([])
+
+
 def test_newick_by_hand():
     tree = ClassHierarchy.from_newick(" ( (dog:1, 'o''cat':1)mammal:1.5 [a comment], trout:2.5)animal; ")
     assert tree.classes.tolist() == ["dog", "o'cat", "trout"]

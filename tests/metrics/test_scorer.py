@@ -137,6 +137,13 @@ def test_per_query_rows(data):
         assert means[key] == pytest.approx(table.loc[key, "score"])
 
 
+def test_one_k_and_one_metric(data):
+    X, y, Q, t = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    one = evaluate_retrieval(retriever, Q, t, ks=5, metrics="recall")
+    assert one.equals(evaluate_retrieval(retriever, Q, t, ks=(k for k in [5]), metrics=iter(["recall"])))
+
+
 def test_ks_beyond_the_gallery_are_dropped(data):
     X, y, Q, t = data
     retriever = HierarchicalRetriever().fit(X, y)

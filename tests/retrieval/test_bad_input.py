@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
+from sklearn.naive_bayes import GaussianNB
 
 from sklearn_hierret import (
     ClassHierarchy,
@@ -172,3 +173,28 @@ def test_a_class_too_small(data):
     with pytest.raises(ValueError, match="Class 3 with 2 samples"):
         HierarchicalRetriever(HierarchyBuilder(class_model=strict)).fit(X, y)
     HierarchicalRetriever().fit(X, y).kneighbors(X)
+
+
+def test_odd_galleries_and_hierarchies(data):
+    X, y = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    with pytest.raises(ValueError, match="ids must be one-dimensional"):
+        retriever.set_gallery(X, y, ids=[("a", i) for i in range(len(X))])
+    named = HierarchicalRetriever().fit(X, np.array(list("abcd"))[y])
+    with pytest.raises(ValueError, match="one type that can be sorted"):
+        named.set_gallery(X[:2], np.array(["a", None], dtype=object))
+    with pytest.raises(TypeError, match="GaussianNB builds no hierarchy_"):
+        HierarchicalRetriever(GaussianNB()).fit(X, y)
+
+
+def test_very_large_and_very_small_features(data):
+    X, y = data
+    expected = HierarchicalRetriever().fit(X, y).kneighbors(X)[1]
+    for scale in (1e-100, 1e100):
+        np.testing.assert_array_equal(
+            HierarchicalRetriever().fit(X * scale, y).kneighbors(X * scale)[1], expected
+        )
+    with pytest.raises(ValueError, match="variances overflow"):
+        HierarchicalRetriever().fit(X * 1e200, y)
+    with pytest.raises(ValueError, match="variances vanish"):
+        HierarchicalRetriever().fit(X * 1e-200, y)
