@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from sklearn_hierret._arrays import row_chunks
 from sklearn_hierret.search._index import GalleryIndex
-from sklearn_hierret.search._leaf_distance import HardLeafDistance, LeafDistance, row_dots
+from sklearn_hierret.search._leaf_distance import PAIR_BYTES, HardLeafDistance, LeafDistance, row_dots
 
 #: Blocks of distances larger than this leave the caches for nothing.
 BLOCK_BYTES = 1 << 26
@@ -90,7 +90,9 @@ def cosine_pairs(
 ) -> NDArray[np.float64]:
     """Cosine distances of single pairs of unit rows, in float64, the same in every batch."""
     dots = np.empty(len(i))
-    for s in row_chunks(len(i), 32 * queries.shape[1]):
+    size = max(1, PAIR_BYTES // (8 * queries.shape[1]))
+    for start in range(0, len(i), size):
+        s = slice(start, start + size)
         dots[s] = row_dots(queries[i[s]].astype(np.float64), gallery[j[s]].astype(np.float64))
     return np.clip(1.0 - dots, 0.0, 2.0)
 

@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_hierret._arrays import row_chunks
-
+#: Rows in float64 that are multiplied pair by pair: they stay in the caches.
+PAIR_BYTES = 1 << 19
 #: Columns that einsum adds up in one go; its order of addition depends on the batch beyond.
 _ONE_GO = 4096
 
@@ -112,7 +112,9 @@ class SoftLeafDistance:
 
     def pairs(self, queries: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.float64]:
         distances = np.empty(len(queries))
-        for s in row_chunks(len(queries), 24 * self.n_terms):
+        size = max(1, PAIR_BYTES // (8 * self.n_terms))
+        for start in range(0, len(queries), size):
+            s = slice(start, start + size)
             proba = self.gallery_proba[rows[s]].astype(np.float64)
             distances[s] = row_dots(self.expected[queries[s]], proba)
         return distances
