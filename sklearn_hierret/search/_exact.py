@@ -153,14 +153,14 @@ class _Task:
         waiting = np.argsort(penalty, kind="stable")
         best = np.full((len(which), 0), np.inf, dtype=queries.dtype)
         limit = np.full(len(which), np.inf)  # of what can still be among the k nearest
-        found, wanted, bound = [], self.k + 1, None
+        found, wanted = [], self.k + 1
         while len(waiting) and penalty[waiting[0]] <= limit.max():
             if np.isfinite(limit).all():
-                if bound is None:
-                    bound = self._cosine_bounds(queries) + penalty
-                waiting = waiting[(bound[:, waiting] <= limit[:, None]).any(axis=0)]
-            if sizes[waiting].sum() > DENSE_SHARE * n and bound is not None:
-                return None
+                waiting = waiting[penalty[waiting] <= limit.max()]
+                bound = self._cosine_bounds(queries, waiting) + penalty[waiting]
+                waiting = waiting[(bound <= limit[:, None]).any(axis=0)]
+                if sizes[waiting].sum() > DENSE_SHARE * n:
+                    return None
             n_taken = int(np.searchsorted(np.cumsum(sizes[waiting]), wanted)) + 1
             leaves, waiting = np.sort(waiting[:n_taken]), waiting[n_taken:]
             wanted = max(4096, 2 * wanted)
@@ -179,15 +179,15 @@ class _Task:
         kept = approximate <= limit[q]
         return q[kept], row[kept]
 
-    def _cosine_bounds(self, queries: NDArray) -> NDArray[np.float64]:
-        """Lower bounds of D_C from each query to all rows of each leaf.
+    def _cosine_bounds(self, queries: NDArray, leaves: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Lower bounds of D_C from each query to all rows of some leaves.
 
         A row is at most `radii` from its leaf's centre, so it is no nearer to the query
         than the angle to the centre less that.
         """
-        cosine = (queries @ self.index.centres.T).astype(np.float64)
+        cosine = (queries @ self.index.centres[leaves].T).astype(np.float64)
         cosine += 4 * self.rounding * self.eps
-        angle = np.arccos(np.clip(cosine, -1, 1)) - self.index.radii
+        angle = np.arccos(np.clip(cosine, -1, 1)) - self.index.radii[leaves]
         bound = 1 - np.cos(np.maximum(angle, 0))
         bound[~queries.any(axis=1)] = 0  # a zero query has no angle
         return bound
