@@ -40,13 +40,28 @@ def validate_classes(estimator: Any, X: ArrayLike, y: ArrayLike) -> tuple[NDArra
     return X, classes, codes
 
 
+def check_nested(estimator: Any, params: dict, name: str, remedy: str) -> None:
+    """Raise a ValueError if ``name__...`` is to be set and there is nothing to set it on."""
+    nested = [key for key in params if key.startswith(f"{name}__")]
+    target = params.get(name, getattr(estimator, name))
+    if nested and not hasattr(target, "set_params"):
+        raise ValueError(f"{nested[0]!r} cannot be set, since {name} is {target!r}: pass {remedy}.")
+
+
 def check_same_kind(labels: NDArray, others: NDArray, name: str, other_name: str) -> None:
     """Raise a ValueError if one of two label arrays is text and the other numbers."""
-    kinds = labels.dtype.kind, others.dtype.kind
-    if "O" not in kinds and (kinds[0] in "US") != (kinds[1] in "US"):
+    if {_is_text(labels), _is_text(others)} == {True, False}:
         raise ValueError(
             f"{name} are {labels.dtype} and {other_name} {others.dtype}: text and numbers never match."
         )
+
+
+def _is_text(labels: NDArray) -> bool | None:
+    """Whether labels are text; None for objects that are mixed."""
+    if labels.dtype.kind != "O":
+        return labels.dtype.kind in "US"
+    kinds = {isinstance(label, str) for label in labels.ravel()[:1000].tolist()}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def row_chunks(n_rows: int, row_bytes: int) -> Iterator[slice]:

@@ -14,6 +14,7 @@ from scipy.spatial.distance import squareform
 from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from sklearn_hierret._arrays import check_nested
 from sklearn_hierret.gaussian import ClassStatistics, MahalanobisClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy, levels_from_linkage
 
@@ -106,6 +107,20 @@ class HierarchyBuilder(BaseEstimator):
         self.linkage = linkage
         self.threshold_decay = threshold_decay
         self.class_model = class_model
+
+    def set_params(self, **params: Any) -> HierarchyBuilder:
+        """Set parameters, nested ones as ``class_model__temperature``.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self : object
+        """
+        check_nested(self, params, "class_model", "HierarchyBuilder(class_model=MahalanobisClassifier())")
+        return super().set_params(**params)
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: ArrayLike) -> HierarchyBuilder:

@@ -87,7 +87,8 @@ class LinkageHierarchyBuilder(BaseEstimator):
                     f"The mean of class {classes.tolist()[without[0]]!r} is zero: it has no cosine."
                 )
             distances = pdist(means, self.metric)
-            if not distances.max() > 0:
+            # Cosines of parallel means differ from 1 by rounding.
+            if not distances.max() > (1e-12 if self.metric == "cosine" else 0):
                 raise ValueError("All class means are equal (are the features constant?): no tree to build.")
             Z = linkage(distances, method=self.method)
             self.hierarchy_ = ClassHierarchy.from_linkage(Z, classes)

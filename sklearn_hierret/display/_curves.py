@@ -143,7 +143,8 @@ class PrecisionCurveDisplay:
         ax = new_axes(ax, 7.2, 4.2)
         self.lines_ = {}
         for i, (name, table) in enumerate(self.tables.items()):
-            rows = table[table["metric"] == self.metric].dropna(subset=["k"]).sort_values("k")
+            rows = table[table["metric"] == self.metric].dropna(subset=["k"])
+            rows = rows.groupby("k", as_index=False)["score"].mean()  # of queries, if it has them
             if rows.empty:
                 raise ValueError(f"The table of {name!r} has no {self.metric!r} at any k.")
             style = {"marker": _MARKERS[i % len(_MARKERS)], "markersize": 4.5, "linewidth": 1.6}

@@ -220,6 +220,7 @@ def _draw_rows(ax: Any, tree: ClassHierarchy, position: NDArray, colors: list, n
             va="center",
             fontsize=fontsize,
             color=_readable(colors[leaf]),
+            parse_math=False,
             annotation_clip=False,
         )
         for leaf, name in enumerate(names)
@@ -271,6 +272,7 @@ def _draw_circle(ax: Any, tree: ClassHierarchy, position: NDArray, colors: list,
                 va="center",
                 fontsize=fontsize,
                 color=_readable(colors[leaf]),
+                parse_math=False,
             )
         )
     return texts

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_hierret._arrays import check_same_kind
 from sklearn_hierret.display._figure import name_of, new_axes
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.metrics import retriever_of
@@ -96,9 +97,13 @@ class RetrievalDisplay:
         """
         retriever, X = retriever_of(estimator, X)
         gallery_images = np.asarray(gallery_images)
-        gallery_labels = retriever.gallery_labels_
+        gallery_labels = getattr(retriever, "gallery_labels_", None)
         if gallery_labels is None:
-            raise ValueError("The gallery has no labels: pass y to set_gallery.")
+            raise ValueError(
+                f"{type(retriever).__name__} has no gallery labels; a fitted HierarchicalRetriever has, "
+                "unless set_gallery was called without y."
+            )
+        check_same_kind(np.asarray(y), gallery_labels, "y", "the gallery's labels")
         if len(gallery_images) != len(gallery_labels):
             raise ValueError(
                 f"{len(gallery_images)} gallery_images for {len(gallery_labels)} gallery samples."
@@ -177,7 +182,7 @@ class RetrievalDisplay:
         name = name_of(label, self.class_names)
         if len(name) > 14:
             name = name[:13] + "\N{HORIZONTAL ELLIPSIS}"
-        ax.text(x, y - 0.07, name, ha="center", va="top", fontsize=8, color=color)
+        ax.text(x, y - 0.07, name, ha="center", va="top", fontsize=8, color=color, parse_math=False)
 
     def _explain(self, ax: Any) -> None:
         from matplotlib.cm import ScalarMappable

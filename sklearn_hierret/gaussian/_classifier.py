@@ -270,9 +270,12 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         parts = []
         for rows in row_chunks(len(X), row_bytes):
             projected = _project(X[rows], self.mean_, self.components_)
-            squared = squared_mahalanobis(
-                projected, self.means_, self.precisions_cholesky_, self.covariance_type
-            )
+            with np.errstate(over="ignore", invalid="ignore"):
+                squared = squared_mahalanobis(
+                    projected, self.means_, self.precisions_cholesky_, self.covariance_type
+                )
+            if not np.all(np.isfinite(squared)):
+                raise ValueError("Samples are so far from all classes that distances overflow: scale them.")
             parts.append(function(squared).astype(dtype, copy=False))
         return np.concatenate(parts)
 

@@ -225,11 +225,15 @@ class ClassHierarchy:
 
     def index(self, labels: ArrayLike) -> NDArray[np.intp]:
         """Positions of labels in `classes`; a ValueError names those it lacks."""
-        array = np.asarray(labels)
+        # As objects: NumPy would make text of the numbers in a mixed list.
+        array = labels if isinstance(labels, np.ndarray) else np.asarray(labels, dtype=object)
         codes = np.array([self._lookup.get(label, -1) for label in array.ravel().tolist()], dtype=np.intp)
         if np.any(codes < 0):
             unknown = dict.fromkeys(np.asarray(array.ravel()[codes < 0]).tolist())
-            raise ValueError(f"Labels missing in the hierarchy: {shorten(list(unknown))}.")
+            kinds = {"text" if isinstance(label, str) else "not text" for label in unknown}
+            own = {"text" if isinstance(label, str) else "not text" for label in self._lookup}
+            hint = "" if kinds & own else f" Its labels are {own.pop()}, these are {kinds.pop()}."
+            raise ValueError(f"Labels missing in the hierarchy: {shorten(list(unknown))}.{hint}")
         return codes.reshape(array.shape)
 
     # ----------------------------------------------------------- other hierarchies
@@ -251,11 +255,13 @@ class ClassHierarchy:
         """
         if (height is None) == (n_clusters is None):
             raise ValueError("Pass either height or n_clusters.")
+        if height is not None and np.isnan(height):
+            raise ValueError("height must be a number, got NaN.")
         order, _, _, neighbour_lca = self._intervals
         jumps = self._heights[neighbour_lca]
         if n_clusters is not None:
-            if n_clusters < 1:
-                raise ValueError(f"n_clusters must be at least 1, got {n_clusters}.")
+            if not isinstance(n_clusters, (int, np.integer)) or n_clusters < 1:
+                raise ValueError(f"n_clusters must be an integer of at least 1, got {n_clusters}.")
             # Cutting at the m-th largest jump leaves at most m clusters.
             falling = np.sort(jumps)[::-1]
             height = falling[n_clusters - 1] if n_clusters <= len(falling) else -1.0
@@ -296,14 +302,16 @@ class ClassHierarchy:
             )
         )
 
-    def permute(self, random_state: int | np.random.RandomState | None = None) -> ClassHierarchy:
+    def permute(
+        self, random_state: int | np.random.RandomState | np.random.Generator | None = None
+    ) -> ClassHierarchy:
         """The same tree with its classes shuffled: a control that keeps only its shape.
 
         Parameters
         ----------
-        random_state : int, RandomState or None, default=None
+        random_state : int, RandomState, Generator or None, default=None
         """
-        if not isinstance(random_state, np.random.RandomState):
+        if not isinstance(random_state, (np.random.RandomState, np.random.Generator)):
             random_state = np.random.RandomState(random_state)
         order = random_state.permutation(self.n_classes)
         names = [*self._classes[order].tolist(), *self._node_names[self.n_classes :]]

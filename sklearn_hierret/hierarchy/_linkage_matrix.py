@@ -34,6 +34,13 @@ def levels_from_linkage(
     if np.any(np.diff(merge_heights) < 0) or merge_heights[0] < 0:
         raise ValueError("The linkage has inversions (heights that fall): use another method.")
     n_leaves = len(Z) + 1
+    merged = np.sort(Z[:, :2].ravel())
+    if not np.array_equal(merged, np.arange(2 * n_leaves - 2)) or np.any(
+        Z[:, :2].max(axis=1) >= n_leaves + np.arange(len(Z))
+    ):
+        raise ValueError("The linkage must merge every cluster once, after it was made.")
+    if max_height is not None and np.isnan(max_height):
+        raise ValueError("max_height must be a number, got NaN.")
     limit = np.inf if max_height is None else max_height
     clusters = np.arange(n_leaves, dtype=np.intp)
     levels, heights = [clusters.copy()], [0.0]

@@ -43,6 +43,8 @@ def nodes_from_parent_child(
     has_children = set()
     for first, second, where in _pairs(source, id_type):
         parent, child = (second, first) if is_a else (first, second)
+        if any(i is None or i != i for i in (first, second)):
+            raise ValueError(f"{where}: a node id is missing; the root has no edge above it.")
         if parent == child:
             raise ValueError(f"{where}: node {parent!r} is its own parent (a cycle).")
         known = parents_of.setdefault(child, [])
@@ -130,7 +132,7 @@ def _pairs(source: Any, id_type: type | None) -> Iterable[tuple[Hashable, Hashab
     else:
         try:
             if is_path:
-                with open(source, encoding="utf-8") as file:
+                with open(source, encoding="utf-8-sig") as file:
                     lines = file.read().splitlines()
             else:
                 lines = source.read().splitlines()

@@ -126,5 +126,11 @@ def _precision_curve(
         ends = np.minimum(np.cumsum(available[by_similarity]), k)
         row[:] = np.repeat(similarities[c, by_similarity], np.diff(ends, prepend=0))
     best = np.cumsum(best, axis=1)[position]
+    too_good = np.flatnonzero((gained > best * (1 + 1e-9)).any(axis=1))
+    if len(too_good):
+        raise ValueError(
+            f"The results of query {too_good[0]} are better than any ranking of y_gallery: they hold items "
+            "that are not in it, or the query itself."
+        )
     # A gallery in which nothing resembles the query at all leaves 0 / 0.
     return np.divide(gained, best, out=np.full_like(gained, np.nan), where=best > 0)

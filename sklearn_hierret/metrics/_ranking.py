@@ -14,6 +14,8 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from sklearn_hierret._arrays import check_same_kind
 
+DENOMINATORS = ("min", "relevant", "k", "hits")
+
 
 def average_precision_at_k(
     y_query: ArrayLike,
@@ -55,7 +57,7 @@ def average_precision_at_k(
     >>> average_precision_at_k(["a"], [["a", "b", "a", "b"]], k=4, n_relevant=[3])
     array([0.55555556])
     """
-    if denominator not in ("min", "relevant", "k", "hits"):
+    if denominator not in DENOMINATORS:
         raise ValueError(f"denominator must be 'min', 'relevant', 'k' or 'hits', got {denominator!r}.")
     relevant, n_relevant, k = _relevance(y_query, y_retrieved, k, n_relevant)
     hits = np.cumsum(relevant, axis=1)

@@ -7,9 +7,13 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
+
+from sklearn_hierret._arrays import check_same_kind
 
 
 class Ranking(NamedTuple):
@@ -54,6 +58,8 @@ def rank_labels(
     y_query = np.asarray(y)
     if y_query.ndim != 1:
         raise ValueError(f"y must be one-dimensional, got shape {y_query.shape}.")
+    if pd.isna(y_query).any():
+        raise ValueError("Some labels of y are missing (NaN or None): leave those samples out.")
     exclude = gallery == "query"
     if exclude:
         y_gallery = y_query
@@ -70,6 +76,7 @@ def rank_labels(
                 f"gallery='fit' needs a gallery with labels, and {type(model).__name__} has none; "
                 "set one with set_gallery(X, y) or use gallery='query'."
             )
+    check_same_kind(y_query, y_gallery, "y", "the gallery's labels")
     n_relevant = _count_relevant(y_query, y_gallery) - int(exclude)
     n_ranked = len(y_gallery) - int(exclude)
     ranks = [k for k in at_least if k <= n_ranked]
@@ -96,6 +103,8 @@ def retriever_of(estimator: Any, X: ArrayLike) -> tuple[Any, Any]:
     while True:
         if hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
+        elif isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
         elif isinstance(estimator, Pipeline):
             if len(estimator) > 1:
                 X = estimator[:-1].transform(X)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.metrics import _hierarchical, _ranking
 from sklearn_hierret.metrics._retrieved import Ranking, check_gallery, rank_labels
 
@@ -197,6 +198,7 @@ def _score(name: str, ranking: Ranking, k: int | None, params: dict) -> NDArray[
     )
 
 
+_CHOICES = {"denominator": _ranking.DENOMINATORS, "similarity": ("lca", "wup")}
 _HIERARCHY_PARAMS = ("hierarchy", "similarity")
 _PARAMS = {"map": ("denominator",), "hp": _HIERARCHY_PARAMS, "ahp": _HIERARCHY_PARAMS}
 
@@ -212,5 +214,11 @@ def _check_metric(name: str, params: dict, is_one_of_many: bool = False) -> None
     unknown = [key for key in params if key not in known]
     if unknown:
         raise TypeError(f"Metric {name!r} takes no parameter {unknown[0]!r}.")
+    for key, allowed in _CHOICES.items():
+        if params.get(key, allowed[0]) not in allowed:
+            raise ValueError(f"{key} must be one of {allowed}, got {params[key]!r}.")
+    hierarchy = params.get("hierarchy")
+    if hierarchy is not None and not isinstance(hierarchy, ClassHierarchy):
+        raise TypeError(f"hierarchy must be a ClassHierarchy, got {type(hierarchy).__name__}.")
     if METRICS[name].takes_hierarchy and params.get("hierarchy") is None:
         raise ValueError(f"Metric {name!r} needs hierarchy=, the ClassHierarchy that tells what is similar.")

@@ -49,7 +49,7 @@ class Gallery:
         if ids is not None and len(set(numbers.tolist())) < len(numbers):
             raise ValueError("ids must be distinct.")
         index = GalleryIndex.build(X, leaves.get("hard"), distances)
-        return cls(index, numbers, labels, leaves, None if leaves else X)
+        return cls(index, numbers, labels, leaves, None if leaves else X.copy())
 
     def leaf_distance(
         self, queries: NDArray, assignment: str, distances: NDArray[np.float64]

@@ -13,7 +13,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_hierret._arrays import check_same_kind, feature_dtype, unchanged_on_error, validate_classes
+from sklearn_hierret._arrays import (
+    check_nested,
+    check_same_kind,
+    feature_dtype,
+    unchanged_on_error,
+    validate_classes,
+)
 from sklearn_hierret.building import HierarchyBuilder
 from sklearn_hierret.gaussian import MahalanobisClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy
@@ -54,7 +60,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
     n_neighbors : int, default=5
         Default of `kneighbors`, voters in `predict`, and k of the mAP in `score`.
     class_model : classifier, default=None
-        Gives the leaves; for "soft" it needs ``predict_proba``. Cloned and fitted (wrap a
+        Gives the leaves; for "soft" it needs ``predict_proba``. It is given arrays. Cloned and fitted (wrap a
         fitted one in `sklearn.frozen.FrozenEstimator`). None means the class model of
         the hierarchy's builder, or else a default `MahalanobisClassifier`.
     n_jobs : int, default=None
@@ -138,13 +144,8 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         -------
         self : object
         """
-        nested = [name for name in params if name.startswith("hierarchy__")]
-        target = params.get("hierarchy", self.hierarchy)
-        if nested and not hasattr(target, "set_params"):
-            raise ValueError(
-                f"{nested[0]!r} needs a builder to set it on, and hierarchy is {target!r}: pass one, "
-                "HierarchicalRetriever(hierarchy=HierarchyBuilder())."
-            )
+        check_nested(self, params, "hierarchy", "HierarchicalRetriever(hierarchy=HierarchyBuilder())")
+        check_nested(self, params, "class_model", "class_model=MahalanobisClassifier()")
         return super().set_params(**params)
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -292,6 +293,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         labels : ndarray of shape (n_samples,)
         """
         check_is_fitted(self, "class_model_")
+        self._validate_params()
         if X is None:
             return self._leaf_labels(self._gallery_leaves(self._gallery))
         X = validate_data(self, X, dtype=self._gallery.dtype, order="C", reset=False)
@@ -413,13 +415,25 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
                 f"assignment='soft' needs class probabilities, and {type(model).__name__} has no "
                 "predict_proba; use assignment='hard' or another class_model."
             )
-        return model.predict_proba(X).astype(X.dtype, copy=False)
+        proba = np.asarray(model.predict_proba(X))
+        if proba.shape != (len(X), len(model.classes_)) or not np.all(np.isfinite(proba)):
+            raise ValueError(
+                f"{type(model).__name__} gave probabilities of shape {proba.shape} for {len(X)} samples of "
+                f"{len(model.classes_)} classes, or some that are not finite."
+            )
+        return proba.astype(X.dtype, copy=False)
 
     def _leaf_index(self, labels: NDArray) -> NDArray[np.intp]:
         """Positions of predicted labels in the class model's classes, in whatever order those are."""
         classes = self.class_model_.classes_
         sorter = np.argsort(classes, kind="stable")
-        return sorter[np.searchsorted(classes, labels, sorter=sorter)]
+        found = np.searchsorted(classes, labels, sorter=sorter)
+        leaves = sorter[np.minimum(found, len(classes) - 1)]
+        wrong = np.flatnonzero(classes[leaves] != labels)
+        if len(wrong):
+            name = type(self.class_model_).__name__
+            raise ValueError(f"{name} predicted {labels[wrong[0]]!r}, which is not in its classes_.")
+        return leaves
 
     def _leaf_labels(self, leaves: NDArray) -> NDArray:
         codes = leaves if self.assignment == "hard" else leaves.argmax(axis=1)

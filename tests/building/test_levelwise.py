@@ -146,3 +146,16 @@ def test_bad_parameters(rng, params):
     with pytest.raises(ValueError, match=next(iter(params))):
         builder.fit(X, y)
     assert not [name for name in vars(builder) if name.endswith("_")]
+
+
+def test_an_overlap_equal_to_the_threshold_merges(rng):
+    one = rng.normal(size=(30, 3))
+    X, y = np.concatenate([one, one, one + 50]), np.repeat([0, 1, 2], 30)
+    builder = HierarchyBuilder(1.0, class_model=exact_model("tied")).fit(X, y)
+    assert builder.overlap_[0, 1] == 1.0
+    np.testing.assert_array_equal(builder.levels_, [[0, 1, 2], [0, 0, 1], [0, 0, 0]])
+
+
+def test_nested_parameters_without_a_class_model():
+    with pytest.raises(ValueError, match=r"class_model__temperature.*MahalanobisClassifier\(\)"):
+        HierarchyBuilder().set_params(class_model__temperature=2.0)

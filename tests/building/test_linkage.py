@@ -26,6 +26,10 @@ def test_cosine_and_its_limits(rng):
     np.testing.assert_allclose(tree.distance_matrix(), scaled.distance_matrix())
     with pytest.raises(ValueError, match="'ward' needs metric='euclidean'"):
         LinkageHierarchyBuilder("ward", metric="cosine").fit(X, y)
+    with pytest.raises(ValueError, match="All class means are equal"):
+        LinkageHierarchyBuilder("average", metric="cosine").fit(
+            [[0.1, 0.2], [0.3, 0.6], [0.7, 1.4]], [0, 1, 2]
+        )
     with pytest.raises(ValueError, match="mean of class 0 is zero"):
         LinkageHierarchyBuilder("average", metric="cosine").fit(
             [[1, 1], [-1, -1], [0, 1], [0, 2], [1, 1], [1, 2]], [0, 0, 1, 1, 2, 2]

@@ -155,8 +155,24 @@ def test_bad_images(rng):
     flat = {"query_images": images[:2].reshape(2, 25), "gallery_images": images.reshape(-1, 25)}
     with pytest.raises(ValueError, match="Images have shape"):
         RetrievalDisplay.from_estimator(retriever, X[:2], y[:2], **flat)
-    with pytest.raises(ValueError, match="no labels"):
+    with pytest.raises(ValueError, match="no gallery labels"):
         RetrievalDisplay.from_estimator(retriever.set_gallery(X), X[:2], y[:2], **params)
+
+
+def test_labels_that_can_never_match_and_odd_names(rng):
+    X, y = blobs(rng)
+    images = rng.random((len(X), 5, 5))
+    retriever = HierarchicalRetriever().fit(X, y)
+    with pytest.raises(ValueError, match="text and numbers never match"):
+        RetrievalDisplay.from_estimator(
+            retriever, X[:2], y[:2].astype(str), query_images=images[:2], gallery_images=images
+        )
+    display = HierarchyDisplay.from_hierarchy(ClassHierarchy.flat(["a$_$", "b^"]))
+    display.figure_.draw_without_rendering()
+    per_query = PrecisionCurveDisplay.from_estimator(retriever, X, y, ks=[1, 5], per_query=True)
+    means = PrecisionCurveDisplay.from_estimator(retriever, X, y, ks=[1, 5])
+    (one,), (other,) = per_query.lines_.values(), means.lines_.values()
+    np.testing.assert_allclose(one.get_ydata(), other.get_ydata())
 
 
 def test_precision_curves_are_the_evaluations(rng):

@@ -111,6 +111,7 @@ def test_permute_keeps_the_shape_only(tree, seed):
 
 def test_permute_moves_classes():
     tree = ClassHierarchy.from_newick("((a,b),(c,d),(e,f));")
+    assert tree.permute(np.random.default_rng(0)).n_nodes == tree.n_nodes
     assert any(tree.permute(seed) != tree for seed in range(5))
 
 
@@ -179,8 +180,11 @@ def test_unknown_labels_are_named(zoo):
         zoo.similarity_matrix("jaccard")
     with pytest.raises(ValueError, match="either height or n_clusters"):
         zoo.cut()
-    with pytest.raises(ValueError, match="at least 1"):
-        zoo.cut(n_clusters=0)
+    for n_clusters in (0, 1.5):
+        with pytest.raises(ValueError, match="at least 1"):
+            zoo.cut(n_clusters=n_clusters)
+    with pytest.raises(ValueError, match="NaN"):
+        zoo.cut(height=np.nan)
     with pytest.raises(ValueError, match="node must be in"):
         zoo.members(99)
 
@@ -193,3 +197,7 @@ def test_labels_of_any_kind():
         assert isinstance(tree.distance(labels[0], labels[1]), float)
     mixed = ClassHierarchy.flat([1, "one", (1, 2)])
     assert mixed.distance(1, "one") == 1
+    confusable = ClassHierarchy.flat([1, "1"])
+    assert confusable.distance([1, "1"], ["1", "1"]).tolist() == [1, 0]
+    with pytest.raises(ValueError, match="Its labels are text, these are not text"):
+        ClassHierarchy.flat(["0", "1"]).distance(0, 1)

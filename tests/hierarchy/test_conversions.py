@@ -119,6 +119,16 @@ def test_linkage_with_inversions_is_refused():
     Z = [[0, 1, 1.0, 2], [2, 3, 0.5, 3]]
     with pytest.raises(ValueError, match="inversions"):
         ClassHierarchy.from_linkage(Z)
+    for wrong in (
+        [[0, 0, 1, 2], [1, 2, 2, 3]],
+        [[0, -1, 1, 2]],
+        [[0, 3, 1, 2]],
+        [[0, 3, 1, 2], [1, 2, 2, 3]],
+    ):
+        with pytest.raises(ValueError, match="merge every cluster once"):
+            ClassHierarchy.from_linkage(wrong)
+    with pytest.raises(ValueError, match="NaN"):
+        ClassHierarchy.from_linkage([[0, 1, 0.5, 2]], max_height=np.nan)
     with pytest.raises(ValueError, match="3 leaves, but 2 classes"):
         ClassHierarchy.from_linkage([[0, 1, 0.5, 2], [2, 3, 1.0, 3]], ["a", "b"])
 
@@ -233,6 +243,15 @@ def test_parent_child_conventions():
     joined = ClassHierarchy.from_parent_child([("a", "b"), ("c", "d")], multiple_roots="join")
     assert joined.distance("b", "d") == 1
     assert joined.height == 2
+
+
+def test_missing_ids_and_byte_order_marks(tmp_path):
+    for missing in (None, np.nan):
+        with pytest.raises(ValueError, match="pair 0: a node id is missing"):
+            ClassHierarchy.from_parent_child([(missing, "r"), ("r", "a"), ("r", "b")])
+    path = tmp_path / "windows.txt"
+    path.write_bytes("\ufeffa root\r\nb root\r\n".encode())
+    assert ClassHierarchy.from_parent_child(path, is_a=True).classes.tolist() == ["a", "b"]
 
 
 def test_only_what_is_above_the_classes_matters():

@@ -69,6 +69,8 @@ def test_bad_input():
         hierarchical_precision_at_k(["a"], [["z"]], tree, y_gallery=["a", "b"])
     with pytest.raises(ValueError, match="missing in the hierarchy: 'z'"):
         hierarchical_precision_at_k(["a"], [["b"]], tree, y_gallery=["a", "z"])
+    with pytest.raises(ValueError, match="results of query 0 are better than any ranking"):
+        hierarchical_precision_at_k(["a"], [["a", "a"]], tree, y_gallery=["a", "b"])
     with pytest.raises(ValueError, match="larger than the gallery"):
         hierarchical_precision_at_k(["a"], [["b", "a"]], tree, y_gallery=["a", "b"], exclude_query=True)
     with pytest.raises(ValueError, match="Query 0 is not in y_gallery"):

@@ -1,9 +1,11 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -137,6 +139,26 @@ def test_per_query_rows(data):
         assert means[key] == pytest.approx(table.loc[key, "score"])
 
 
+def test_frozen_estimators_keep_their_gallery(data):
+    X, y, Q, t = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    expected = evaluate_retrieval(retriever, Q, t, [5])
+    for frozen in (FrozenEstimator(retriever), make_pipeline(FrozenEstimator(retriever))):
+        assert evaluate_retrieval(frozen, Q, t, [5]).equals(expected)
+        assert retriever.n_samples_fit_ == len(X)
+
+
+def test_labels_that_are_missing_or_never_match(data):
+    X, y, Q, t = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    for gallery in ("fit", "query"):
+        with pytest.raises(ValueError, match="missing"):
+            evaluate_retrieval(retriever, Q, np.where(t == 0, np.nan, t), [5], gallery=gallery)
+    for text in (t.astype(str), pd.Series(t.astype(str)), t.astype(str).astype(object)):
+        with pytest.raises(ValueError, match="text and numbers never match"):
+            retriever.score(Q, text)
+
+
 def test_one_k_and_one_metric(data):
     X, y, Q, t = data
     retriever = HierarchicalRetriever().fit(X, y)
@@ -160,6 +182,9 @@ def test_ks_beyond_the_gallery_are_dropped(data):
         ({"metric": "accuracy"}, ValueError, "metric must be one of"),
         ({"metric": "ahp"}, ValueError, "needs hierarchy="),
         ({"gallery": "train"}, ValueError, "gallery must be"),
+        ({"denominator": "bogus"}, ValueError, "denominator must be one of"),
+        ({"metric": "hp", "hierarchy": "flat"}, TypeError, "must be a ClassHierarchy"),
+        ({"metric": "ahp", "hierarchy": TREE, "similarity": "x"}, ValueError, "similarity must be"),
         ({"k": 0}, ValueError, "positive integer"),
         ({"k": 2.5}, ValueError, "positive integer"),
         ({"empty": "drop"}, ValueError, "empty must be"),

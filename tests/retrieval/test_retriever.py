@@ -374,6 +374,50 @@ def test_the_gallery_keeps_its_own_labels(data):
     np.testing.assert_array_equal(retriever.predict(Q), expected)
 
 
+def test_the_gallery_keeps_its_own_features(data):
+    X, y, Q, _ = data
+    for alpha in (0, 2.0):
+        features = X.copy()
+        retriever = HierarchicalRetriever(alpha=alpha).fit(features, y)
+        features[:] = 0
+        expected = HierarchicalRetriever(alpha=2.0).fit(X, y).kneighbors(Q)
+        found = retriever.set_params(alpha=2.0).kneighbors(Q)
+        np.testing.assert_array_equal(found[1], expected[1])
+        np.testing.assert_array_equal(found[0], expected[0])
+
+
+class Odd(GaussianNB):
+    """Predicts labels and probabilities that make no sense."""
+
+    def __init__(self, label=-1, fill=np.nan):
+        super().__init__()
+        self.label = label
+        self.fill = fill
+
+    def predict(self, X):
+        return np.full(len(X), self.label)
+
+    def predict_proba(self, X):
+        return np.full((len(X), 6 if np.isnan(self.fill) else 3), self.fill)
+
+
+def test_class_models_that_make_no_sense(data):
+    X, y, _, _ = data
+    for label in (-1, 2.5, 99):
+        with pytest.raises(ValueError, match=r"Odd predicted .* not in its classes_"):
+            HierarchicalRetriever(class_model=Odd(label), assignment="hard").fit(X, y)
+    for fill in (np.nan, 0.2):
+        with pytest.raises(ValueError, match="Odd gave probabilities"):
+            HierarchicalRetriever(class_model=Odd(0, fill)).fit(X, y)
+    retriever = HierarchicalRetriever().fit(X, y)
+    with pytest.raises(ValueError, match="so far from all classes"):
+        retriever.kneighbors(np.full((1, 5), 1e200))
+    with pytest.raises(ValueError, match="assignment"):
+        retriever.set_params(assignment="sfot").leaves(X)
+    with pytest.raises(ValueError, match="class_model__temperature"):
+        HierarchicalRetriever().set_params(class_model__temperature=2.0)
+
+
 def test_class_models_with_classes_in_any_order(data):
     X, y, Q, _ = data
 
