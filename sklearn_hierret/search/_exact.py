@@ -290,7 +290,7 @@ def _thin_out(block: NDArray, k: int) -> NDArray:
     They are minima of groups of columns that lie far apart, for near items lie together.
     """
     n_rows, n = block.shape
-    width = n // max(1, 8 * k)
+    width = n // max(1024, 8 * k)
     if width < 4:
         return block
     whole = n - n % width
