@@ -104,7 +104,7 @@ class HierarchyDisplay:
         ax: Any = None,
         *,
         layout: str = "auto",
-        n_clusters: int = 10,
+        n_clusters: int = 20,
         max_characters: int = 28,
     ) -> HierarchyDisplay:
         """Draw the tree.
@@ -116,7 +116,7 @@ class HierarchyDisplay:
         layout : {"auto", "rows", "circle"}, default="auto"
             Classes in rows with the root at the left, or on a circle with the root in
             its middle; "auto" takes the circle for more than 60 classes.
-        n_clusters : int, default=10
+        n_clusters : int, default=20
             Colours: at most this many clusters of several classes are told apart.
         max_characters : int, default=28
             Longer names are shortened.
@@ -282,7 +282,7 @@ def _readable(color: tuple) -> tuple:
     """The colour, darker: thin letters need more contrast than lines."""
     if color == _GREY:
         return (0.25, 0.25, 0.25)
-    return tuple(0.75 * channel for channel in color[:3])
+    return tuple(0.6 * channel for channel in color[:3])
 
 
 def _shorten(name: str, length: int) -> str:
