@@ -290,7 +290,8 @@ def _thin_out(block: NDArray, k: int) -> NDArray:
     They are minima of groups of columns that lie far apart, for near items lie together.
     """
     n_rows, n = block.shape
-    width = n // max(1024, 8 * k)
+    # Enough groups for the bound to be close, and rows of minima long enough to be fast.
+    width = n // max(8 * k, min(1024, n // 16))
     if width < 4:
         return block
     whole = n - n % width
