@@ -1,12 +1,11 @@
 """The hierarchical part of the distance, for hard and for soft leaves.
 
-Both classes answer the same two questions: a block of distances by fast matrix
-operations, and single pairs in float64 whose value does not depend on the batch.
+Both classes answer for single pairs in float64, with a value that does not depend on the
+batch; for whole blocks hard leaves give a penalty for each pair of leaves, soft ones a
+matrix product.
 """
 
 from __future__ import annotations
-
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,21 +25,6 @@ def row_dots(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[n
     return dots
 
 
-class LeafDistance(Protocol):
-    """D_H between queries and gallery items."""
-
-    n_terms: int
-
-    def decides(self, alpha: float) -> bool:
-        """Whether D_H alone decides: no two cosine distances differ by as much."""
-
-    def block(self, queries: NDArray[np.intp], dtype: np.dtype) -> NDArray:
-        """D_H of some queries to all rows of the index, to within rounding."""
-
-    def pairs(self, queries: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.float64]:
-        """D_H of single pairs in float64, the same in every batch."""
-
-
 class HardLeafDistance:
     """D_H of leaves that are known: a look-up (venkataramanan2023, eq. 5).
 
@@ -52,8 +36,6 @@ class HardLeafDistance:
     distances : ndarray of shape (n_leaves, n_leaves)
         D_H of the leaves.
     """
-
-    n_terms = 1
 
     def __init__(self, query_leaves: NDArray, gallery_leaves: NDArray, distances: NDArray) -> None:
         self.query_leaves = query_leaves
@@ -72,14 +54,13 @@ class HardLeafDistance:
         return np.asarray(alpha * self.distances, dtype=np.float64)
 
     def decides(self, alpha: float) -> bool:
+        """Whether D_H alone decides: no two cosine distances differ by as much."""
         if np.isinf(alpha):
             return True
         return bool(alpha * np.diff(np.unique(self.distances)).min(initial=np.inf) > 4)
 
-    def block(self, queries: NDArray[np.intp], dtype: np.dtype) -> NDArray:
-        return np.take(self.distances[self.query_leaves[queries]].astype(dtype), self.gallery_leaves, axis=1)
-
     def pairs(self, queries: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """D_H of single pairs in float64, the same in every batch."""
         return self.distances[self.query_leaves[queries], self.gallery_leaves[rows]]
 
 
@@ -105,12 +86,15 @@ class SoftLeafDistance:
         self.expected = expected
 
     def decides(self, alpha: float) -> bool:
+        """Whether D_H alone decides."""
         return bool(np.isinf(alpha))
 
     def block(self, queries: NDArray[np.intp], dtype: np.dtype) -> NDArray:
+        """D_H of some queries to all rows of the index, to within rounding."""
         return self.expected[queries].astype(dtype) @ self.gallery_proba.T.astype(dtype, copy=False)
 
     def pairs(self, queries: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """D_H of single pairs in float64, the same in every batch."""
         distances = np.empty(len(queries))
         size = max(1, PAIR_BYTES // (8 * self.n_terms))
         for start in range(0, len(queries), size):
@@ -118,3 +102,6 @@ class SoftLeafDistance:
             proba = self.gallery_proba[rows[s]].astype(np.float64)
             distances[s] = row_dots(self.expected[queries[s]], proba)
         return distances
+
+
+LeafDistance = HardLeafDistance | SoftLeafDistance
