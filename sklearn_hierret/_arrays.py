@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,12 @@ def check_nested(estimator: Any, params: dict, name: str, remedy: str) -> None:
     target = params.get(name, getattr(estimator, name))
     if nested and not hasattr(target, "set_params"):
         raise ValueError(f"{nested[0]!r} cannot be set, since {name} is {target!r}: pass {remedy}.")
+
+
+def check_positive_integer(value: Any, name: str) -> None:
+    """Raise a ValueError unless `value` is an integer of at least 1."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}.")
 
 
 def check_same_kind(labels: NDArray, others: NDArray, name: str, other_name: str) -> None:

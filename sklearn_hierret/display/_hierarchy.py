@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sklearn_hierret.display._figure import name_of, new_axes, size_in_inches
 from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.metrics import retriever_of
 
 #: More classes than this are drawn on a circle, where their names have room.
 MOST_IN_ROWS = 60
@@ -65,14 +66,10 @@ class HierarchyDisplay:
         -------
         display : HierarchyDisplay
         """
-        while not hasattr(estimator, "hierarchy_"):
-            if hasattr(estimator, "best_estimator_"):
-                estimator = estimator.best_estimator_
-            elif hasattr(estimator, "steps"):
-                estimator = estimator.steps[-1][1]
-            else:
-                raise TypeError(f"{type(estimator).__name__} has no hierarchy_: is it fitted?")
-        return cls.from_hierarchy(estimator.hierarchy_, class_names=class_names, ax=ax, **plot_params)
+        model = retriever_of(estimator)[0]
+        if not hasattr(model, "hierarchy_"):
+            raise TypeError(f"{type(model).__name__} has no hierarchy_: is it fitted?")
+        return cls.from_hierarchy(model.hierarchy_, class_names=class_names, ax=ax, **plot_params)
 
     @classmethod
     def from_hierarchy(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import UndefinedMetricWarning
 
-from sklearn_hierret._arrays import check_same_kind
+from sklearn_hierret._arrays import check_positive_integer, check_same_kind
 
 DENOMINATORS = ("min", "relevant", "k", "hits")
 
@@ -265,8 +265,7 @@ def mean_over_queries(scores: NDArray[np.float64], empty: str = "skip") -> float
     -------
     score : float
     """
-    if empty not in ("skip", "zero", "error"):
-        raise ValueError(f"empty must be 'skip', 'zero' or 'error', got {empty!r}.")
+    check_empty(empty)
     undefined = np.isnan(scores)
     if empty == "error" and undefined.any():
         raise ValueError(f"{int(undefined.sum())} queries have no relevant item in the gallery.")
@@ -278,6 +277,11 @@ def mean_over_queries(scores: NDArray[np.float64], empty: str = "skip") -> float
         )
         return float("nan")
     return float(scores[~undefined].mean())
+
+
+def check_empty(empty: str) -> None:
+    if empty not in ("skip", "zero", "error"):
+        raise ValueError(f"empty must be 'skip', 'zero' or 'error', got {empty!r}.")
 
 
 def check_ranking(y_query: ArrayLike, y_retrieved: ArrayLike, k: int | None) -> tuple[NDArray, NDArray, int]:
@@ -293,8 +297,7 @@ def check_ranking(y_query: ArrayLike, y_retrieved: ArrayLike, k: int | None) -> 
     check_same_kind(query, retrieved, "y_query", "y_retrieved")
     if k is None:
         k = retrieved.shape[1]
-    if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 1:
-        raise ValueError(f"k must be a positive integer, got {k!r}.")
+    check_positive_integer(k, "k")
     if k > retrieved.shape[1]:
         raise ValueError(f"k={k} is larger than the ranking, which holds {retrieved.shape[1]} results.")
     return query, retrieved, int(k)

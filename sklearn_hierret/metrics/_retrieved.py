@@ -91,13 +91,13 @@ def rank_labels(
     return Ranking(y_query, y_gallery[neighbours], n_relevant, y_gallery, exclude)
 
 
-def retriever_of(estimator: Any, X: ArrayLike) -> tuple[Any, Any]:
+def retriever_of(estimator: Any, X: ArrayLike | None = None) -> tuple[Any, Any]:
     """The retriever at the end of pipelines and searches, and the features it sees.
 
     Parameters
     ----------
     estimator : fitted retriever, Pipeline or search (`GridSearchCV`)
-    X : array-like
+    X : array-like, optional
         Input of `estimator`.
     """
     while True:
@@ -106,7 +106,7 @@ def retriever_of(estimator: Any, X: ArrayLike) -> tuple[Any, Any]:
         elif isinstance(estimator, FrozenEstimator):
             estimator = estimator.estimator
         elif isinstance(estimator, Pipeline):
-            if len(estimator) > 1:
+            if X is not None and len(estimator) > 1:
                 X = estimator[:-1].transform(X)
             estimator = estimator[-1]
         else:

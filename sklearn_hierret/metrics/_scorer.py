@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_hierret._arrays import check_positive_integer
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.metrics import _hierarchical, _ranking
 from sklearn_hierret.metrics._retrieved import Ranking, check_gallery, rank_labels
@@ -86,10 +87,8 @@ class RetrievalScorer:
     def __init__(self, metric: str, k: int, gallery: str, empty: str, metric_params: dict) -> None:
         _check_metric(metric, metric_params)
         check_gallery(gallery)
-        if empty not in ("skip", "zero", "error"):
-            raise ValueError(f"empty must be 'skip', 'zero' or 'error', got {empty!r}.")
-        if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 1:
-            raise ValueError(f"k must be a positive integer, got {k!r}.")
+        _ranking.check_empty(empty)
+        check_positive_integer(k, "k")
         self.metric = metric
         self.k = k
         self.gallery = gallery
@@ -220,5 +219,5 @@ def _check_metric(name: str, params: dict, is_one_of_many: bool = False) -> None
     hierarchy = params.get("hierarchy")
     if hierarchy is not None and not isinstance(hierarchy, ClassHierarchy):
         raise TypeError(f"hierarchy must be a ClassHierarchy, got {type(hierarchy).__name__}.")
-    if METRICS[name].takes_hierarchy and params.get("hierarchy") is None:
+    if METRICS[name].takes_hierarchy and hierarchy is None:
         raise ValueError(f"Metric {name!r} needs hierarchy=, the ClassHierarchy that tells what is similar.")

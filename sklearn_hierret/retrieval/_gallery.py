@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import column_or_1d
 
-from sklearn_hierret.search import GalleryIndex, HardLeafDistance, SoftLeafDistance
+from sklearn_hierret.search import GalleryIndex, HardLeafDistance, LeafDistance, SoftLeafDistance
 
 
 @dataclass
@@ -26,6 +26,8 @@ class Gallery:
         the order of the gallery. Filled when first needed.
     raw : ndarray of shape (n_gallery, n_features) or None
         The features, until there are leaves.
+    by_row : dict
+        The leaves of one assignment in the order of the index's rows, once searched.
     """
 
     index: GalleryIndex
@@ -33,6 +35,7 @@ class Gallery:
     labels: NDArray | None
     leaves: dict[str, NDArray] = field(default_factory=dict)
     raw: NDArray | None = None
+    by_row: dict[str, NDArray] = field(default_factory=dict)
 
     @classmethod
     def from_features(
@@ -52,19 +55,23 @@ class Gallery:
         return cls(index, numbers, labels, leaves, None if leaves else X.copy())
 
     def leaf_distance(
-        self, queries: NDArray, assignment: str, distances: NDArray[np.float64]
-    ) -> HardLeafDistance | SoftLeafDistance:
-        """D_H between queries and the rows of the index, sorted for it if need be."""
-        items = self.leaves[assignment]
-        if assignment == "hard":
-            if len(self.index.leaves) < len(np.unique(items)):
+        self,
+        queries: NDArray,
+        assignment: str,
+        distances: NDArray[np.float64],
+        heights: NDArray[np.float64],
+    ) -> LeafDistance:
+        """D_H between queries and the rows of the index, which is sorted for it if need be."""
+        if assignment not in self.by_row:
+            items = self.leaves[assignment]
+            if assignment == "hard" and len(self.index.leaves) < len(np.unique(items)):
                 self.index = self.index.sorted_by(items, distances)
-            return HardLeafDistance(queries, items[self.index.order], distances)
-        return SoftLeafDistance(queries, self._in_rows(items), distances)
-
-    def _in_rows(self, items: NDArray) -> NDArray:
-        order = self.index.order
-        return items if np.array_equal(order, np.arange(len(order))) else items[order]
+            # Kept for one order of the rows only.
+            self.by_row = {assignment: self.index.in_rows(items)}
+        rows = self.by_row[assignment]
+        if assignment == "hard":
+            return HardLeafDistance(queries, rows, distances, heights)
+        return SoftLeafDistance(queries, rows, distances)
 
     @property
     def dtype(self) -> np.dtype:
@@ -73,7 +80,7 @@ class Gallery:
     @property
     def unit(self) -> NDArray:
         """Unit rows in the order of the gallery."""
-        return self._in_gallery(self.index.unit)
+        return self.index.in_gallery(self.index.unit)
 
     @property
     def features(self) -> NDArray:
@@ -81,11 +88,7 @@ class Gallery:
         if self.raw is not None:
             return self.raw
         rows = (self.index.unit * self.index.norms[:, None]).astype(self.dtype, copy=False)
-        return self._in_gallery(rows)
-
-    def _in_gallery(self, rows: NDArray) -> NDArray:
-        order = self.index.order
-        return rows if np.array_equal(order, np.arange(len(order))) else rows[self.index.position]
+        return self.index.in_gallery(rows)
 
     def __len__(self) -> int:
         return len(self.index)

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_hierret._arrays import (
     check_nested,
+    check_positive_integer,
     check_same_kind,
     feature_dtype,
     unchanged_on_error,
@@ -60,9 +61,9 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
     n_neighbors : int, default=5
         Default of `kneighbors`, voters in `predict`, and k of the mAP in `score`.
     class_model : classifier, default=None
-        Gives the leaves; for "soft" it needs ``predict_proba``. It is given arrays. Cloned and fitted (wrap a
-        fitted one in `sklearn.frozen.FrozenEstimator`). None means the class model of
-        the hierarchy's builder, or else a default `MahalanobisClassifier`.
+        Gives the leaves; for "soft" it needs ``predict_proba``. It is given arrays. Cloned
+        and fitted (wrap a fitted one in `sklearn.frozen.FrozenEstimator`). None means the
+        class model of the hierarchy's builder, or else a default `MahalanobisClassifier`.
     n_jobs : int, default=None
         Threads of the search.
 
@@ -192,6 +193,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
             self.hierarchy_builder_ = builder
             self.class_model_ = class_model
             self._leaf_distances = hierarchy.distance(leaves[:, None], leaves[None, :])
+            self._leaf_heights = np.unique(self._leaf_distances)  # every search asks for them
             self._fit_classes = classes
             self._index(X, y, None)
         return self
@@ -372,8 +374,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         self._validate_params()  # alpha may have been set after fit
         gallery = self._gallery  # once: set_gallery may replace it meanwhile
         k = self.n_neighbors if n_neighbors is None else n_neighbors
-        if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
-            raise ValueError(f"n_neighbors must be a positive integer, got {k!r}.")
+        check_positive_integer(k, "n_neighbors")
         n_candidates = len(gallery) - (X is None)
         if k > n_candidates:
             raise ValueError(
@@ -386,7 +387,9 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         if self.alpha != 0 or with_leaves:
             items = self._gallery_leaves(gallery)
             query_leaves = items if X is None else self._assign(X)
-            leaf_distance = gallery.leaf_distance(query_leaves, self.assignment, self._leaf_distances)
+            leaf_distance = gallery.leaf_distance(
+                query_leaves, self.assignment, self._leaf_distances, self._leaf_heights
+            )
         unit = gallery.unit if X is None else unit_rows(X)[0]
         distances, indices = search(
             unit,

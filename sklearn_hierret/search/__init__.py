@@ -2,6 +2,14 @@
 
 from sklearn_hierret.search._exact import cosine_pairs, search
 from sklearn_hierret.search._index import GalleryIndex, unit_rows
-from sklearn_hierret.search._leaf_distance import HardLeafDistance, SoftLeafDistance
+from sklearn_hierret.search._leaf_distance import HardLeafDistance, LeafDistance, SoftLeafDistance
 
-__all__ = ["GalleryIndex", "HardLeafDistance", "SoftLeafDistance", "cosine_pairs", "search", "unit_rows"]
+__all__ = [
+    "GalleryIndex",
+    "HardLeafDistance",
+    "LeafDistance",
+    "SoftLeafDistance",
+    "cosine_pairs",
+    "search",
+    "unit_rows",
+]

@@ -123,8 +123,7 @@ class _Task:
             -(-n_queries // self.n_threads),
         )
         self.block_rows = max(1, fitting)
-        if isinstance(self.part, HardLeafDistance):
-            self.penalty = self.part.penalties(self.alpha)
+        self.is_lexicographic = self.part is not None and self.part.decides(self.alpha)
 
     # -------------------------------------------------------------- leaf after leaf
 
@@ -147,7 +146,7 @@ class _Task:
         """Candidates of queries of one leaf, or None where whole blocks are faster."""
         assert isinstance(self.part, HardLeafDistance)
         index, queries, n = self.index, self.queries[which], len(self.index)
-        penalty = self.penalty[self.part.query_leaves[which[0]], index.leaves]
+        penalty = self.part.penalties(self.alpha, self.part.query_leaves[which[:1]], index.leaves)[0]
         error = self.eps * (self.rounding + 2 * float(penalty.max()))
         sizes = np.diff(index.starts)
         waiting = np.argsort(penalty, kind="stable")
@@ -214,7 +213,7 @@ class _Task:
         if self.part is None:
             return block, self.eps * self.rounding
         if isinstance(self.part, HardLeafDistance):
-            penalty = self.penalty[np.ix_(self.part.query_leaves[which], self.index.leaves)]
+            penalty = self.part.penalties(self.alpha, self.part.query_leaves[which], self.index.leaves)
             for i, (start, stop) in enumerate(zip(self.index.starts, self.index.starts[1:], strict=False)):
                 block[:, start:stop] += penalty[:, i : i + 1].astype(dtype)
             return block, self.eps * (self.rounding + 2 * float(penalty.max()))
@@ -247,7 +246,7 @@ class _Task:
                 distance = hierarchical if is_infinite else cosine + self.alpha * hierarchical
                 # Where D_H decides, the sum would round the cosine away.
                 by_parts = (cosine, hierarchical, q[pairs])
-                keys = by_parts if self.part.decides(self.alpha) else (distance, q[pairs])
+                keys = by_parts if self.is_lexicographic else (distance, q[pairs])
             ranked = np.lexsort((item, *keys))
             first = np.concatenate([[0], np.cumsum(counts[some])[:-1]])
             take = ranked[first[:, None] + np.arange(self.k)]

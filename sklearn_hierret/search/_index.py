@@ -97,6 +97,18 @@ class GalleryIndex:
         directions = _directions(unit, starts)
         return GalleryIndex(unit, self.norms[rows], self.order[rows], present, starts, *directions)
 
+    def in_rows(self, values: NDArray) -> NDArray:
+        """Values of the gallery's positions in the order of the rows."""
+        return values if self._is_in_order else values[self.order]
+
+    def in_gallery(self, values: NDArray) -> NDArray:
+        """Values of the rows in the order of the gallery's positions."""
+        return values if self._is_in_order else values[self.position]
+
+    @property
+    def _is_in_order(self) -> bool:
+        return np.array_equal(self.order, np.arange(len(self.order)))
+
     @property
     def position(self) -> NDArray[np.intp]:
         """Row of each gallery position, the inverse of `order`."""

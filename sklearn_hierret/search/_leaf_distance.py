@@ -35,29 +35,34 @@ class HardLeafDistance:
         Rows of `distances`, in the order of the index's rows.
     distances : ndarray of shape (n_leaves, n_leaves)
         D_H of the leaves.
+    heights : ndarray, optional
+        The distinct values of `distances`, ascending, where they are known already.
     """
 
-    def __init__(self, query_leaves: NDArray, gallery_leaves: NDArray, distances: NDArray) -> None:
+    def __init__(
+        self,
+        query_leaves: NDArray,
+        gallery_leaves: NDArray,
+        distances: NDArray,
+        heights: NDArray | None = None,
+    ) -> None:
         self.query_leaves = query_leaves
         self.gallery_leaves = gallery_leaves
         self.distances = distances
+        self.heights = np.unique(distances) if heights is None else heights
 
-    def penalties(self, alpha: float) -> NDArray[np.float64]:
-        """What each pair of leaves adds to the cosine distance, for the order of D.
+    def penalties(self, alpha: float, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray:
+        """What pairs of leaves add to the cosine distance, for the order of D.
 
         ``alpha D_H``; or, where no difference of cosine distances (2 at most) can outweigh
         one of ``alpha D_H``, four times the rank of D_H, which no alpha overflows.
         """
-        if self.decides(alpha):
-            ranks = np.unique(self.distances, return_inverse=True)[1]
-            return 4.0 * ranks.reshape(self.distances.shape).astype(np.float64)
-        return np.asarray(alpha * self.distances, dtype=np.float64)
+        distances = self.distances[np.ix_(rows, columns)]
+        return 4.0 * np.searchsorted(self.heights, distances) if self.decides(alpha) else alpha * distances
 
     def decides(self, alpha: float) -> bool:
         """Whether D_H alone decides: no two cosine distances differ by as much."""
-        if np.isinf(alpha):
-            return True
-        return bool(alpha * np.diff(np.unique(self.distances)).min(initial=np.inf) > 4)
+        return bool(np.isinf(alpha) or alpha * np.diff(self.heights).min(initial=np.inf) > 4)
 
     def pairs(self, queries: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.float64]:
         """D_H of single pairs in float64, the same in every batch."""
