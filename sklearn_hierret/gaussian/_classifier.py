@@ -22,6 +22,7 @@ from sklearn_hierret.gaussian._covariance import (
     precisions_cholesky,
     squared_mahalanobis,
 )
+from sklearn_hierret.gaussian._nearest import TOO_FAR, NearestClass
 from sklearn_hierret.gaussian._statistics import ClassStatistics
 
 
@@ -161,6 +162,12 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
             self.precisions_cholesky_ = whitening
             self.log_determinants_ = log_determinants
             self.class_prior_ = priors
+            self._nearest = NearestClass.build(
+                statistics.means,
+                whitening,
+                self.covariance_type,
+                statistics.total_covariance() if self.covariance_type == "full" else None,
+            )
         return self
 
     def gaussians_of(
@@ -224,7 +231,15 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         -------
         labels : ndarray of shape (n_samples,)
         """
-        best = self._by_chunk(X, lambda squared: self._scores(squared).argmax(axis=1), np.intp)
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=feature_dtype(X), reset=False)
+        constants = np.zeros(len(self.classes_))
+        if self.decision == "likelihood":
+            with np.errstate(divide="ignore"):  # a prior of zero rules a class out
+                constants = self.log_determinants_ - 2 * np.log(self.class_prior_)
+        best = np.empty(len(X), dtype=np.intp)
+        for rows in row_chunks(len(X), 8 * (3 * self.n_components_ + X.shape[1])):
+            best[rows] = self._nearest.find(_project(X[rows], self.mean_, self.components_), constants)
         return self.classes_[best]
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -275,7 +290,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
                     projected, self.means_, self.precisions_cholesky_, self.covariance_type
                 )
             if not np.all(np.isfinite(squared)):
-                raise ValueError("Samples are so far from all classes that distances overflow: scale them.")
+                raise ValueError(TOO_FAR)
             parts.append(function(squared).astype(dtype, copy=False))
         return np.concatenate(parts)
 

@@ -199,6 +199,25 @@ class ClassHierarchy:
         """D_H of all pairs of classes, shape (n_classes, n_classes)."""
         return self._relative_heights[self._lca_matrix()]
 
+    def expected_distance(self, proba: ArrayLike) -> NDArray[np.float64]:
+        """Expected D_H between a random class and each class.
+
+        Parameters
+        ----------
+        proba : array-like of shape (n_samples, n_classes)
+            Probabilities of the classes, for each sample.
+
+        Returns
+        -------
+        expected : ndarray of shape (n_samples, n_classes)
+            ``proba @ distance_matrix()``, in time and memory linear in the number of
+            nodes, and the same bit for bit in every batch.
+        """
+        proba = np.asarray(proba, dtype=np.float64)
+        if proba.ndim != 2 or proba.shape[1] != self.n_classes:
+            raise ValueError(f"proba must have {self.n_classes} columns, one a class, got {proba.shape}.")
+        return _tree.expected_heights(self._parents, self._relative_heights, proba.T).T
+
     def similarity_matrix(self, kind: str = "lca") -> NDArray[np.float64]:
         """Similarity of all pairs of classes, shape (n_classes, n_classes).
 

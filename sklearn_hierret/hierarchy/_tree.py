@@ -123,6 +123,36 @@ def range_maximum(
     return result
 
 
+def expected_heights(
+    parents: NDArray[np.intp], heights: NDArray[np.float64], masses: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Mean height of the LCA of each leaf and a random one.
+
+    Parameters
+    ----------
+    parents, heights : ndarrays of shape (n_nodes,)
+    masses : ndarray of shape (n_leaves, n_samples)
+        Probabilities of the leaves.
+
+    Returns
+    -------
+    expected : ndarray of shape (n_leaves, n_samples)
+    """
+    n_leaves = len(masses)
+    mass = np.zeros((len(parents), masses.shape[1]))
+    mass[:n_leaves] = masses
+    for node, above in enumerate(parents[:-1].tolist()):
+        mass[above] += mass[node]
+    # What lies below a node but not below its child has its LCA at the node.
+    expected = mass
+    expected[-1] *= heights[-1]
+    for node in range(len(parents) - 2, -1, -1):
+        above = parents[node]
+        expected[node] *= heights[node] - heights[above]
+        expected[node] += expected[above]
+    return expected[:n_leaves]
+
+
 def number_by_smallest_member(clusters: NDArray) -> NDArray[np.intp]:
     """Renumber clusters 0, 1, ... in the order of their first members."""
     _, first, inverse = np.unique(clusters, return_index=True, return_inverse=True)

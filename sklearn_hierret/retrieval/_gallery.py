@@ -1,41 +1,88 @@
-"""The indexed samples: unit vectors, labels, ids and what is known of their leaves."""
+"""The searched samples: their index, labels and ids, and which of them are still there."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import column_or_1d
 
-from sklearn_hierret.search import GalleryIndex, HardLeafDistance, LeafDistance, SoftLeafDistance
+from sklearn_hierret._arrays import check_same_kind
+from sklearn_hierret.search import GalleryIndex
+
+#: Rows are dropped from the index when more than this share of them was removed.
+DEAD_SHARE = 0.25
 
 
-@dataclass
+@dataclass(frozen=True)
+class Column:
+    """An array that grows: in parts of falling size, so that adding a little is cheap."""
+
+    parts: tuple[NDArray, ...]
+
+    def appended(self, values: NDArray) -> Column:
+        kept, new = list(self.parts), [values]
+        while kept and len(kept[-1]) <= sum(map(len, new)):
+            new.insert(0, kept.pop())
+        return Column((*kept, np.concatenate(new)))
+
+    @cached_property
+    def array(self) -> NDArray:
+        """All values."""
+        return self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
+
+    def find(self, values: NDArray) -> NDArray[np.intp]:
+        """Place of each value, or -1."""
+        found = np.full(len(values), -1, dtype=np.intp)
+        start = 0
+        for part, lookup in zip(self.parts, self._lookups, strict=True):
+            place = lookup.get_indexer(values)
+            found = np.where(place >= 0, place + start, found)
+            start += len(part)
+        return found
+
+    @cached_property
+    def _lookups(self) -> list[pd.Index]:
+        return [pd.Index(part) for part in self.parts]
+
+    def __getstate__(self) -> dict:
+        return {"parts": self.parts}
+
+    def __setstate__(self, state: dict) -> None:
+        object.__setattr__(self, "parts", tuple(state["parts"]))
+
+
+@dataclass(frozen=True)
 class Gallery:
-    """Samples to search.
+    """Samples to search; every change makes another gallery, which shares what stayed.
 
     Attributes
     ----------
     index : GalleryIndex
-        Unit rows, in an order of its own.
-    ids : ndarray of shape (n_gallery,)
-    labels : ndarray of shape (n_gallery,) or None
-    leaves : dict
-        By assignment: "hard" positions of the leaves, or "soft" class probabilities, in
-        the order of the gallery. Filled when first needed.
-    raw : ndarray of shape (n_gallery, n_features) or None
-        The features, until there are leaves.
-    by_row : dict
-        The leaves of one assignment in the order of the index's rows, once searched.
+        Rows whose serial numbers count all samples that were ever added.
+    assignment : {"hard", "soft"} or None
+        What the leaves in the index are; None before they are known.
+    ids : Column
+        By serial number, those of removed samples included.
+    labels : Column or None
+    next_id : int
+        The next running number.
+    is_alive : ndarray of bool, by serial number, or None
+        None while nothing was removed.
+    raw : tuple of ndarray or None
+        The features in the order of their serial numbers, until there are leaves.
     """
 
     index: GalleryIndex
-    ids: NDArray
-    labels: NDArray | None
-    leaves: dict[str, NDArray] = field(default_factory=dict)
-    raw: NDArray | None = None
-    by_row: dict[str, NDArray] = field(default_factory=dict)
+    assignment: str | None
+    ids: Column
+    labels: Column | None
+    next_id: int
+    is_alive: NDArray[np.bool_] | None = None
+    raw: tuple[NDArray, ...] | None = None
 
     @classmethod
     def from_features(
@@ -43,61 +90,185 @@ class Gallery:
         X: NDArray,
         y: ArrayLike | None,
         ids: ArrayLike | None,
-        leaves: dict[str, NDArray],
+        assignment: str | None,
+        leaves: NDArray | None,
         distances: NDArray[np.float64],
     ) -> Gallery:
         """Index validated features; labels and ids are checked here."""
-        labels = None if y is None else _one_per_row(y, len(X), "labels")
-        numbers = np.arange(len(X)) if ids is None else _one_per_row(ids, len(X), "ids")
-        if ids is not None and len(set(numbers.tolist())) < len(numbers):
-            raise ValueError("ids must be distinct.")
-        index = GalleryIndex.build(X, leaves.get("hard"), distances)
-        return cls(index, numbers, labels, leaves, None if leaves else X.copy())
+        labels = None if y is None else Column((one_per_row(y, len(X), "labels"),))
+        numbers = np.arange(len(X)) if ids is None else distinct(ids, len(X))
+        index = GalleryIndex.build(X, leaves, distances)
+        raw = (X.copy(),) if leaves is None else None
+        return cls(index, assignment, Column((numbers,)), labels, _next_id(numbers), raw=raw)
 
-    def leaf_distance(
-        self,
-        queries: NDArray,
-        assignment: str,
-        distances: NDArray[np.float64],
-        heights: NDArray[np.float64],
-    ) -> LeafDistance:
-        """D_H between queries and the rows of the index, which is sorted for it if need be."""
-        if assignment not in self.by_row:
-            items = self.leaves[assignment]
-            if assignment == "hard" and len(self.index.leaves) < len(np.unique(items)):
-                self.index = self.index.sorted_by(items, distances)
-            # Kept for one order of the rows only.
-            self.by_row = {assignment: self.index.in_rows(items)}
-        rows = self.by_row[assignment]
-        if assignment == "hard":
-            return HardLeafDistance(queries, rows, distances, heights)
-        return SoftLeafDistance(queries, rows, distances)
+    def __getstate__(self) -> dict:
+        return {part.name: getattr(self, part.name) for part in fields(self)}  # nothing cached
+
+    def __setstate__(self, state: dict) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+
+    # -------------------------------------------------------------------- changes
+
+    def added(
+        self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None, leaves: NDArray | None
+    ) -> Gallery:
+        """With more samples.
+
+        Raises
+        ------
+        ValueError
+            For labels where there are none or none where there are, and for ids that
+            were used before.
+        """
+        n, n_ever = len(X), self.n_ever
+        if (y is None) != (self.labels is None):
+            there, given = ("no labels", "y") if self.labels is None else ("labels", "no y")
+            raise ValueError(f"The gallery has {there}, and {given} was given with the new samples.")
+        labels = None
+        if y is not None and self.labels is not None:
+            new_labels = one_per_row(y, n, "labels")
+            check_same_kind(new_labels, self.labels.parts[0], "New labels", "the gallery's labels")
+            labels = self.labels.appended(new_labels)
+        if ids is None:
+            if self.ids.parts[0].dtype.kind not in "iu":
+                raise ValueError("The gallery was given ids: give the new samples ids too.")
+            numbers = np.arange(self.next_id, self.next_id + n)
+        else:
+            numbers = distinct(ids, n)
+            check_same_kind(numbers, self.ids.parts[0], "New ids", "the gallery's ids")
+            used = np.flatnonzero(self.ids.find(numbers) >= 0)
+            if len(used):
+                raise ValueError(
+                    f"Id {numbers.tolist()[used[0]]!r} was used before; ids are never used again."
+                )
+        is_alive = None if self.is_alive is None else np.concatenate([self.is_alive, np.ones(n, dtype=bool)])
+        return Gallery(
+            self.index.appended(X, np.arange(n_ever, n_ever + n), leaves),
+            self.assignment,
+            self.ids.appended(numbers),
+            labels,
+            max(self.next_id, _next_id(numbers)),
+            is_alive,
+            None if self.raw is None else (*self.raw, X.copy()),
+        )
+
+    def removed(self, ids: ArrayLike) -> Gallery:
+        """Without some samples.
+
+        Raises
+        ------
+        ValueError
+            For ids that are not there; they are named.
+        """
+        gone = distinct(np.atleast_1d(ids))
+        serial = self.ids.find(gone)
+        alive = np.ones(self.n_ever, dtype=bool) if self.is_alive is None else self.is_alive.copy()
+        absent = np.flatnonzero((serial < 0) | ~alive[serial])
+        if len(absent):
+            raise ValueError(f"No sample of the gallery has the id {gone.tolist()[absent[0]]!r}.")
+        alive[serial] = False
+        index, n_alive = self.index, int(alive.sum())
+        if n_alive and n_alive < (1 - DEAD_SHARE) * len(index):
+            index = index.keep(alive)
+        return replace(self, index=index, is_alive=alive)
+
+    def with_leaves(self, assignment: str, leaves: NDArray, distances: NDArray[np.float64]) -> Gallery:
+        """Sorted by other leaves, given in the order of positions."""
+        index = self.index if self.alive_rows() is None else self.index.keep(self._alive_by_serial)
+        return replace(self, index=index.with_leaves(leaves, distances), assignment=assignment, raw=None)
+
+    # ------------------------------------------------------------------ questions
 
     @property
     def dtype(self) -> np.dtype:
-        return self.index.unit.dtype
+        return self.index.dtype
 
     @property
-    def unit(self) -> NDArray:
-        """Unit rows in the order of the gallery."""
-        return self.index.in_gallery(self.index.unit)
+    def n_ever(self) -> int:
+        """Samples that were ever added."""
+        return sum(map(len, self.ids.parts))
+
+    @cached_property
+    def serials(self) -> NDArray[np.intp]:
+        """Serial number of each position."""
+        return np.arange(self.n_ever) if self.is_alive is None else np.flatnonzero(self.is_alive)
+
+    @property
+    def _alive_by_serial(self) -> NDArray[np.bool_]:
+        return np.ones(self.n_ever, dtype=bool) if self.is_alive is None else self.is_alive
+
+    def alive_rows(self) -> NDArray[np.bool_] | None:
+        """Rows of the index that were not removed; None if that is all."""
+        return None if len(self) == len(self.index) else self._alive_by_serial[self.index.serial]
+
+    def rows_at(self, is_chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Rows of the index at some positions."""
+        by_serial = np.zeros(self.n_ever, dtype=bool)
+        by_serial[self.serials] = is_chosen
+        return by_serial[self.index.serial]
+
+    def positions(self, serials: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Positions of serial numbers; -1 stays."""
+        if self.is_alive is None:
+            return serials
+        return np.where(serials < 0, -1, np.searchsorted(self.serials, serials))
+
+    @cached_property
+    def rows(self) -> NDArray[np.intp]:
+        """Row of the index of each position."""
+        row = np.full(self.n_ever, -1, dtype=np.intp)
+        row[self.index.serial] = np.arange(len(self.index))
+        return row[self.serials]
+
+    @cached_property
+    def position_labels(self) -> NDArray | None:
+        """Label at each position."""
+        if self.labels is None:
+            return None
+        return self.labels.array if self.is_alive is None else self.labels.array[self.serials]
+
+    @cached_property
+    def position_ids(self) -> NDArray:
+        """Id at each position."""
+        return self.ids.array if self.is_alive is None else self.ids.array[self.serials]
 
     @property
     def features(self) -> NDArray:
         """The features; to within rounding once there are leaves, for they are kept once only."""
         if self.raw is not None:
-            return self.raw
-        rows = (self.index.unit * self.index.norms[:, None]).astype(self.dtype, copy=False)
-        return self.index.in_gallery(rows)
+            raw = self.raw[0] if len(self.raw) == 1 else np.concatenate(self.raw)
+            return raw if self.is_alive is None else raw[self.serials]
+        unit, norms = self.index.take("unit", self.rows), self.index.take("norms", self.rows)
+        return (unit * norms[:, None]).astype(unit.dtype, copy=False)
+
+    @property
+    def leaves(self) -> NDArray:
+        """Leaf or class probabilities at each position."""
+        return self.index.take("leaves", self.rows)
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.serials)
 
 
-def _one_per_row(values: ArrayLike, n_rows: int, what: str) -> NDArray:
+def one_per_row(values: ArrayLike, n_rows: int, what: str) -> NDArray:
+    """A copy of labels or ids, checked."""
     array = column_or_1d(values, warn=True) if what == "labels" else np.asarray(values)
     if array.ndim != 1:
         raise ValueError(f"{what} must be one-dimensional, got shape {array.shape}.")
     if len(array) != n_rows:
         raise ValueError(f"{n_rows} samples, but {len(array)} {what}.")
     return array.copy()  # the caller's array may change
+
+
+def distinct(ids: ArrayLike, n_rows: int | None = None) -> NDArray:
+    """A copy of ids that are distinct."""
+    array = np.asarray(ids)
+    array = one_per_row(array, len(array) if n_rows is None and array.ndim else n_rows or 0, "ids")
+    if len(set(array.tolist())) < len(array):
+        raise ValueError("ids must be distinct.")
+    return array
+
+
+def _next_id(ids: NDArray) -> int:
+    return max(0, int(ids.max()) + 1) if ids.dtype.kind in "iu" and len(ids) else 0

@@ -26,7 +26,14 @@ from sklearn_hierret.gaussian import MahalanobisClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.metrics import make_retrieval_scorer
 from sklearn_hierret.retrieval._gallery import Gallery
-from sklearn_hierret.search import cosine_pairs, search, unit_rows
+from sklearn_hierret.search import (
+    HardLeafDistance,
+    LeafDistance,
+    SoftLeafDistance,
+    cosine_pairs,
+    search,
+    unit_rows,
+)
 
 
 class _Found(NamedTuple):
@@ -75,10 +82,6 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
     hierarchy_ : ClassHierarchy
     hierarchy_builder_ : fitted builder, or None if a `ClassHierarchy` was given
     class_model_ : fitted classifier
-    gallery_labels_ : ndarray of shape (n_gallery,) or None
-    gallery_ids_ : ndarray of shape (n_gallery,)
-    n_samples_fit_ : int
-        Size of the gallery.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only if `X` had string column names.
@@ -107,6 +110,9 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
     >>> indices.shape
     (450, 3)
     """
+
+    classes_: NDArray
+    _gallery: Gallery
 
     _parameter_constraints: dict = {
         "hierarchy": [None, ClassHierarchy, HasMethods("fit")],
@@ -192,6 +198,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
             self.hierarchy_ = hierarchy
             self.hierarchy_builder_ = builder
             self.class_model_ = class_model
+            self._leaf_nodes = hierarchy.index(leaves)
             self._leaf_distances = hierarchy.distance(leaves[:, None], leaves[None, :])
             self._leaf_heights = np.unique(self._leaf_distances)  # every search asks for them
             self._fit_classes = classes
@@ -221,8 +228,84 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
             self._index(validate_data(self, X, dtype=feature_dtype(X), order="C", reset=False), y, ids)
         return self
 
+    def add_to_gallery(
+        self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None
+    ) -> HierarchicalRetriever:
+        """Add samples to the gallery, at its end; hierarchy and class model stay.
+
+        The cost is that of the new samples, amortised: many small additions are cheap.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,), optional
+            Labels, if and only if the gallery has some.
+        ids : array-like of shape (n_samples,), optional
+            Names that no sample of this gallery ever had; default: running numbers,
+            where the gallery's ids are integers.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            For ids that were used before, also by samples that were removed since.
+        """
+        check_is_fitted(self, "class_model_")
+        X = validate_data(self, X, dtype=self._gallery.dtype, order="C", reset=False)
+        gallery = self._gallery_with_leaves() if self.alpha != 0 else self._gallery
+        leaves = None if gallery.assignment is None else self._assign(X, gallery.assignment)
+        added = gallery.added(X, y, ids, leaves)
+        if added.labels is not None:
+            self.classes_ = self._classes_with(self.classes_, np.asarray(y))
+        self._gallery = added
+        return self
+
+    def remove_from_gallery(self, ids: ArrayLike) -> HierarchicalRetriever:
+        """Remove samples from the gallery; those behind them move up, their ids stay.
+
+        Parameters
+        ----------
+        ids : array-like of shape (n_samples,)
+            Some of `gallery_ids_`, each once.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            For an id that is not there; nothing is removed then.
+        """
+        check_is_fitted(self, "class_model_")
+        self._gallery = self._gallery.removed(ids)
+        return self
+
+    @property
+    def gallery_labels_(self) -> NDArray | None:
+        """Label of each sample of the gallery; None if it has no labels."""
+        return self._gallery.position_labels
+
+    @property
+    def gallery_ids_(self) -> NDArray:
+        """Id of each sample of the gallery."""
+        return self._gallery.position_ids
+
+    @property
+    def n_samples_fit_(self) -> int:
+        """Size of the gallery."""
+        return len(self._gallery)
+
     def kneighbors(
-        self, X: ArrayLike | None = None, n_neighbors: int | None = None, return_distance: bool = True
+        self,
+        X: ArrayLike | None = None,
+        n_neighbors: int | None = None,
+        return_distance: bool = True,
+        *,
+        within: ArrayLike | None = None,
     ) -> Any:
         """Nearest gallery samples by the combined distance.
 
@@ -233,19 +316,25 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         n_neighbors : int, optional
             Default: the parameter of that name.
         return_distance : bool, default=True
+        within : array-like, optional
+            Where to search: a boolean mask of shape (n_gallery,), or class labels, such
+            as ``hierarchy_.members(node)``, for the samples whose leaf is one of them.
 
         Returns
         -------
         distances : ndarray of shape (n_queries, n_neighbors)
             Ascending; only if `return_distance`. In [0, 2 + alpha], for infinite alpha
-            the hierarchical distances.
+            the hierarchical distances. Infinity where `within` allows too few samples.
         indices : ndarray of shape (n_queries, n_neighbors)
-            Positions in the gallery; equal distances in ascending order of them.
+            Positions in the gallery; equal distances in ascending order of them; -1
+            where `within` allows too few samples.
         """
-        found = self._search(X, n_neighbors)
+        found = self._search(X, n_neighbors, within)
         return (found.distances, found.indices) if return_distance else found.indices
 
-    def retrieve(self, X: ArrayLike | None = None, k: int | None = None) -> pd.DataFrame:
+    def retrieve(
+        self, X: ArrayLike | None = None, k: int | None = None, *, within: ArrayLike | None = None
+    ) -> pd.DataFrame:
         """Neighbours as a tidy table.
 
         Parameters
@@ -254,6 +343,8 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
             Default: the gallery, where no sample is its own neighbour.
         k : int, optional
             Default: `n_neighbors`.
+        within : array-like, optional
+            Where to search, as in `kneighbors`; queries may have fewer than k rows then.
 
         Returns
         -------
@@ -262,21 +353,23 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
             without gallery labels), distance, cosine_distance, hierarchical_distance,
             query_leaf and leaf (the most probable ones with soft leaves).
         """
-        found = self._search(X, k, with_leaves=True)
-        gallery, n_queries, k = found.gallery, *found.indices.shape
-        query, item = np.repeat(np.arange(n_queries), k), found.indices.ravel()
-        row, dtype = gallery.index.position[item], found.distances.dtype
+        found = self._search(X, k, within, with_leaves=True)
+        gallery, (n_queries, k) = found.gallery, found.indices.shape
+        is_there = found.indices.ravel() >= 0
+        query, item = np.repeat(np.arange(n_queries), k)[is_there], found.indices.ravel()[is_there]
+        row, dtype, labels = gallery.rows[item], found.distances.dtype, gallery.position_labels
+        cosine = cosine_pairs(found.unit, gallery.index, query, row)
         return pd.DataFrame(
             {
                 "query": query,
-                "rank": np.tile(np.arange(1, k + 1), n_queries),
-                "id": gallery.ids[item],
-                "label": None if gallery.labels is None else gallery.labels[item],
-                "distance": found.distances.ravel(),
-                "cosine_distance": cosine_pairs(found.unit, gallery.index.unit, query, row).astype(dtype),
-                "hierarchical_distance": found.leaf_distance.pairs(query, row).astype(dtype),
+                "rank": np.tile(np.arange(1, k + 1), n_queries)[is_there],
+                "id": gallery.position_ids[item],
+                "label": None if labels is None else labels[item],
+                "distance": found.distances.ravel()[is_there],
+                "cosine_distance": cosine.astype(dtype),
+                "hierarchical_distance": found.leaf_distance.pairs(query, row, gallery.index).astype(dtype),
                 "query_leaf": self._leaf_labels(found.query_leaves)[query],
-                "leaf": self._leaf_labels(gallery.leaves[self.assignment])[item],
+                "leaf": self._leaf_labels(gallery.index.take("leaves", row)),
             }
         )
 
@@ -297,7 +390,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "class_model_")
         self._validate_params()
         if X is None:
-            return self._leaf_labels(self._gallery_leaves(self._gallery))
+            return self._leaf_labels(self._gallery_with_leaves().leaves)
         X = validate_data(self, X, dtype=self._gallery.dtype, order="C", reset=False)
         return self._leaf_labels(self._assign(X))
 
@@ -354,64 +447,93 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
     # ----------------------------------------------------------------------- inside
 
     def _index(self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None) -> None:
-        leaves = {} if self.alpha == 0 else {self.assignment: self._assign(X)}
-        gallery = Gallery.from_features(X, y, ids, leaves, self._leaf_distances)
-        classes = self._fit_classes
-        if gallery.labels is not None:
-            check_same_kind(gallery.labels, classes, "Gallery labels", "the labels seen at fit")
-            try:
-                classes = np.union1d(classes, np.unique(gallery.labels))
-            except TypeError:
-                raise ValueError("Gallery labels must be of one type that can be sorted.") from None
+        leaves = None if self.alpha == 0 else self._assign(X)
+        assignment = None if leaves is None else self.assignment
+        gallery = Gallery.from_features(X, y, ids, assignment, leaves, self._leaf_distances)
+        self.classes_ = self._classes_with(self._fit_classes, gallery.position_labels)
         self._gallery = gallery
-        self.gallery_labels_ = gallery.labels
-        self.gallery_ids_ = gallery.ids
-        self.n_samples_fit_ = len(gallery)
-        self.classes_ = classes
 
-    def _search(self, X: ArrayLike | None, n_neighbors: int | None, with_leaves: bool = False) -> _Found:
+    def _classes_with(self, classes: NDArray, labels: NDArray | None) -> NDArray:
+        if labels is None:
+            return classes
+        check_same_kind(labels, classes, "Gallery labels", "the labels seen at fit")
+        try:
+            return np.union1d(classes, np.unique(labels))
+        except TypeError:
+            raise ValueError("Gallery labels must be of one type that can be sorted.") from None
+
+    def _search(
+        self,
+        X: ArrayLike | None,
+        n_neighbors: int | None,
+        within: ArrayLike | None = None,
+        with_leaves: bool = False,
+    ) -> _Found:
         check_is_fitted(self, "class_model_")
         self._validate_params()  # alpha may have been set after fit
-        gallery = self._gallery  # once: set_gallery may replace it meanwhile
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         check_positive_integer(k, "n_neighbors")
+        needs_leaves = self.alpha != 0 or with_leaves
+        # Taken once: another thread may replace it meanwhile.
+        gallery = self._gallery_with_leaves() if needs_leaves else self._gallery
         n_candidates = len(gallery) - (X is None)
-        if k > n_candidates:
+        if k > n_candidates and (within is None or n_candidates < 1):
             raise ValueError(
                 f"Expected n_neighbors <= n_samples_fit_, but n_neighbors = {k} and the gallery holds "
                 f"{n_candidates} samples" + (" besides the query." if X is None else ".")
             )
-        query_leaves = leaf_distance = None
         if X is not None:
             X = validate_data(self, X, dtype=gallery.dtype, order="C", reset=False)
-        if self.alpha != 0 or with_leaves:
-            items = self._gallery_leaves(gallery)
-            query_leaves = items if X is None else self._assign(X)
-            leaf_distance = gallery.leaf_distance(
-                query_leaves, self.assignment, self._leaf_distances, self._leaf_heights
-            )
-        unit = gallery.unit if X is None else unit_rows(X)[0]
-        distances, indices = search(
+        query_leaves = leaf_distance = None
+        if needs_leaves:
+            query_leaves = gallery.leaves if X is None else self._assign(X)
+            leaf_distance = self._leaf_distance(query_leaves)
+        unit = gallery.index.take("unit", gallery.rows) if X is None else unit_rows(X)[0]
+        distances, serials = search(
             unit,
             gallery.index,
             int(k),
             leaf_distance=leaf_distance,
             alpha=float(self.alpha),
-            exclude_self=X is None,
+            own_row=gallery.rows if X is None else None,
+            allowed=gallery.alive_rows() if within is None else gallery.rows_at(self._mask(gallery, within)),
             n_jobs=self.n_jobs,
         )
+        indices = gallery.positions(serials)
         return _Found(distances, indices, gallery, unit, query_leaves, leaf_distance)
 
-    def _gallery_leaves(self, gallery: Gallery) -> NDArray:
-        if self.assignment not in gallery.leaves:
-            gallery.leaves[self.assignment] = self._assign(gallery.features)
-            gallery.raw = None
-        return gallery.leaves[self.assignment]
+    def _mask(self, gallery: Gallery, within: ArrayLike) -> NDArray[np.bool_]:
+        """Positions that `within` allows."""
+        chosen = np.asarray(within)
+        if chosen.dtype == bool:
+            if chosen.shape != (len(gallery),):
+                raise ValueError(f"A mask of shape {chosen.shape} for a gallery of {len(gallery)} samples.")
+            return chosen
+        nodes = self.hierarchy_.index(chosen.ravel())
+        is_chosen = np.isin(self._leaf_nodes, nodes)
+        leaves = self._gallery_with_leaves().leaves
+        return is_chosen[leaves if leaves.ndim == 1 else leaves.argmax(axis=1)]
 
-    def _assign(self, X: NDArray) -> NDArray:
+    def _leaf_distance(self, query_leaves: NDArray) -> LeafDistance:
+        if query_leaves.ndim == 1:
+            return HardLeafDistance(query_leaves, self._leaf_distances, self._leaf_heights)
+        nodes = self._leaf_nodes
+        proba = np.zeros((len(query_leaves), self.hierarchy_.n_classes))
+        proba[:, nodes] = query_leaves
+        return SoftLeafDistance(self.hierarchy_.expected_distance(proba)[:, nodes])
+
+    def _gallery_with_leaves(self) -> Gallery:
+        gallery = self._gallery
+        if gallery.assignment != self.assignment:
+            leaves = self._assign(gallery.features)
+            gallery = gallery.with_leaves(self.assignment, leaves, self._leaf_distances)
+            self._gallery = gallery
+        return gallery
+
+    def _assign(self, X: NDArray, assignment: str | None = None) -> NDArray:
         """Positions of leaves in the class model's classes, or probabilities of them."""
         model = self.class_model_
-        if self.assignment == "hard":
+        if (assignment or self.assignment) == "hard":
             return self._leaf_index(model.predict(X))
         if not hasattr(model, "predict_proba"):
             raise ValueError(
@@ -439,12 +561,11 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         return leaves
 
     def _leaf_labels(self, leaves: NDArray) -> NDArray:
-        codes = leaves if self.assignment == "hard" else leaves.argmax(axis=1)
-        return self.class_model_.classes_[codes]
+        return self.class_model_.classes_[leaves if leaves.ndim == 1 else leaves.argmax(axis=1)]
 
     def _neighbour_codes(self, X: ArrayLike) -> NDArray[np.intp]:
         check_is_fitted(self, "class_model_")
-        labels = self._gallery.labels
+        labels = self._gallery.position_labels
         if labels is None:
             raise ValueError("The gallery has no labels: pass y to set_gallery to predict or score.")
         found = self._search(X, None)

@@ -1,37 +1,37 @@
 """Exact search of ``D = D_C + alpha D_H``: arrays in, arrays out.
 
-Ties are in one total order, (distance, gallery position). Plain matrix products round
+Ties are in one total order, (distance, serial number). Plain matrix products round
 differently in batches of different shapes, so they only select candidates, within a
 margin that covers their error; the candidates' distances are then computed pair by
 pair in float64, in an order that no batch changes.
 
-With hard leaves the gallery is sorted by leaf, and queries of one leaf are searched
-together: leaves are visited in the order of their hierarchical distance, and those that
-a bound rules out are skipped. Queries for which too much would be left to visit, and all
-queries with soft leaves or plain cosine, take whole blocks of the gallery.
+A batch of queries visits blocks of the gallery. The block with the least lower bound
+comes first and sets a limit; then the blocks that the limit does not rule out follow, and
+it falls as they are seen. Where bounds rule nothing out, that is every block, and the
+matrix products are as large as those of a plain scan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
+from sklearn.utils._chunking import get_chunk_n_rows
+from threadpoolctl import threadpool_limits
 
-from sklearn_hierret._arrays import row_chunks
-from sklearn_hierret.search._index import GalleryIndex
-from sklearn_hierret.search._leaf_distance import PAIR_BYTES, HardLeafDistance, LeafDistance, row_dots
+from sklearn_hierret.search._candidates import Candidates, batches, kth_greatest, padded
+from sklearn_hierret.search._index import GalleryIndex, Segment
+from sklearn_hierret.search._leaf_distance import PAIR_BYTES, LeafDistance, SoftLeafDistance, row_dots
 
-#: Blocks of distances larger than this leave the caches for nothing.
-BLOCK_BYTES = 1 << 26
-#: Queries that are compared exactly together.
-BUNDLE_ROWS = 512
-#: Above this share of the gallery left to visit, whole blocks are faster.
-DENSE_SHARE = 0.25
-
-Candidates = tuple[NDArray[np.intp], NDArray[np.intp]]
+#: Scores that are computed at once; more leave the caches for nothing.
+BLOCK_BYTES = 1 << 23
+#: Queries of a batch at most.
+BATCH_ROWS = 2048
+#: Above this share of the gallery left to visit, limits are lowered on the way.
+LARGE_SHARE = 0.1
 
 
 def search(
@@ -41,7 +41,8 @@ def search(
     *,
     leaf_distance: LeafDistance | None = None,
     alpha: float = 0.0,
-    exclude_self: bool = False,
+    own_row: NDArray[np.intp] | None = None,
+    allowed: NDArray[np.bool_] | None = None,
     n_jobs: int | None = None,
 ) -> tuple[NDArray, NDArray[np.intp]]:
     """Nearest gallery items by ``D = D_C + alpha D_H`` (venkataramanan2023, eq. 6).
@@ -51,55 +52,57 @@ def search(
     queries : ndarray of shape (n_queries, n_features)
         Rows of unit length or zero, of the dtype of the index.
     index : GalleryIndex
-        Sorted by the leaves if those are hard, else unsorted.
+        With the leaves that `leaf_distance` is about.
     n_neighbors : int
     leaf_distance : HardLeafDistance or SoftLeafDistance, optional
         Not needed for `alpha` 0.
     alpha : float, default=0.0
-        Weight of D_H; infinity orders by (D_H, D_C, position) and returns D_H.
-    exclude_self : bool, default=False
-        Query i is the item at gallery position i, and none is its own neighbour.
+        Weight of D_H; infinity orders by (D_H, D_C, serial) and returns D_H.
+    own_row : ndarray of shape (n_queries,), optional
+        A row that is no neighbour of each query: itself.
+    allowed : ndarray of shape (n_rows,), optional
+        Rows to search, in the order of the index; default all.
     n_jobs : int, optional
         Threads.
 
     Returns
     -------
     distances : ndarray of shape (n_queries, n_neighbors), in the dtype of `queries`
-        Ascending.
-    positions : ndarray of shape (n_queries, n_neighbors)
-        In the gallery; equal distances in ascending order of them.
+        Ascending, infinity where too few rows are allowed.
+    serials : ndarray of shape (n_queries, n_neighbors)
+        Serial numbers; equal distances in ascending order of them; -1 where too few
+        rows are allowed.
     """
     if alpha == 0:
         leaf_distance = None
-    own_row = index.position if exclude_self else None
+    task = _Task(queries, index, n_neighbors, leaf_distance, alpha, own_row, allowed)
     n_threads = effective_n_jobs(n_jobs)
-    task = _Task(queries, index, n_neighbors, leaf_distance, alpha, own_row, n_threads)
-    everything = np.arange(len(queries))
-    left = everything
-    if isinstance(leaf_distance, HardLeafDistance) and len(index.leaves) > 1:
-        order = np.argsort(leaf_distance.query_leaves, kind="stable")
-        cuts = np.flatnonzero(np.diff(leaf_distance.query_leaves[order])) + 1
-        groups = [part for group in np.split(order, cuts) for part in _parts(group, task.block_rows)]
-        left = np.concatenate(_run(task.search_leaves, _bundles(groups, BUNDLE_ROWS), n_jobs))
-    _run(task.search_blocks, _parts(np.sort(left), task.block_rows), n_jobs)
-    return task.distances, task.positions
+    parts = list(task.split(n_threads))
+    if len(parts) > 1 and n_threads > 1:
+        with threadpool_limits(1, user_api="blas"):
+            Parallel(n_jobs=n_jobs, prefer="threads")(delayed(task.search)(part) for part in parts)
+    else:
+        for part in parts:
+            task.search(part)
+    return task.distances, task.serials
 
 
 def cosine_pairs(
-    queries: NDArray, gallery: NDArray, i: NDArray[np.intp], j: NDArray[np.intp]
+    queries: NDArray, index: GalleryIndex, i: NDArray[np.intp], rows: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """Cosine distances of single pairs of unit rows, in float64, the same in every batch."""
     dots = np.empty(len(i))
     size = max(1, PAIR_BYTES // (8 * queries.shape[1]))
     for start in range(0, len(i), size):
         s = slice(start, start + size)
-        dots[s] = row_dots(queries[i[s]].astype(np.float64), gallery[j[s]].astype(np.float64))
+        item = index.take("unit", rows[s])
+        dots[s] = row_dots(queries[i[s]].astype(np.float64), item.astype(np.float64))
     return np.clip(1.0 - dots, 0.0, 2.0)
 
 
 @dataclass
 class _Task:
-    """One search: its inputs, its outputs, and the two ways to fill them."""
+    """One search: its inputs, what follows from them, and its outputs."""
 
     queries: NDArray
     index: GalleryIndex
@@ -107,228 +110,252 @@ class _Task:
     part: LeafDistance | None
     alpha: float
     own_row: NDArray[np.intp] | None
-    n_threads: int
+    allowed: NDArray[np.bool_] | None
 
     def __post_init__(self) -> None:
-        n_queries, itemsize = len(self.queries), self.queries.itemsize
-        self.distances = np.empty((n_queries, self.k), dtype=self.queries.dtype)
-        self.positions = np.empty((n_queries, self.k), dtype=np.intp)
-        self.eps = float(np.finfo(self.queries.dtype).eps)
-        self.rounding = self.queries.shape[1] + 8.0  # of a dot product of unit rows, in eps
-        # Per query and item: the block, D_H's of soft leaves, a mask.
-        row_bytes = len(self.index) * (2 * itemsize + 1)
-        fitting = min(
-            _chunk_rows(row_bytes * self.n_threads),
-            BLOCK_BYTES // (len(self.index) * itemsize),
-            -(-n_queries // self.n_threads),
-        )
-        self.block_rows = max(1, fitting)
+        n_queries, d = self.queries.shape
+        self.distances = np.full((n_queries, self.k), np.inf, dtype=self.queries.dtype)
+        self.serials = np.full((n_queries, self.k), -1, dtype=np.intp)
+        eps = float(np.finfo(self.queries.dtype).eps)
+        self.cosine_weight, self.weight = (1.0, 0.0) if self.part is None else self.part.weights(self.alpha)
+        self.rounding = (d + 8) * eps  # of a dot product of unit rows
+        self.error = self.rounding * self.cosine_weight
+        if self.part is not None:
+            self.error += self.part.error(self.alpha, eps)
         self.is_lexicographic = self.part is not None and self.part.decides(self.alpha)
+        # Blocks of all segments in turn.
+        segments = self.index.segments
+        self.offsets = self.index.offsets
+        self.segment_of = np.repeat(np.arange(len(segments)), [len(s.starts) - 1 for s in segments])
+        self.start = np.concatenate([s.starts[:-1] + o for s, o in zip(segments, self.offsets, strict=False)])
+        self.stop = np.concatenate([s.starts[1:] + o for s, o in zip(segments, self.offsets, strict=False)])
+        self.sizes = self.stop - self.start
+        if self.allowed is not None:
+            self.sizes = np.add.reduceat(self.allowed, self.start, dtype=np.intp)
 
-    # -------------------------------------------------------------- leaf after leaf
+    def split(self, n_threads: int) -> Iterator[NDArray[np.intp]]:
+        """Batches of queries; those of one leaf are together."""
+        n_queries, itemsize = len(self.queries), self.queries.itemsize
+        order = np.arange(n_queries)
+        row_bytes = len(self.sizes) * (8 + 4 * itemsize) + 2 * int(self.sizes.max()) * itemsize
+        row_bytes += 100 * self.k  # candidates
+        rows = min(BATCH_ROWS, -(-n_queries // n_threads), get_chunk_n_rows(row_bytes * n_threads))
+        if self.part is not None and rows < n_queries:
+            order = np.argsort(self.part.nearest_leaves, kind="stable")
+        for start in range(0, n_queries, rows):
+            yield order[start : start + rows]
 
-    def search_leaves(self, groups: list[NDArray[np.intp]]) -> NDArray[np.intp]:
-        """Search for groups of queries, each of one leaf.
+    def search(self, which: NDArray[np.intp]) -> None:
+        """Search for a batch of queries."""
+        _Batch(self, which).search()
 
-        Returns the queries that whole blocks suit better.
-        """
-        found = [self._search_leaf(which) for which in groups]
-        done = [which for which, candidates in zip(groups, found, strict=True) if candidates is not None]
-        if done:
-            first = np.concatenate([[0], np.cumsum([len(which) for which in done])])
-            pairs = [candidates for candidates in found if candidates is not None]
-            q = np.concatenate([q + start for (q, _), start in zip(pairs, first, strict=False)])
-            self._finish(np.concatenate(done), q, np.concatenate([row for _, row in pairs]))
-        left = [which for which, candidates in zip(groups, found, strict=True) if candidates is None]
-        return np.concatenate([np.empty(0, dtype=np.intp), *left])
+    def rows(self, block: int) -> tuple[Segment, slice | NDArray[np.intp], int]:
+        """Segment of a block, its allowed rows there, and the number of the segment's first row."""
+        i = self.segment_of[block]
+        start, stop, offset = self.start[block], self.stop[block], int(self.offsets[i])
+        if self.sizes[block] == stop - start:
+            return self.index.segments[i], slice(start - offset, stop - offset), offset
+        assert self.allowed is not None
+        return self.index.segments[i], np.flatnonzero(self.allowed[start:stop]) + (start - offset), offset
 
-    def _search_leaf(self, which: NDArray[np.intp]) -> Candidates | None:
-        """Candidates of queries of one leaf, or None where whole blocks are faster."""
-        assert isinstance(self.part, HardLeafDistance)
-        index, queries, n = self.index, self.queries[which], len(self.index)
-        penalty = self.part.penalties(self.alpha, self.part.query_leaves[which[:1]], index.leaves)[0]
-        error = self.eps * (self.rounding + 2 * float(penalty.max()))
-        sizes = np.diff(index.starts)
-        waiting = np.argsort(penalty, kind="stable")
-        best = np.full((len(which), 0), np.inf, dtype=queries.dtype)
-        limit = np.full(len(which), np.inf)  # of what can still be among the k nearest
-        found, wanted = [], self.k + 1
-        while len(waiting) and penalty[waiting[0]] <= limit.max():
-            if np.isfinite(limit).all():
-                waiting = waiting[penalty[waiting] <= limit.max()]
-                bound = self._cosine_bounds(queries, waiting) + penalty[waiting]
-                waiting = waiting[(bound <= limit[:, None]).any(axis=0)]
-                if sizes[waiting].sum() > DENSE_SHARE * n:
-                    return None
-            n_taken = int(np.searchsorted(np.cumsum(sizes[waiting]), wanted)) + 1
-            leaves, waiting = np.sort(waiting[:n_taken]), waiting[n_taken:]
-            wanted = max(4096, 2 * wanted)
-            for rows, added in _rows_of(leaves, index.starts, penalty, BLOCK_BYTES // queries[:, :1].nbytes):
-                block = queries @ index.unit[rows].T
-                np.subtract((1 + added).astype(block.dtype), block, out=block)
-                numbers = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-                if self.own_row is not None:
-                    block[self.own_row[which][:, None] == numbers] = np.inf
-                best = _smallest(np.concatenate([best, _thin_out(block, self.k)], axis=1), self.k)
-                if best.shape[1] == self.k:
-                    limit = best.max(axis=1) + 2 * error
-                q, column = _nonzero(block <= limit.astype(block.dtype)[:, None])
-                found.append((q, numbers[column], block[q, column]))
-        q, row, approximate = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        kept = approximate <= limit[q]
-        return q[kept], row[kept]
 
-    def _cosine_bounds(self, queries: NDArray, leaves: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Lower bounds of D_C from each query to all rows of some leaves.
+class _Batch:
+    """Queries that are searched together."""
 
-        A row is at most `radii` from its leaf's centre, so it is no nearer to the query
+    def __init__(self, task: _Task, which: NDArray[np.intp]) -> None:
+        self.task = task
+        self.which = which
+        self.queries = task.queries[which]
+        own_row = None if task.own_row is None else task.own_row[which]
+        self.found = Candidates(len(which), task.k, task.error, own_row)
+        #: Rows that hold the k nearest for sure, the query itself being one perhaps.
+        self.enough = task.k + (own_row is not None)
+        self.penalties: NDArray[np.float64] | None = None
+        self.buffers: dict[str, NDArray] = {}
+
+    def search(self) -> None:
+        task, limit = self.task, self.found.limit
+        everyone = np.arange(len(self.which))
+        lower = self._bounds()
+        nearest = lower.argmin(axis=1)
+        self._visit(everyone, nearest, lower)
+        self._visit_until_enough(np.flatnonzero(np.isinf(limit)), task.sizes[nearest], lower)
+        self.found.tighten()
+        # Once more the best block of each, which lowers many limits.
+        nearest = lower.argmin(axis=1)
+        open_ = np.flatnonzero(lower[everyone, nearest] <= np.minimum(limit, np.finfo(lower.dtype).max))
+        if len(open_):
+            self._visit(open_, nearest[open_], lower)
+            self.found.tighten()
+            for stride in (16, 4, 1):
+                some = lower[:, ::stride]
+                is_open = some <= np.minimum(limit, np.finfo(lower.dtype).max)[:, None]
+                left = is_open @ task.sizes[::stride].astype(np.float64)
+                if stride > 1 and left.sum() <= LARGE_SHARE / stride * task.sizes.sum() * len(left):
+                    continue
+                block, query = np.nonzero(is_open.T)
+                if len(block):
+                    self._visit(query, block * stride, lower)
+                    self.found.tighten()
+        self._finish()
+
+    # --------------------------------------------------------------------- bounds
+
+    def _bounds(self) -> NDArray:
+        """Lower bounds of the numbers of each query in each block, infinite where it is empty."""
+        task, dtype = self.task, self.queries.dtype
+        lower = np.empty((len(self.which), len(task.sizes)), dtype=np.float64)
+        penalties = np.empty_like(lower) if task.part is not None and not task.weight else None
+        for i, segment in enumerate(task.index.segments):
+            blocks = task.segment_of == i
+            bounds = self._cosine_bounds(segment) * dtype.type(task.cosine_weight)
+            if task.part is not None:
+                part = task.part.bounds(task.alpha, self.which, segment)
+                bounds = bounds + part
+                if penalties is not None:
+                    penalties[:, blocks] = part
+            lower[:, blocks] = bounds
+        lower -= task.error
+        lower[:, task.sizes == 0] = np.inf
+        self.penalties = penalties
+        return lower
+
+    def _cosine_bounds(self, segment: Segment) -> NDArray:
+        """Lower bounds of D_C from each query to all rows of each block.
+
+        A row is at most `radii` from its block's centre, so it is no nearer to the query
         than the angle to the centre less that.
         """
-        cosine = (queries @ self.index.centres[leaves].T).astype(np.float64)
-        cosine += 4 * self.rounding * self.eps
-        angle = np.arccos(np.clip(cosine, -1, 1)) - self.index.radii[leaves]
-        bound = 1 - np.cos(np.maximum(angle, 0))
-        bound[~queries.any(axis=1)] = 0  # a zero query has no angle
-        return bound
+        dtype, slack = self.queries.dtype, 4 * self.task.rounding
+        cosine = self.queries @ segment.centres.T
+        cosine += dtype.type(slack)
+        np.clip(cosine, -1, 1, out=cosine)
+        # cos(a - r), written out; 1 - cosine^2 as a product does not cancel.
+        along, across = np.cos(segment.radii), np.sin(segment.radii)
+        sine = np.sqrt((1 - cosine) * (1 + cosine))
+        sine *= across.astype(dtype)
+        bound = cosine * along.astype(dtype)
+        bound += sine
+        np.subtract(dtype.type(1 - slack), bound, out=bound)
+        bound[cosine >= along.astype(dtype) - dtype.type(slack)] = 0
+        bound[~self.queries.any(axis=1)] = 0  # a zero query has no angle
+        return np.maximum(bound, 0, out=bound)
 
-    # ----------------------------------------------------------------- whole blocks
+    # --------------------------------------------------------------------- visits
 
-    def search_blocks(self, which: NDArray[np.intp]) -> None:
-        """Search for any queries by their distances to the whole gallery."""
-        block, error = self._block(which)
-        if self.own_row is not None:
-            block[np.arange(len(which)), self.own_row[which]] = np.inf
-        # The k nearest are at most 2 errors above the k-th smallest number in the block.
-        limit = _smallest(_thin_out(block, self.k), self.k).max(axis=1) + 2 * error
-        self._finish(which, *_nonzero(block <= limit.astype(block.dtype)[:, None]))
+    def _visit_until_enough(self, short: NDArray[np.intp], seen: NDArray[np.intp], lower: NDArray) -> None:
+        """Visit the best blocks of queries whose first one was smaller than k."""
+        task = self.task
+        size = max(1, (1 << 22) // len(task.sizes))
+        for start in range(0, len(short), size):
+            some = short[start : start + size]
+            order = np.argsort(lower[some], axis=1, kind="stable")
+            sizes = task.sizes[order]
+            before = np.cumsum(sizes, axis=1) - sizes + seen[some][:, None]
+            wanted = (before < self.enough) & np.isfinite(np.take_along_axis(lower[some], order, axis=1))
+            query, column = np.nonzero(wanted)
+            self._visit(some[query], order[query, column], lower)
 
-    def _block(self, which: NDArray[np.intp]) -> tuple[NDArray, float]:
-        """Numbers in the order of D for all rows of the index, and their rounding error.
+    def _visit(self, query: NDArray[np.intp], block: NDArray[np.intp], lower: NDArray) -> None:
+        """Compare queries with blocks, pair by pair; their bounds become infinite."""
+        order = np.argsort(block, kind="stable")
+        query, block = query[order], block[order]
+        cuts = np.flatnonzero(np.diff(block)) + 1
+        for start, stop in zip([0, *cuts.tolist()], [*cuts.tolist(), len(block)], strict=True):
+            if stop > start:
+                self._visit_block(int(block[start]), query[start:stop])
+        lower[query, block] = np.inf
 
-        For soft leaves they are D / max(1, alpha), so that no alpha overflows.
-        """
-        queries, dtype = self.queries[which], self.queries.dtype
-        block = queries @ self.index.unit.T
-        np.subtract(1, block, out=block)
-        if self.part is None:
-            return block, self.eps * self.rounding
-        if isinstance(self.part, HardLeafDistance):
-            penalty = self.part.penalties(self.alpha, self.part.query_leaves[which], self.index.leaves)
-            for i, (start, stop) in enumerate(zip(self.index.starts, self.index.starts[1:], strict=False)):
-                block[:, start:stop] += penalty[:, i : i + 1].astype(dtype)
-            return block, self.eps * (self.rounding + 2 * float(penalty.max()))
-        scale = max(1.0, self.alpha)
-        weight = 1.0 if scale == self.alpha else self.alpha
-        block *= dtype.type(1 / scale)  # 0 for huge alphas
-        hierarchical = self.part.block(which, dtype)
-        hierarchical *= dtype.type(weight)
-        block += hierarchical
-        return block, self.eps * (self.rounding / scale + (self.part.n_terms + 8) * weight)
+    def _visit_block(self, block: int, query: NDArray[np.intp]) -> None:
+        task, found = self.task, self.found
+        segment, rows, offset = task.rows(block)
+        unit = segment.unit[rows]
+        n = len(unit)
+        if not n:
+            return
+        size = max(1, BLOCK_BYTES // (n * unit.itemsize))
+        for i in range(0, len(query), size):
+            q = query[i : i + size]
+            scores = np.matmul(self.queries[q], unit.T, out=self._buffer("scores", len(q), n))
+            base: float | NDArray = task.cosine_weight
+            if self.penalties is not None:
+                base = 1 + self.penalties[q, block]
+            elif isinstance(task.part, SoftLeafDistance):
+                assert segment.leaves is not None
+                hierarchical = task.part.scores(
+                    self.which[q], segment.leaves[rows], self._buffer("hierarchical", len(q), n)
+                )
+                scores *= scores.dtype.type(task.cosine_weight)
+                hierarchical *= scores.dtype.type(task.weight)
+                scores -= hierarchical
+            limit = found.limit[q]
+            if n >= self.enough and np.isinf(limit).any():
+                kth = kth_greatest(scores, self.enough)
+                limit = np.minimum(limit, base - kth.astype(np.float64) + found.margin)
+                found.limit[q] = limit
+            least = (base - limit).astype(scores.dtype)
+            least = np.nextafter(least, scores.dtype.type(-np.inf))
+            i_query, column = np.divmod(np.flatnonzero(scores >= least[:, None]), n)
+            if len(column):
+                number = -scores[i_query, column].astype(np.float64)
+                number += base[i_query] if isinstance(base, np.ndarray) else base
+                local = column + rows.start if isinstance(rows, slice) else rows[column]
+                found.add(q[i_query], local + offset, number)
 
-    # ----------------------------------------------------------- exact, pair by pair
+    def _buffer(self, name: str, n_rows: int, n_columns: int) -> NDArray:
+        """Memory that is used again: fresh pages cost more than what is computed into them."""
+        if name not in self.buffers or self.buffers[name].size < n_rows * n_columns:
+            self.buffers[name] = np.empty(n_rows * n_columns, dtype=self.queries.dtype)
+        return self.buffers[name][: n_rows * n_columns].reshape(n_rows, n_columns)
 
-    def _finish(self, which: NDArray[np.intp], q: NDArray[np.intp], row: NDArray[np.intp]) -> None:
-        """Compare candidates exactly and fill in the results of the queries `which`."""
-        order = np.argsort(q, kind="stable")
-        q, row = q[order], row[order]
-        counts = np.bincount(q, minlength=len(which))
+    # ---------------------------------------------------------- exact, pair by pair
+
+    def _finish(self) -> None:
+        """Compare the candidates exactly and fill in the results."""
+        task, found = self.task, self.found
+        counts = np.bincount(found.query, minlength=len(self.which))
         ends = np.cumsum(counts)
-        for some in _batches(counts, max(len(self.index), 1 << 20)):
-            pairs = slice(ends[some.start] - counts[some.start], ends[some.stop - 1])
-            query, item = which[q[pairs]], self.index.order[row[pairs]]
-            cosine = cosine_pairs(self.queries, self.index.unit, query, row[pairs])
-            keys: tuple[NDArray, ...]
-            if self.part is None:
-                distance, keys = cosine, (cosine, q[pairs])
-            else:
-                hierarchical = self.part.pairs(query, row[pairs])
-                is_infinite = np.isinf(self.alpha)
-                distance = hierarchical if is_infinite else cosine + self.alpha * hierarchical
+        for some in batches(counts, found.n_places):
+            # The pairs of these queries, one query after another.
+            of = np.repeat(some, counts[some])
+            first = np.cumsum(counts[some]) - counts[some]
+            pairs = np.arange(len(of)) + np.repeat(ends[some] - counts[some] - first, counts[some])
+            row, query = found.row[pairs], self.which[of]
+            cosine = cosine_pairs(task.queries, task.index, query, row)
+            serial = task.index.take("serial", row)
+            distance, keys = cosine, (cosine,)
+            if task.part is not None:
+                hierarchical = task.part.pairs(query, row, task.index)
+                distance = hierarchical if np.isinf(task.alpha) else cosine + task.alpha * hierarchical
                 # Where D_H decides, the sum would round the cosine away.
-                by_parts = (cosine, hierarchical, q[pairs])
-                keys = by_parts if self.is_lexicographic else (distance, q[pairs])
-            ranked = np.lexsort((item, *keys))
-            first = np.concatenate([[0], np.cumsum(counts[some])[:-1]])
-            take = ranked[first[:, None] + np.arange(self.k)]
+                keys = (cosine, hierarchical) if task.is_lexicographic else (distance,)
+            local = counts[some]
+            ranked = _ranked(keys, serial, local, np.cumsum(local))
+            n = min(task.k, ranked.shape[1])
+            take = ranked[:, :n]
+            has = np.arange(n) < local[:, None]
+            which = self.which[some]
             with np.errstate(over="ignore"):  # alpha near the largest float32 can end in infinity
-                self.distances[which[some]] = distance[take]
-            self.positions[which[some]] = item[take]
+                values = np.where(has, distance[take], np.inf).astype(task.distances.dtype)
+            task.distances[which, :n] = values
+            task.serials[which, :n] = np.where(has, serial[take], -1)
 
 
-def _run(function: Callable, jobs: list, n_jobs: int | None) -> list:
-    if n_jobs is None or len(jobs) < 2:
-        return [function(job) for job in jobs]
-    return Parallel(n_jobs=n_jobs, prefer="threads")(delayed(function)(job) for job in jobs)
-
-
-def _parts(which: NDArray[np.intp], size: int) -> list[NDArray[np.intp]]:
-    return [which[i : i + size] for i in range(0, len(which), size)]
-
-
-def _bundles(groups: list[NDArray[np.intp]], size: int) -> list[list[NDArray[np.intp]]]:
-    """Consecutive groups with about `size` queries together."""
-    bundles: list[list[NDArray[np.intp]]] = []
-    total = size
-    for group in groups:
-        if total >= size:
-            bundles.append([])
-            total = 0
-        bundles[-1].append(group)
-        total += len(group)
-    return bundles
-
-
-def _chunk_rows(row_bytes: int) -> int:
-    """Rows that scikit-learn's working memory holds."""
-    return next(row_chunks(1 << 30, row_bytes)).stop
-
-
-def _thin_out(block: NDArray, k: int) -> NDArray:
-    """A few of each row's numbers, the k smallest of which bound its k-th smallest.
-
-    They are minima of groups of columns that lie far apart, for near items lie together.
-    """
-    n_rows, n = block.shape
-    # Enough groups for the bound to be close, and rows of minima long enough to be fast.
-    width = n // max(8 * k, min(1024, n // 16))
-    if width < 4:
-        return block
-    whole = n - n % width
-    minima = block[:, :whole].reshape(n_rows, width, -1).min(axis=1)
-    return minima if whole == n else np.concatenate([minima, block[:, whole:]], axis=1)
-
-
-def _smallest(values: NDArray, k: int) -> NDArray:
-    return values if values.shape[1] <= k else np.partition(values, k - 1, axis=1)[:, :k]
-
-
-def _nonzero(mask: NDArray[np.bool_]) -> Candidates:
-    return np.divmod(np.flatnonzero(mask), mask.shape[1])  # faster than nonzero of two axes
-
-
-def _rows_of(
-    leaves: NDArray[np.intp], starts: NDArray[np.intp], penalty: NDArray[np.float64], limit: int
-) -> Iterator[tuple[slice | NDArray[np.intp], NDArray[np.float64]]]:
-    """Rows of some leaves, at most `limit` at a time, and the penalty of each.
-
-    A slice where they lie together, which saves a copy.
-    """
-    sizes = starts[leaves + 1] - starts[leaves]
-    added = np.repeat(penalty[leaves], sizes)
-    rows = np.repeat(starts[leaves] - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes)
-    rows += np.arange(len(rows))
-    for i in range(0, len(rows), max(1, limit)):
-        some = rows[i : i + max(1, limit)]
-        is_run = some[-1] - some[0] == len(some) - 1
-        yield (slice(some[0], some[-1] + 1) if is_run else some), added[i : i + len(some)]
-
-
-def _batches(counts: NDArray[np.intp], limit: int) -> Iterator[slice]:
-    """Consecutive rows with at most `limit` candidates together (one row at least)."""
-    start, total = 0, 0
-    for i, count in enumerate(counts.tolist()):
-        if total and total + count > limit:
-            yield slice(start, i)
-            start, total = i, 0
-        total += count
-    yield slice(start, len(counts))
+def _ranked(
+    keys: tuple[NDArray, ...], serial: NDArray[np.intp], counts: NDArray[np.intp], ends: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """Pairs of each query in the order of the last key, then of those before it, then of serial."""
+    if not len(serial):
+        return np.zeros((len(counts), 0), dtype=np.intp)
+    everyone = np.arange(len(counts))
+    start = (ends - counts)[:, None]
+    if len(keys) == 1:
+        table = padded(keys[0], ends, counts, everyone, np.inf)
+        order = np.argsort(table, axis=1)
+        table = np.take_along_axis(table, order, axis=1)
+        inside = np.arange(1, table.shape[1]) < counts[:, None]
+        if not np.any((table[:, 1:] == table[:, :-1]) & inside):
+            return np.minimum(start + order, len(serial) - 1)
+    order = np.lexsort((serial, *keys, np.repeat(everyone, counts)))
+    places = np.minimum(start + np.arange(int(counts.max())), len(serial) - 1)
+    return order[places]

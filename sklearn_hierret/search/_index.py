@@ -1,13 +1,25 @@
-"""The gallery as search wants it: unit rows, contiguous by leaf, with a bound per leaf."""
+"""The gallery as search wants it: unit rows in segments, each in blocks with bounds.
+
+A segment holds rows sorted by leaf and cut into blocks; it never changes. The index is a
+few segments of falling size: adding makes a new one, and merges it with those before it
+that are no larger, so that a row is moved a logarithmic number of times.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret._arrays import row_chunks
+
+#: Rows of a block at most; with class probabilities fewer, for they are bounded together.
+BLOCK_ROWS, SOFT_BLOCK_ROWS = 4096, 256
+#: Rows that are sure of their class are not in a block with others.
+SURE = 0.9
 
 
 def unit_rows(X: NDArray) -> tuple[NDArray, NDArray[np.float64]]:
@@ -37,102 +49,217 @@ def unit_rows(X: NDArray) -> tuple[NDArray, NDArray[np.float64]]:
 
 
 @dataclass(frozen=True)
-class GalleryIndex:
-    """Unit rows sorted by leaf.
+class Segment:
+    """Unit rows sorted by leaf, in blocks.
 
     Attributes
     ----------
-    unit : ndarray of shape (n_gallery, n_features)
-        Rows of unit length or zero, sorted by leaf.
-    norms : ndarray of shape (n_gallery,)
+    unit : ndarray of shape (n_rows, n_features)
+        Rows of unit length or zero.
+    norms : ndarray of shape (n_rows,)
         Norms that the rows had.
-    order : ndarray of shape (n_gallery,)
-        Position in the gallery of each row.
-    leaves : ndarray of shape (n_present,)
-        The leaves that occur, in the order of the rows.
-    starts : ndarray of shape (n_present + 1,)
-        Rows of leaf i are starts[i]:starts[i + 1].
-    centres : ndarray of shape (n_present, n_features)
-        Unit mean direction of each leaf (zero if there is none).
-    radii : ndarray of shape (n_present,)
-        Largest angle of a row to its leaf's centre; pi where that says nothing.
+    serial : ndarray of shape (n_rows,)
+        Number of each row, by which ties are broken.
+    leaves : ndarray or None
+        Leaf of each row, of shape (n_rows,), or class probabilities, of shape (n_rows,
+        n_leaves); None if they are not known.
+    starts : ndarray of shape (n_blocks + 1,)
+        Rows of block i are starts[i]:starts[i + 1].
+    centres : ndarray of shape (n_blocks, n_features)
+        Unit mean direction of each block (zero if there is none).
+    radii : ndarray of shape (n_blocks,)
+        Largest angle of a row to its block's centre; pi where that says nothing.
+    lowest : ndarray of shape (n_blocks,) or (n_blocks, n_leaves), or None
+        Leaf of each block, or the least probability of each class in it.
+    highest : ndarray of shape (n_blocks, n_leaves) or None
+        The greatest probability of each class in a block.
     """
 
     unit: NDArray
     norms: NDArray[np.float64]
-    order: NDArray[np.intp]
-    leaves: NDArray[np.intp]
+    serial: NDArray[np.intp]
+    leaves: NDArray | None
     starts: NDArray[np.intp]
     centres: NDArray
     radii: NDArray[np.float64]
+    lowest: NDArray | None
+    highest: NDArray | None
 
     @classmethod
     def build(
         cls,
         X: NDArray,
-        leaves: NDArray[np.intp] | None = None,
-        distances: NDArray[np.float64] | None = None,
-    ) -> GalleryIndex:
-        """Normalise and sort features, once, in chunks.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_gallery, n_features), float32 or float64
-        leaves : ndarray of shape (n_gallery,), optional
-            Leaf of each sample, a row of `distances`; default: one leaf for all.
-        distances : ndarray of shape (n_leaves, n_leaves), optional
-            D_H of the leaves; close ones are put side by side.
-        """
+        serial: NDArray[np.intp],
+        leaves: NDArray | None = None,
+        series: NDArray[np.intp] | None = None,
+    ) -> Segment:
+        """Normalise and sort features, once, in chunks."""
         n, d = X.shape
-        order, present, starts = _sort_by_leaf(n, leaves, distances)
+        order, starts = _sorted_by_leaf(n, leaves, series)
         unit, norms = np.empty((n, d), dtype=X.dtype), np.empty(n)
         for rows in row_chunks(n, 24 * d):
             unit[rows], norms[rows] = unit_rows(X[order[rows]])
-        return cls(unit, norms, order, present, starts, *_directions(unit, starts))
+        return cls._of_sorted(unit, norms, serial[order], _taken(leaves, order), starts)
 
-    def sorted_by(self, leaves: NDArray[np.intp], distances: NDArray[np.float64]) -> GalleryIndex:
-        """The same gallery, bit for bit, its rows sorted by other leaves; see `build`."""
-        rows, present, starts = _sort_by_leaf(len(self), leaves[self.order], distances)
-        unit = self.unit[rows]
-        directions = _directions(unit, starts)
-        return GalleryIndex(unit, self.norms[rows], self.order[rows], present, starts, *directions)
+    @classmethod
+    def merged(
+        cls,
+        segments: list[Segment],
+        series: NDArray[np.intp] | None,
+        kept: list[NDArray[np.bool_]] | None = None,
+    ) -> Segment:
+        """The rows of some segments, bit for bit, sorted as one; `kept` drops others."""
+        chosen: Any = [slice(None)] * len(segments) if kept is None else kept
+        unit, norms, serial = (
+            np.concatenate([getattr(s, name)[rows] for s, rows in zip(segments, chosen, strict=True)])
+            for name in ("unit", "norms", "serial")
+        )
+        parts = [s.leaves[rows] for s, rows in zip(segments, chosen, strict=True) if s.leaves is not None]
+        leaves = np.concatenate(parts) if parts else None
+        by_serial = np.argsort(serial)  # a stable sort by leaf keeps their order
+        order, starts = _sorted_by_leaf(len(unit), _taken(leaves, by_serial), series)
+        order = by_serial[order]
+        return cls._of_sorted(unit[order], norms[order], serial[order], _taken(leaves, order), starts)
 
-    def in_rows(self, values: NDArray) -> NDArray:
-        """Values of the gallery's positions in the order of the rows."""
-        return values if self._is_in_order else values[self.order]
-
-    def in_gallery(self, values: NDArray) -> NDArray:
-        """Values of the rows in the order of the gallery's positions."""
-        return values if self._is_in_order else values[self.position]
-
-    @property
-    def _is_in_order(self) -> bool:
-        return np.array_equal(self.order, np.arange(len(self.order)))
-
-    @property
-    def position(self) -> NDArray[np.intp]:
-        """Row of each gallery position, the inverse of `order`."""
-        position = np.empty(len(self.order), dtype=np.intp)
-        position[self.order] = np.arange(len(self.order))
-        return position
+    @classmethod
+    def _of_sorted(
+        cls,
+        unit: NDArray,
+        norms: NDArray[np.float64],
+        serial: NDArray[np.intp],
+        leaves: NDArray | None,
+        starts: NDArray[np.intp],
+    ) -> Segment:
+        lowest = highest = None
+        if leaves is not None and leaves.ndim == 1:
+            lowest = leaves[starts[:-1]]
+        elif leaves is not None:
+            lowest = np.minimum.reduceat(leaves, starts[:-1], axis=0)
+            highest = np.maximum.reduceat(leaves, starts[:-1], axis=0)
+        centres, radii = _directions(unit, starts)
+        return cls(unit, norms, serial, leaves, starts, centres, radii, lowest, highest)
 
     def __len__(self) -> int:
         return len(self.unit)
 
 
-def _sort_by_leaf(
-    n: int, leaves: NDArray[np.intp] | None, distances: NDArray[np.float64] | None
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Order of the samples, the leaves that occur in it, and where each starts."""
-    if leaves is None or distances is None:
-        return np.arange(n), np.zeros(1, dtype=np.intp), np.array([0, n])
-    series = leaf_seriation(distances)
+@dataclass(frozen=True)
+class GalleryIndex:
+    """Segments of rows that are numbered through.
+
+    Attributes
+    ----------
+    segments : tuple of Segment
+    series : ndarray of shape (n_leaves,) or None
+        Order of the leaves in which close ones are side by side.
+    """
+
+    segments: tuple[Segment, ...]
+    series: NDArray[np.intp] | None = None
+
+    @classmethod
+    def build(
+        cls,
+        X: NDArray,
+        leaves: NDArray | None = None,
+        distances: NDArray[np.float64] | None = None,
+        serial: NDArray[np.intp] | None = None,
+    ) -> GalleryIndex:
+        """Index of features.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_gallery, n_features), float32 or float64
+        leaves : ndarray of shape (n_gallery,) or (n_gallery, n_leaves), optional
+            Leaf of each sample, a row of `distances`, or class probabilities.
+        distances : ndarray of shape (n_leaves, n_leaves), optional
+            D_H of the leaves; close ones are put side by side.
+        serial : ndarray of shape (n_gallery,), optional
+            Number of each sample, ascending; default 0, 1, ...
+        """
+        series = None if leaves is None or distances is None else leaf_seriation(distances)
+        serial = np.arange(len(X)) if serial is None else serial
+        return cls((Segment.build(X, serial, leaves, series),), series)
+
+    def appended(self, X: NDArray, serial: NDArray[np.intp], leaves: NDArray | None) -> GalleryIndex:
+        """With more samples, whose numbers are greater than all before."""
+        kept = list(self.segments)
+        new = [Segment.build(X, serial, leaves, self.series)]
+        while kept and len(kept[-1]) <= sum(map(len, new)):
+            new.insert(0, kept.pop())
+        last = new[0] if len(new) == 1 else Segment.merged(new, self.series)
+        return GalleryIndex((*kept, last), self.series)
+
+    def keep(self, is_kept: NDArray[np.bool_]) -> GalleryIndex:
+        """Only the rows whose serial number `is_kept`, in one segment."""
+        chosen = [is_kept[segment.serial] for segment in self.segments]
+        return GalleryIndex((Segment.merged(list(self.segments), self.series, chosen),), self.series)
+
+    def with_leaves(self, leaves: NDArray, distances: NDArray[np.float64]) -> GalleryIndex:
+        """The same rows, bit for bit, sorted by leaves given in the order of their serial numbers."""
+        series = leaf_seriation(distances)
+        order, starts = _sorted_by_leaf(len(self), leaves, series)
+        rows = np.argsort(self.serial)[order]
+        unit, norms, serial = (self.take(name, rows) for name in ("unit", "norms", "serial"))
+        return GalleryIndex((Segment._of_sorted(unit, norms, serial, leaves[order], starts),), series)
+
+    @property
+    def offsets(self) -> NDArray[np.intp]:
+        """Number of the first row of each segment, and of all rows."""
+        return np.cumsum([0, *map(len, self.segments)])
+
+    @property
+    def serial(self) -> NDArray[np.intp]:
+        return np.concatenate([segment.serial for segment in self.segments])
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.segments[0].unit.dtype
+
+    def take(self, name: str, rows: NDArray[np.intp]) -> NDArray:
+        """Entries of "unit", "norms", "serial" or "leaves" of some rows."""
+        if len(self.segments) == 1:
+            return getattr(self.segments[0], name)[rows]
+        offsets = self.offsets
+        where = np.searchsorted(offsets, rows, side="right") - 1
+        first = getattr(self.segments[0], name)
+        taken = np.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
+        for i, segment in enumerate(self.segments):
+            mine = where == i
+            taken[mine] = getattr(segment, name)[rows[mine] - offsets[i]]
+        return taken
+
+    def __len__(self) -> int:
+        return sum(map(len, self.segments))
+
+
+def _taken(values: NDArray | None, order: NDArray[np.intp]) -> NDArray | None:
+    return None if values is None else values[order]
+
+
+def _sorted_by_leaf(
+    n: int, leaves: NDArray | None, series: NDArray[np.intp] | None
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Order of the rows, and where each block starts in it."""
+    if leaves is None or series is None:
+        return np.arange(n), _cut(np.zeros(n, dtype=bool), BLOCK_ROWS)
     rank = np.empty(len(series), dtype=np.intp)
     rank[series] = np.arange(len(series))
-    by_rank = rank[leaves]
-    order = np.argsort(by_rank, kind="stable")
-    present, first = np.unique(by_rank[order], return_index=True)
-    return order, series[present], np.append(first, n)
+    if leaves.ndim == 1:
+        group = rank[leaves]
+        order = np.argsort(group, kind="stable")
+        return order, _cut(np.diff(group[order], prepend=group[order[:1]]) != 0, BLOCK_ROWS)
+    sure = leaves.max(axis=1)
+    group = 2 * rank[leaves.argmax(axis=1)] + (sure < SURE)
+    order = np.lexsort((-sure, group))
+    return order, _cut(np.diff(group[order], prepend=group[order[:1]]) != 0, SOFT_BLOCK_ROWS)
+
+
+def _cut(is_new: NDArray[np.bool_], limit: int) -> NDArray[np.intp]:
+    """Starts of blocks of at most `limit` rows, and the end, from where groups start."""
+    edges = np.append(np.concatenate([[0], np.flatnonzero(is_new)]), len(is_new))
+    starts = [np.arange(a, b, limit) for a, b in pairwise(edges) if a < b]
+    return np.append(np.concatenate([np.empty(0, dtype=np.intp), *starts]), len(is_new)).astype(np.intp)
 
 
 def leaf_seriation(distances: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -144,15 +271,17 @@ def leaf_seriation(distances: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 def _directions(unit: NDArray, starts: NDArray[np.intp]) -> tuple[NDArray, NDArray[np.float64]]:
-    n_leaves, d = len(starts) - 1, unit.shape[1]
-    sums = np.add.reduceat(unit, starts[:-1], axis=0, dtype=np.float64)
-    length = np.sqrt(np.einsum("ij,ij->i", sums, sums))
-    centres = (sums / np.where(length > 0, length, 1)[:, None]).astype(unit.dtype)
-    radii = np.full(n_leaves, np.pi)
+    n_blocks, d = len(starts) - 1, unit.shape[1]
+    centres = np.zeros((n_blocks, d), dtype=unit.dtype)
+    radii = np.full(n_blocks, np.pi)
     slack = 4 * (d + 8) * float(np.finfo(unit.dtype).eps)
-    for i in range(n_leaves):
+    for i in range(n_blocks):
         rows = unit[starts[i] : starts[i + 1]]
+        total = rows.sum(axis=0, dtype=np.float64)
+        length = np.sqrt(total @ total)
+        if length > 0:
+            centres[i] = total / length
         # A zero row has no direction and is 1 away from everything: no bound holds.
-        if length[i] > 0 and np.any(rows, axis=1).all():
+        if length > 0 and np.any(rows, axis=1).all():
             radii[i] = np.arccos(np.clip(float((rows @ centres[i]).min()) - slack, -1, 1))
     return centres, radii

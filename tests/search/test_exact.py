@@ -1,5 +1,6 @@
 import dataclasses
 import tracemalloc
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -18,15 +19,40 @@ from tests.strategies import trees
 ALPHAS = [0.0, 1e-3, 0.5, 1.0, 5.0, 1e6, 1e300, np.inf]
 
 
-def search(queries, gallery, k, *, leaf_distance=None, **params):
+class Leaves(NamedTuple):
+    """Leaves or class probabilities of queries and gallery."""
+
+    query: np.ndarray
+    gallery: np.ndarray
+    distances: np.ndarray
+
+
+def indexed(gallery, leaves=None, distances=None, n_parts=1):
+    """An index of unit rows, not normalised twice, in several segments."""
+    index = None
+    for rows in np.array_split(np.arange(len(gallery)), n_parts):
+        part = None if leaves is None else leaves[rows]
+        if index is None:
+            index = GalleryIndex.build(gallery[rows], part, distances)
+        else:
+            index = index.appended(gallery[rows], rows, part)
+    segments = tuple(dataclasses.replace(s, unit=gallery[s.serial]) for s in index.segments)
+    return dataclasses.replace(index, segments=segments)
+
+
+def search(queries, gallery, k, *, leaves=None, exclude_self=False, n_parts=1, allowed=None, **params):
     """Index a gallery of unit rows and search it."""
-    index = GalleryIndex.build(gallery)
-    np.testing.assert_array_equal(index.unit.shape, gallery.shape)
-    index = dataclasses.replace(index, unit=gallery)  # not normalised twice
-    part = leaf_distance
-    if isinstance(part, HardLeafDistance):
-        index = index.sorted_by(part.gallery_leaves, part.distances)
-        part = HardLeafDistance(part.query_leaves, part.gallery_leaves[index.order], part.distances)
+    index, part = indexed(gallery, n_parts=n_parts), None
+    if leaves is not None:
+        index = indexed(gallery, leaves.gallery, leaves.distances, n_parts)
+        if leaves.query.ndim == 1:
+            part = HardLeafDistance(leaves.query, leaves.distances)
+        else:
+            part = SoftLeafDistance(np.stack([leaves.distances @ p.astype(float) for p in leaves.query]))
+    if exclude_self:
+        params["own_row"] = np.argsort(index.serial)
+    if allowed is not None:
+        params["allowed"] = allowed[index.serial]
     return search_index(queries, index, k, leaf_distance=part, **params)
 
 
@@ -40,10 +66,10 @@ def problem(tree, seed, dtype, soft, n_queries=7, n_gallery=40, d=3):
         p, r = rng.dirichlet(np.full(k, 0.3), n_queries), rng.dirichlet(np.full(k, 0.3), n_gallery)
         r[: n_gallery // 2] = np.eye(k)[rng.integers(0, k, n_gallery // 2)]  # ties in D_H too
         p, r = p.astype(dtype), r.astype(dtype)
-        part, full = SoftLeafDistance(p, r, U), reference.soft_distances(p.astype(float), r.astype(float), U)
+        part, full = Leaves(p, r, U), reference.soft_distances(p.astype(float), r.astype(float), U)
     else:
         ql, gl = rng.integers(0, k, n_queries), rng.integers(0, max(1, k // 2), n_gallery)
-        part, full = HardLeafDistance(ql, gl, U), reference.hard_distances(ql, gl, U)
+        part, full = Leaves(ql, gl, U), reference.hard_distances(ql, gl, U)
     return queries.astype(dtype), gallery, part, full
 
 
@@ -80,7 +106,7 @@ def agree(found, expected, full, unit_queries, unit_gallery, alpha, dtype):
 def test_search_equals_sorting_all_distances(tree, seed, dtype, soft, alpha, k):
     queries, gallery, part, full = problem(tree, seed, dtype, soft)
     uq, ug = unit_rows(queries)[0], unit_rows(gallery)[0]
-    found = search(uq, ug, k, leaf_distance=part, alpha=alpha)
+    found = search(uq, ug, k, leaves=part, alpha=alpha)
     expected = reference.neighbours(uq.astype(float), ug.astype(float), k, alpha, full if alpha else None)
     agree(found, expected, full, uq.astype(float), ug.astype(float), alpha, dtype)
     assert found[0].dtype == dtype
@@ -94,11 +120,11 @@ def test_leave_one_out(seed, soft, alpha, k):
     U = 1 - np.eye(4)
     if soft:
         p = rng.dirichlet(np.full(4, 0.3), 40)
-        part, full = SoftLeafDistance(p, p, U), reference.soft_distances(p, p, U)
+        part, full = Leaves(p, p, U), reference.soft_distances(p, p, U)
     else:
         leaves = rng.integers(0, 4, 40)
-        part, full = HardLeafDistance(leaves, leaves, U), reference.hard_distances(leaves, leaves, U)
-    found = search(gallery, gallery, k, leaf_distance=part, alpha=alpha, exclude_self=True)
+        part, full = Leaves(leaves, leaves, U), reference.hard_distances(leaves, leaves, U)
+    found = search(gallery, gallery, k, leaves=part, alpha=alpha, exclude_self=True)
     assert not np.any(found[1] == np.arange(40)[:, None])
     expected = reference.neighbours(gallery, gallery, k, alpha, full if alpha else None, exclude_self=True)
     agree(found, expected, full, gallery, gallery, alpha, np.float64)
@@ -121,12 +147,8 @@ def test_bit_for_bit_whatever_the_batch(dtype, soft, alpha):
 
     def run(rows, **params):
         q = rng_rows(rows)
-        part = (
-            SoftLeafDistance(query_proba[rows], proba, U)
-            if soft
-            else HardLeafDistance(query_leaves[rows], leaves, U)
-        )
-        return search(q, gallery, 25, leaf_distance=part, alpha=alpha, **params)
+        part = Leaves(query_proba[rows], proba, U) if soft else Leaves(query_leaves[rows], leaves, U)
+        return search(q, gallery, 25, leaves=part, alpha=alpha, **params)
 
     def rng_rows(rows):
         return np.ascontiguousarray(queries[rows])
@@ -180,12 +202,10 @@ def test_the_first_neighbours_do_not_depend_on_k(rng, alpha, dtype):
     gallery = unit_rows(rng.normal(size=(400, 6)).astype(dtype))[0]
     queries = unit_rows(rng.normal(size=(30, 6)).astype(dtype))[0]
     U = 1 - np.eye(4)
-    part = HardLeafDistance(rng.integers(0, 4, 30), rng.integers(0, 4, 400), U)
-    whole = search(queries, gallery, 400, leaf_distance=part, alpha=alpha)[1]
+    part = Leaves(rng.integers(0, 4, 30), rng.integers(0, 4, 400), U)
+    whole = search(queries, gallery, 400, leaves=part, alpha=alpha)[1]
     for k in (1, 20, 150, 300):
-        np.testing.assert_array_equal(
-            search(queries, gallery, k, leaf_distance=part, alpha=alpha)[1], whole[:, :k]
-        )
+        np.testing.assert_array_equal(search(queries, gallery, k, leaves=part, alpha=alpha)[1], whole[:, :k])
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.3, 1.0, 5.0, np.inf])
@@ -202,10 +222,8 @@ def test_visiting_leaves_equals_sorting_all_distances(alpha, k, exclude_self):
     gallery[1::50] = gallery[2::50]
     unit = unit_rows(gallery)[0]
     queries, own = (unit, leaves) if exclude_self else (unit[::7].copy(), leaves[::7])
-    part = HardLeafDistance(own, leaves, U)
-    distances, found = search(
-        queries, unit, k, leaf_distance=part, alpha=alpha, exclude_self=exclude_self, n_jobs=2
-    )
+    part = Leaves(own, leaves, U)
+    distances, found = search(queries, unit, k, leaves=part, alpha=alpha, exclude_self=exclude_self, n_jobs=2)
     for q in range(0, len(queries), 37):
         cosine = np.clip(1 - unit @ queries[q], 0, 2)
         h = U[own[q], leaves]
@@ -229,11 +247,12 @@ def test_memory_stays_within_bounds(rng):
     n, k = 3000, 300
     gallery = unit_rows(rng.normal(size=(n, 16)).astype(np.float32))[0]
     proba = rng.dirichlet(np.full(200, 0.1), n).astype(np.float32)
-    part = SoftLeafDistance(proba, proba, 1 - np.eye(200))
+    part = SoftLeafDistance(proba @ (1 - np.eye(200)))
+    index = GalleryIndex.build(gallery, proba, 1 - np.eye(200))
     tracemalloc.start()
     with config_context(working_memory=8):
-        search(gallery, gallery, k, leaf_distance=part, alpha=1.0, exclude_self=True)
-        part.pairs(np.repeat(np.arange(n), 100), np.tile(np.arange(100), n))
+        search_index(gallery, index, k, leaf_distance=part, alpha=1.0, own_row=np.argsort(index.serial))
+        part.pairs(np.repeat(np.arange(n), 100), np.tile(np.arange(100), n), index)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     results = n * k * (4 + 8)
