@@ -358,7 +358,9 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         is_there = found.indices.ravel() >= 0
         query, item = np.repeat(np.arange(n_queries), k)[is_there], found.indices.ravel()[is_there]
         row, dtype, labels = gallery.rows[item], found.distances.dtype, gallery.position_labels
-        cosine = cosine_pairs(found.unit, gallery.index, query, row)
+        counts = np.bincount(query, minlength=n_queries)
+        cosine = cosine_pairs(found.unit, counts, row, gallery.index)
+        hierarchical = found.leaf_distance.pairs(np.arange(n_queries), counts, row, gallery.index)
         return pd.DataFrame(
             {
                 "query": query,
@@ -367,7 +369,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
                 "label": None if labels is None else labels[item],
                 "distance": found.distances.ravel()[is_there],
                 "cosine_distance": cosine.astype(dtype),
-                "hierarchical_distance": found.leaf_distance.pairs(query, row, gallery.index).astype(dtype),
+                "hierarchical_distance": hierarchical.astype(dtype),
                 "query_leaf": self._leaf_labels(found.query_leaves)[query],
                 "leaf": self._leaf_labels(gallery.index.take("leaves", row)),
             }

@@ -10,25 +10,25 @@ from sklearn.utils._chunking import get_chunk_n_rows
 
 
 def thin_out(block: NDArray, k: int) -> NDArray:
-    """A few of each row's numbers, the k greatest of which bound its k-th greatest.
+    """A few of each column's numbers, the k greatest of which bound its k-th greatest.
 
-    They are maxima of groups of columns that lie far apart, for near items lie together.
+    They are maxima of groups of rows that lie far apart, for near items lie together.
     """
-    n_rows, n = block.shape
-    # Enough groups for the bound to be close, and rows of maxima long enough to be fast.
-    width = n // max(8 * k, min(1024, n // 16))
+    n, n_columns = block.shape
+    width = n // (8 * k)  # enough groups for the bound to be close
     if width < 2:
         return block
     whole = n - n % width
-    maxima = block[:, :whole].reshape(n_rows, width, -1).max(axis=1)
-    return maxima if whole == n else np.concatenate([maxima, block[:, whole:]], axis=1)
+    maxima = block[:whole].reshape(width, -1, n_columns).max(axis=0)
+    return maxima if whole == n else np.concatenate([maxima, block[whole:]])
 
 
 def kth_greatest(block: NDArray, k: int) -> NDArray:
-    """A number that at least k of each row's reach, close to the k-th greatest."""
-    few = thin_out(block, k)
+    """A number that at least k of each column's reach, close to the k-th greatest."""
+    few = thin_out(block, k).T.copy()
     at = few.shape[1] - k
-    return np.partition(few, at, axis=1)[:, at]
+    few.partition(at, axis=1)
+    return few[:, at]
 
 
 class Candidates:

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from sklearn_hierret.search._candidates import Candidates, batches, kth_greatest, padded
 from sklearn_hierret.search._index import GalleryIndex, Segment
-from sklearn_hierret.search._leaf_distance import PAIR_BYTES, LeafDistance, SoftLeafDistance, row_dots
+from sklearn_hierret.search._leaf_distance import HardLeafDistance, LeafDistance, SoftLeafDistance, run_dots
 
 #: Scores that are computed at once; more leave the caches for nothing.
 BLOCK_BYTES = 1 << 23
@@ -88,15 +88,19 @@ def search(
 
 
 def cosine_pairs(
-    queries: NDArray, index: GalleryIndex, i: NDArray[np.intp], rows: NDArray[np.intp]
+    queries: NDArray, counts: NDArray[np.intp], rows: NDArray[np.intp], index: GalleryIndex
 ) -> NDArray[np.float64]:
-    """Cosine distances of single pairs of unit rows, in float64, the same in every batch."""
-    dots = np.empty(len(i))
-    size = max(1, PAIR_BYTES // (8 * queries.shape[1]))
-    for start in range(0, len(i), size):
-        s = slice(start, start + size)
-        item = index.take("unit", rows[s])
-        dots[s] = row_dots(queries[i[s]].astype(np.float64), item.astype(np.float64))
+    """Cosine distances of single pairs of unit rows, in float64, the same in every batch.
+
+    Parameters
+    ----------
+    queries : ndarray of shape (n_queries, n_features)
+    counts : ndarray of shape (n_queries,)
+        Pairs of each query, which lie one after another.
+    rows : ndarray of shape (n_pairs,)
+        Rows of the index.
+    """
+    dots = run_dots(queries, counts, lambda some: index.take("unit", rows[some]))
     return np.clip(1.0 - dots, 0.0, 2.0)
 
 
@@ -181,44 +185,54 @@ class _Batch:
         self._visit(everyone, nearest, lower)
         self._visit_until_enough(np.flatnonzero(np.isinf(limit)), task.sizes[nearest], lower)
         self.found.tighten()
-        # Once more the best block of each, which lowers many limits.
-        nearest = lower.argmin(axis=1)
-        open_ = np.flatnonzero(lower[everyone, nearest] <= np.minimum(limit, np.finfo(lower.dtype).max))
-        if len(open_):
-            self._visit(open_, nearest[open_], lower)
+        left = self._left(lower)
+        if left > LARGE_SHARE:
+            # Once more the best block of each, and then others far apart, lower many limits.
+            nearest = lower.argmin(axis=1)
+            query = np.flatnonzero(lower[everyone, nearest] <= self._finite_limit())
+            self._visit(query, nearest[query], lower)
             self.found.tighten()
-            for stride in (16, 4, 1):
-                some = lower[:, ::stride]
-                is_open = some <= np.minimum(limit, np.finfo(lower.dtype).max)[:, None]
-                left = is_open @ task.sizes[::stride].astype(np.float64)
-                if stride > 1 and left.sum() <= LARGE_SHARE / stride * task.sizes.sum() * len(left):
-                    continue
-                block, query = np.nonzero(is_open.T)
-                if len(block):
-                    self._visit(query, block * stride, lower)
-                    self.found.tighten()
+            for stride in (16, 4):
+                if self._left(lower) > LARGE_SHARE:
+                    self._visit_open(lower, stride)
+        self._visit_open(lower, 1)
         self._finish()
+
+    def _finite_limit(self) -> NDArray[np.float64]:
+        """Limits that no infinite bound is below."""
+        return np.minimum(self.found.limit, np.finfo(np.float64).max)
+
+    def _left(self, lower: NDArray) -> float:
+        """Share of the gallery that the queries have yet to visit."""
+        left = (lower <= self._finite_limit()[:, None]) @ self.task.sizes.astype(np.float64)
+        return float(left.mean()) / max(1, int(self.task.sizes.sum()))
+
+    def _visit_open(self, lower: NDArray, stride: int) -> None:
+        """Visit what no limit rules out, every block or some far apart."""
+        block, query = np.nonzero((lower[:, ::stride] <= self._finite_limit()[:, None]).T)
+        if len(block):
+            self._visit(query, block * stride, lower)
+            self.found.tighten()
 
     # --------------------------------------------------------------------- bounds
 
     def _bounds(self) -> NDArray:
         """Lower bounds of the numbers of each query in each block, infinite where it is empty."""
         task, dtype = self.task, self.queries.dtype
-        lower = np.empty((len(self.which), len(task.sizes)), dtype=np.float64)
-        penalties = np.empty_like(lower) if task.part is not None and not task.weight else None
-        for i, segment in enumerate(task.index.segments):
-            blocks = task.segment_of == i
-            bounds = self._cosine_bounds(segment) * dtype.type(task.cosine_weight)
+        lower, penalties = [], []
+        for segment in task.index.segments:
+            bounds = self._cosine_bounds(segment)
+            bounds *= dtype.type(task.cosine_weight)
             if task.part is not None:
-                part = task.part.bounds(task.alpha, self.which, segment)
-                bounds = bounds + part
-                if penalties is not None:
-                    penalties[:, blocks] = part
-            lower[:, blocks] = bounds
-        lower -= task.error
-        lower[:, task.sizes == 0] = np.inf
-        self.penalties = penalties
-        return lower
+                penalties.append(task.part.bounds(task.alpha, self.which, segment))
+                bounds = bounds + penalties[-1]
+            lower.append(bounds)
+        if isinstance(task.part, HardLeafDistance):
+            self.penalties = _side_by_side(penalties)
+        bounds = _side_by_side(lower).astype(np.float64, copy=False)
+        bounds -= task.error
+        bounds[:, task.sizes == 0] = np.inf
+        return bounds
 
     def _cosine_bounds(self, segment: Segment) -> NDArray:
         """Lower bounds of D_C from each query to all rows of each block.
@@ -276,14 +290,15 @@ class _Batch:
         size = max(1, BLOCK_BYTES // (n * unit.itemsize))
         for i in range(0, len(query), size):
             q = query[i : i + size]
-            scores = np.matmul(self.queries[q], unit.T, out=self._buffer("scores", len(q), n))
+            scores = self._buffer("scores", n, len(q))
+            products(unit, self.queries[q], scores)
             base: float | NDArray = task.cosine_weight
             if self.penalties is not None:
                 base = 1 + self.penalties[q, block]
             elif isinstance(task.part, SoftLeafDistance):
                 assert segment.leaves is not None
                 hierarchical = task.part.scores(
-                    self.which[q], segment.leaves[rows], self._buffer("hierarchical", len(q), n)
+                    self.which[q], segment.leaves[rows], self._buffer("hierarchical", n, len(q))
                 )
                 scores *= scores.dtype.type(task.cosine_weight)
                 hierarchical *= scores.dtype.type(task.weight)
@@ -295,11 +310,12 @@ class _Batch:
                 found.limit[q] = limit
             least = (base - limit).astype(scores.dtype)
             least = np.nextafter(least, scores.dtype.type(-np.inf))
-            i_query, column = np.divmod(np.flatnonzero(scores >= least[:, None]), n)
-            if len(column):
-                number = -scores[i_query, column].astype(np.float64)
+            place = np.flatnonzero(scores >= least)
+            if len(place):
+                item, i_query = np.divmod(place, len(q))
+                number = -scores.ravel()[place].astype(np.float64)
                 number += base[i_query] if isinstance(base, np.ndarray) else base
-                local = column + rows.start if isinstance(rows, slice) else rows[column]
+                local = item + rows.start if isinstance(rows, slice) else rows[item]
                 found.add(q[i_query], local + offset, number)
 
     def _buffer(self, name: str, n_rows: int, n_columns: int) -> NDArray:
@@ -317,28 +333,39 @@ class _Batch:
         ends = np.cumsum(counts)
         for some in batches(counts, found.n_places):
             # The pairs of these queries, one query after another.
-            of = np.repeat(some, counts[some])
-            first = np.cumsum(counts[some]) - counts[some]
-            pairs = np.arange(len(of)) + np.repeat(ends[some] - counts[some] - first, counts[some])
-            row, query = found.row[pairs], self.which[of]
-            cosine = cosine_pairs(task.queries, task.index, query, row)
+            local, which = counts[some], self.which[some]
+            first = np.cumsum(local) - local
+            pairs = np.arange(int(local.sum())) + np.repeat(ends[some] - local - first, local)
+            row = found.row[pairs]
+            cosine = cosine_pairs(task.queries[which], local, row, task.index)
             serial = task.index.take("serial", row)
             distance, keys = cosine, (cosine,)
             if task.part is not None:
-                hierarchical = task.part.pairs(query, row, task.index)
+                hierarchical = task.part.pairs(which, local, row, task.index)
                 distance = hierarchical if np.isinf(task.alpha) else cosine + task.alpha * hierarchical
                 # Where D_H decides, the sum would round the cosine away.
                 keys = (cosine, hierarchical) if task.is_lexicographic else (distance,)
-            local = counts[some]
             ranked = _ranked(keys, serial, local, np.cumsum(local))
             n = min(task.k, ranked.shape[1])
             take = ranked[:, :n]
             has = np.arange(n) < local[:, None]
-            which = self.which[some]
             with np.errstate(over="ignore"):  # alpha near the largest float32 can end in infinity
                 values = np.where(has, distance[take], np.inf).astype(task.distances.dtype)
             task.distances[which, :n] = values
             task.serials[which, :n] = np.where(has, serial[take], -1)
+
+
+def products(rows: NDArray, queries: NDArray, out: NDArray) -> None:
+    """``rows @ queries.T``, which is faster than its transpose, and a few queries one by one."""
+    if len(queries) > 4:
+        np.matmul(rows, queries.T, out=out)
+    else:
+        for column, query in zip(out.T, queries, strict=True):
+            column[:] = rows @ query
+
+
+def _side_by_side(parts: list[NDArray]) -> NDArray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def _ranked(

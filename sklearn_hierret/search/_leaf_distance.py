@@ -8,6 +8,9 @@ batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,12 +22,37 @@ PAIR_BYTES = 1 << 19
 _ONE_GO = 4096
 
 
-def row_dots(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Dot products of rows, each the same bit for bit in every batch."""
-    dots = np.zeros(len(left))
-    for start in range(0, left.shape[1], _ONE_GO):
-        some = slice(start, start + _ONE_GO)
-        dots += np.einsum("ij,ij->i", left[:, some], right[:, some])
+def run_dots(
+    left: NDArray, counts: NDArray[np.intp], right: Callable[[slice], NDArray]
+) -> NDArray[np.float64]:
+    """Dot products in float64 of each left row with a run of right rows.
+
+    Each is the same bit for bit in every batch.
+
+    Parameters
+    ----------
+    left : ndarray of shape (n_left, n_columns)
+    counts : ndarray of shape (n_left,)
+        Length of each row's run; the runs follow one another.
+    right : callable
+        Gives some of the right rows.
+    """
+    n_columns = left.shape[1]
+    dots = np.zeros(int(counts.sum()))
+    ends = np.cumsum(counts)
+    cuts = [0, *(np.flatnonzero(np.diff(counts)) + 1).tolist(), len(counts)]
+    for first, last in pairwise(cuts):
+        count = int(counts[first]) if last > first else 0
+        size = max(1, PAIR_BYTES // (8 * n_columns * max(1, count)))
+        for start in range(first, last if count else first, size):
+            stop = min(start + size, last)
+            mine = slice(int(ends[start]) - count, int(ends[stop - 1]))
+            rows = right(mine).astype(np.float64, copy=False).reshape(stop - start, count, n_columns)
+            own = left[start:stop].astype(np.float64, copy=False)
+            out = dots[mine].reshape(stop - start, count)
+            for column in range(0, n_columns, _ONE_GO):
+                some = slice(column, column + _ONE_GO)
+                out += np.einsum("qkd,qd->qk", rows[..., some], own[:, some])
     return dots
 
 
@@ -77,10 +105,14 @@ class HardLeafDistance:
         return bool(np.isinf(alpha) or alpha * np.diff(self.heights).min(initial=np.inf) > 4)
 
     def pairs(
-        self, queries: NDArray[np.intp], rows: NDArray[np.intp], index: GalleryIndex
+        self,
+        queries: NDArray[np.intp],
+        counts: NDArray[np.intp],
+        rows: NDArray[np.intp],
+        index: GalleryIndex,
     ) -> NDArray[np.float64]:
-        """D_H of single pairs in float64, the same in every batch."""
-        return self.distances[self.query_leaves[queries], index.take("leaves", rows)]
+        """D_H of single pairs, a run of rows for each query; the same in every batch."""
+        return self.distances[np.repeat(self.query_leaves[queries], counts), index.take("leaves", rows)]
 
 
 class SoftLeafDistance:
@@ -131,24 +163,22 @@ class SoftLeafDistance:
         return best
 
     def scores(self, queries: NDArray[np.intp], leaves: NDArray, out: NDArray) -> NDArray:
-        """D_H of some queries to rows with some probabilities, to within rounding."""
-        return np.matmul(self.expected[queries].astype(leaves.dtype), leaves.T, out=out)
+        """D_H of rows with some probabilities to some queries, to within rounding."""
+        return np.matmul(leaves, self.expected[queries].astype(leaves.dtype).T, out=out)
 
     def decides(self, alpha: float) -> bool:
         """Whether D_H alone decides."""
         return bool(np.isinf(alpha))
 
     def pairs(
-        self, queries: NDArray[np.intp], rows: NDArray[np.intp], index: GalleryIndex
+        self,
+        queries: NDArray[np.intp],
+        counts: NDArray[np.intp],
+        rows: NDArray[np.intp],
+        index: GalleryIndex,
     ) -> NDArray[np.float64]:
-        """D_H of single pairs in float64, the same in every batch."""
-        distances = np.empty(len(queries))
-        size = max(1, PAIR_BYTES // (8 * self.n_terms))
-        for start in range(0, len(queries), size):
-            s = slice(start, start + size)
-            proba = index.take("leaves", rows[s]).astype(np.float64)
-            distances[s] = row_dots(self.expected[queries[s]], proba)
-        return distances
+        """D_H of single pairs, a run of rows for each query; the same in every batch."""
+        return run_dots(self.expected[queries], counts, lambda some: index.take("leaves", rows[some]))
 
 
 LeafDistance = HardLeafDistance | SoftLeafDistance

@@ -12,7 +12,7 @@ from sklearn.metrics.pairwise import cosine_distances
 from sklearn_hierret import ClassHierarchy
 from sklearn_hierret.search import GalleryIndex, HardLeafDistance, SoftLeafDistance, unit_rows
 from sklearn_hierret.search import search as search_index
-from sklearn_hierret.search._leaf_distance import row_dots
+from sklearn_hierret.search._leaf_distance import run_dots
 from tests.reference import retrieval as reference
 from tests.strategies import trees
 
@@ -235,12 +235,16 @@ def test_visiting_leaves_equals_sorting_all_distances(alpha, k, exclude_self):
         np.testing.assert_allclose(total[found[q]], distances[q], atol=1e-12)
 
 
-def test_long_rows_add_up_alike_in_every_batch(rng):
-    left, right = rng.normal(size=(40, 20000)), rng.normal(size=(40, 20000))
-    whole = row_dots(left, right)
-    for i in range(40):
-        assert row_dots(left[i : i + 1], right[i : i + 1])[0] == whole[i]
-    np.testing.assert_allclose(whole, np.sum(left * right, axis=1), rtol=1e-9)
+@pytest.mark.parametrize("d", [1, 3, 100, 20000])
+def test_dot_products_are_the_same_in_every_batch(rng, d):
+    left, right = rng.normal(size=(12, d)), rng.normal(size=(60, d)).astype(np.float32)
+    counts = np.array([5, 5, 1, 0, 9, 5, 5, 5, 5, 1, 18, 1])
+    whole = run_dots(left, counts, lambda s: right[s])
+    expected = np.sum(np.repeat(left, counts, axis=0) * right, axis=1)
+    np.testing.assert_allclose(whole, expected, rtol=1e-9, atol=1e-9)
+    for i, j in enumerate(np.repeat(np.arange(12), counts)):
+        alone = run_dots(left[j : j + 1], np.array([1]), lambda s, i=i: right[i : i + 1])
+        assert alone[0] == whole[i]
 
 
 def test_memory_stays_within_bounds(rng):
@@ -252,7 +256,7 @@ def test_memory_stays_within_bounds(rng):
     tracemalloc.start()
     with config_context(working_memory=8):
         search_index(gallery, index, k, leaf_distance=part, alpha=1.0, own_row=np.argsort(index.serial))
-        part.pairs(np.repeat(np.arange(n), 100), np.tile(np.arange(100), n), index)
+        part.pairs(np.arange(n), np.full(n, 100), np.tile(np.arange(100), n), index)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     results = n * k * (4 + 8)
