@@ -21,11 +21,14 @@ from sklearn_hierret import (
 TRUSTED = [
     "sklearn_hierret.building._levelwise.HierarchyBuilder",
     "sklearn_hierret.gaussian._classifier.MahalanobisClassifier",
+    "sklearn_hierret.gaussian._nearest.NearestClass",
     "sklearn_hierret.gaussian._statistics.ClassStatistics",
     "sklearn_hierret.hierarchy._class_hierarchy.ClassHierarchy",
+    "sklearn_hierret.retrieval._gallery.Column",
     "sklearn_hierret.retrieval._gallery.Gallery",
     "sklearn_hierret.retrieval._retriever.HierarchicalRetriever",
     "sklearn_hierret.search._index.GalleryIndex",
+    "sklearn_hierret.search._index.Segment",
 ]
 
 

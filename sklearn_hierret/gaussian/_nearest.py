@@ -94,35 +94,43 @@ class NearestClass:
 
     def _find(self, X: NDArray[np.float64], constants: NDArray[np.float64]) -> NDArray[np.intp]:
         everyone = np.arange(len(X))
-        keys = np.full((len(X), len(self.means)), np.inf)
         with np.errstate(over="ignore", invalid="ignore"):
             lower, slack = self._leading_bounds(X) if self.leading is not None else self._products(X)
             lower += constants
-        if not np.isfinite(lower[:, np.isfinite(constants)]).all():
+        if not np.isfinite(lower.min(axis=1)).all():
             # Far outside what bounds can be computed for.
             lower = np.where(np.isfinite(constants), -np.inf, np.inf) + np.zeros((len(X), 1))
             slack = None
         best = lower.argmin(axis=1)
-        if slack is None:
-            self._fill(keys, X, everyone, best, constants)
-            limit = keys[everyone, best]
-        else:
+        if slack is not None:  # noqa: SIM108
             limit = (lower + slack).min(axis=1)
+        else:
+            limit = self._keys(X, everyone, best, constants)
+        if not np.isfinite(limit).all():
+            raise ValueError(TOO_FAR)
         left = lower <= (limit + NEAR * np.abs(limit))[:, None]
-        rivals = left.sum(axis=1) > 1  # a class left alone needs no exact value
-        left[~rivals] = False
-        left[everyone, best] &= np.isinf(keys[everyone, best])
+        # A class that is left alone needs no exact value.
+        rivals = np.flatnonzero(np.count_nonzero(left, axis=1) > 1)
+        if len(rivals):
+            best[rivals] = self._nearest_of(X[rivals], left[rivals], constants)
+        return best
+
+    def _nearest_of(
+        self, X: NDArray[np.float64], left: NDArray[np.bool_], constants: NDArray[np.float64]
+    ) -> NDArray[np.intp]:
+        """Nearest of the classes that are left for each sample."""
+        keys = np.full(left.shape, np.inf)
         rows, classes = np.nonzero(left)
-        self._fill(keys, X, rows, classes, constants)
-        best[rivals] = keys[rivals].argmin(axis=1)
-        least = keys[everyone, best]
-        if not np.isfinite(least[rivals]).all() or not np.isfinite(limit).all():
+        keys[rows, classes] = self._keys(X, rows, classes, constants)
+        best = keys.argmin(axis=1)
+        least = keys[np.arange(len(X)), best]
+        if not np.isfinite(least).all():
             raise ValueError(TOO_FAR)
         # Matrix products of other shapes round differently: where that could decide, the
         # sample is compared on its own, so that no batch changes the result.
         scale = np.abs(least) + np.abs(constants[best]) + 1.0
         is_near = keys <= (least + NEAR * scale)[:, None]
-        for i in np.flatnonzero(rivals & (is_near.sum(axis=1) > 1)):
+        for i in np.flatnonzero(np.count_nonzero(is_near, axis=1) > 1):
             some = np.flatnonzero(is_near[i])
             again = [self._squared(X[i : i + 1], c)[0] for c in some.tolist()]
             best[i] = some[np.argmin(np.array(again) + constants[some])]
@@ -159,20 +167,21 @@ class NearestClass:
         slack = 8 * (X.shape[1] + 16) * np.finfo(np.float64).eps * (ones + means)
         return ones - 2 * (Z @ weighted.T) + means - slack, 2 * slack
 
-    def _fill(
+    def _keys(
         self,
-        keys: NDArray[np.float64],
         X: NDArray[np.float64],
         rows: NDArray[np.intp],
         classes: NDArray[np.intp],
         constants: NDArray[np.float64],
-    ) -> None:
+    ) -> NDArray[np.float64]:
         """Exact values of some pairs of a sample and a class."""
+        keys = np.empty(len(rows))
         order = np.argsort(classes, kind="stable")
         cuts = np.flatnonzero(np.diff(classes[order])) + 1
         for group in np.split(order, cuts) if len(order) else []:
-            some, c = rows[group], int(classes[group[0]])
-            keys[some, c] = self._squared(X[some], c) + constants[c]
+            c = int(classes[group[0]])
+            keys[group] = self._squared(X[rows[group]], c) + constants[c]
+        return keys
 
     def _squared(self, X: NDArray[np.float64], c: int) -> NDArray[np.float64]:
         whitening = self.whitening if self.covariance_type == "tied" else self.whitening[c : c + 1]

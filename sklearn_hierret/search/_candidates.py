@@ -94,7 +94,7 @@ def padded(
 
 def batches(counts: NDArray[np.intp], limit: int) -> Iterator[NDArray[np.intp]]:
     """Queries of similar counts together, about `limit` places when padded."""
-    order = np.argsort(counts, kind="stable")[::-1]
+    order = np.argsort(-counts, kind="stable")
     start = 0
     while start < len(order):
         size = max(1, limit // max(1, int(counts[order[start]])))

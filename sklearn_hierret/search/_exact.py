@@ -14,10 +14,11 @@ matrix products are as large as those of a plain scan.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.utils._chunking import get_chunk_n_rows
 from threadpoolctl import threadpool_limits
@@ -29,7 +30,7 @@ from sklearn_hierret.search._leaf_distance import HardLeafDistance, LeafDistance
 #: Scores that are computed at once; more leave the caches for nothing.
 BLOCK_BYTES = 1 << 23
 #: Queries of a batch at most.
-BATCH_ROWS = 2048
+BATCH_ROWS = 8192
 #: Above this share of the gallery left to visit, limits are lowered on the way.
 LARGE_SHARE = 0.1
 
@@ -79,8 +80,9 @@ def search(
     n_threads = effective_n_jobs(n_jobs)
     parts = list(task.split(n_threads))
     if len(parts) > 1 and n_threads > 1:
-        with threadpool_limits(1, user_api="blas"):
-            Parallel(n_jobs=n_jobs, prefer="threads")(delayed(task.search)(part) for part in parts)
+        # Not joblib's pool: to start it takes longer than many a search.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
+            list(pool.map(task.search, parts))
     else:
         for part in parts:
             task.search(part)
@@ -144,7 +146,7 @@ class _Task:
         row_bytes = len(self.sizes) * (8 + 4 * itemsize) + 2 * int(self.sizes.max()) * itemsize
         row_bytes += 100 * self.k  # candidates
         rows = min(BATCH_ROWS, -(-n_queries // n_threads), get_chunk_n_rows(row_bytes * n_threads))
-        if self.part is not None and rows < n_queries:
+        if self.part is not None:
             order = np.argsort(self.part.nearest_leaves, kind="stable")
         for start in range(0, n_queries, rows):
             yield order[start : start + rows]
