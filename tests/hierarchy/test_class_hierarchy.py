@@ -201,3 +201,14 @@ def test_labels_of_any_kind():
     assert confusable.distance([1, "1"], ["1", "1"]).tolist() == [1, 0]
     with pytest.raises(ValueError, match="Its labels are text, these are not text"):
         ClassHierarchy.flat(["0", "1"]).distance(0, 1)
+
+
+@given(trees(), st.integers(0, 2**32 - 1))
+def test_expected_distance_is_the_product_with_all_distances(tree, seed):
+    proba = np.random.default_rng(seed).dirichlet(np.ones(tree.n_classes), size=5)
+    expected = tree.expected_distance(proba)
+    np.testing.assert_allclose(expected, proba @ tree.distance_matrix(), atol=1e-12)
+    for i in range(5):
+        np.testing.assert_array_equal(tree.expected_distance(proba[i : i + 1])[0], expected[i])
+    with pytest.raises(ValueError, match="one a class"):
+        tree.expected_distance(proba[:, 1:])

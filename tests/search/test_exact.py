@@ -130,6 +130,75 @@ def test_leave_one_out(seed, soft, alpha, k):
     agree(found, expected, full, gallery, gallery, alpha, np.float64)
 
 
+@given(
+    trees(max_classes=8),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([np.float32, np.float64]),
+    st.sampled_from(["none", "hard", "soft"]),
+    st.sampled_from([0.5, 16.0, 1e9, np.inf]),
+    st.sampled_from([1, 5, 40]),
+    st.integers(1, 5),
+    st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+)
+@settings(max_examples=100, deadline=None)
+def test_segments_and_rows_that_are_not_allowed(tree, seed, dtype, kind, alpha, k, n_parts, share):
+    queries, gallery, part, full = problem(tree, seed, dtype, kind == "soft")
+    if kind == "none":
+        part, full, alpha = None, None, 0.0
+    uq, ug = unit_rows(queries)[0], unit_rows(gallery)[0]
+    allowed = np.random.default_rng(seed).random(40) < share
+    n = min(k, int(allowed.sum()))
+    whole = search(uq, ug, 40, leaves=part, alpha=alpha)
+    distances, found = search(uq, ug, k, leaves=part, alpha=alpha, n_parts=n_parts, allowed=allowed)
+    for i in range(len(uq)):
+        expected = allowed[whole[1][i]]
+        np.testing.assert_array_equal(found[i, :n], whole[1][i][expected][:n])
+        np.testing.assert_array_equal(distances[i, :n], whole[0][i][expected][:n])
+    assert (found[:, n:] == -1).all()
+    assert np.isposinf(distances[:, n:]).all()
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 16.0, np.inf])
+@pytest.mark.parametrize("k", [1, 20, 400])
+def test_soft_leaves_in_many_blocks(alpha, k):
+    rng = np.random.default_rng(2)
+    levels = [np.arange(24), np.arange(24) // 3, np.arange(24) // 12, np.zeros(24)]
+    U = ClassHierarchy.from_levels(levels).distance_matrix()
+    own = rng.integers(0, 24, 4000)
+    gallery = unit_rows(rng.normal(size=(24, 8))[own] + 0.3 * rng.normal(size=(4000, 8)))[0]
+    proba = 0.02 * rng.dirichlet(np.full(24, 0.2), 4000) + 0.98 * np.eye(24)[own]
+    proba[::3] = rng.dirichlet(np.full(24, 0.2), len(proba[::3]))
+    queries, query_proba = gallery[::50], proba[::50]
+    distances, found = search(queries, gallery, k, leaves=Leaves(query_proba, proba, U), alpha=alpha)
+    for q in range(len(queries)):
+        cosine = np.clip(1 - gallery @ queries[q], 0, 2)
+        h = proba @ (U @ query_proba[q])
+        total = h if np.isinf(alpha) else cosine + alpha * h
+        np.testing.assert_allclose(distances[q], np.sort(total)[:k], atol=1e-12)
+        np.testing.assert_allclose(total[found[q]], distances[q], atol=1e-12)
+        assert len(set(found[q])) == k
+
+
+def test_most_of_the_gallery_is_never_touched(monkeypatch):
+    rng = np.random.default_rng(2)
+    own = rng.integers(0, 100, 20_000)
+    U = 1 - np.eye(100)
+    gallery = unit_rows(rng.normal(size=(100, 16))[own] + 0.3 * rng.normal(size=(20_000, 16)))[0]
+    seen = 0
+
+    def counted(rows, queries, out):
+        nonlocal seen
+        seen += out.size
+        out[:] = rows @ queries.T
+
+    monkeypatch.setattr("sklearn_hierret.search._exact.products", counted)
+    proba = 0.1 * rng.dirichlet(np.full(100, 0.1), 20_000) + 0.9 * np.eye(100)[own]
+    for leaves in (Leaves(own[:200], own, U), Leaves(proba[:200], proba, U)):
+        seen = 0
+        search(gallery[:200], gallery, 10, leaves=leaves, alpha=4.0)
+        assert seen < 0.05 * 200 * 20_000
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("alpha", [0.0, 0.7, np.inf])
