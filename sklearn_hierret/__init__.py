@@ -6,6 +6,7 @@ hierarchical distance, score the rankings, tune the lot in a `GridSearchCV`.
 
 from sklearn_hierret.building import HierarchyBuilder, LinkageHierarchyBuilder
 from sklearn_hierret.display import HierarchyDisplay, PrecisionCurveDisplay, RetrievalDisplay
+from sklearn_hierret.embedding import HierarchicalEmbedding, class_embedding
 from sklearn_hierret.gaussian import MahalanobisClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.metrics import (
@@ -27,6 +28,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "ClassHierarchy",
+    "HierarchicalEmbedding",
     "HierarchicalRetriever",
     "HierarchyBuilder",
     "HierarchyDisplay",
@@ -37,6 +39,7 @@ __all__ = [
     "average_hierarchical_precision_at_k",
     "average_precision_at_k",
     "average_precision_at_r",
+    "class_embedding",
     "evaluate_retrieval",
     "hierarchical_precision_at_k",
     "make_retrieval_scorer",

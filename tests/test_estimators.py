@@ -6,6 +6,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.utils.estimator_checks import check_estimator
 
 from sklearn_hierret import (
+    HierarchicalEmbedding,
     HierarchicalRetriever,
     HierarchyBuilder,
     LinkageHierarchyBuilder,
@@ -20,6 +21,8 @@ ESTIMATORS = [
     HierarchyBuilder(),
     HierarchyBuilder(linkage="average", class_model=MahalanobisClassifier("tied")),
     LinkageHierarchyBuilder(),
+    HierarchicalEmbedding(),
+    HierarchicalEmbedding(HierarchyBuilder(0.5), alpha=1, assignment="hard", n_components=1),
     HierarchicalRetriever(),
     HierarchicalRetriever(alpha=0, n_neighbors=3),
     HierarchicalRetriever(HierarchyBuilder(0.5), alpha=np.inf, assignment="hard"),

@@ -9,7 +9,17 @@ import sklearn_hierret
 
 ROOT = Path(sklearn_hierret.__file__).parent
 #: From the bottom up; each may import those before it.
-LAYERS = ["_arrays", "hierarchy", "gaussian", "building", "search", "metrics", "retrieval", "display"]
+LAYERS = [
+    "_arrays",
+    "hierarchy",
+    "gaussian",
+    "building",
+    "search",
+    "embedding",
+    "metrics",
+    "retrieval",
+    "display",
+]
 
 
 def imported_parts(path):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mode
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -21,8 +21,7 @@ from sklearn_hierret._arrays import (
     unchanged_on_error,
     validate_classes,
 )
-from sklearn_hierret.building import HierarchyBuilder
-from sklearn_hierret.gaussian import MahalanobisClassifier
+from sklearn_hierret.building import assign_leaves, fit_leaf_model
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.metrics import make_retrieval_scorer
 from sklearn_hierret.retrieval._gallery import Gallery
@@ -177,23 +176,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         with unchanged_on_error(self):
             X, classes, codes = validate_classes(self, X, y)
             y = classes[codes]
-            builder, hierarchy = None, self.hierarchy
-            if isinstance(hierarchy, ClassHierarchy):
-                hierarchy.index(classes)  # before the expensive part
-            else:
-                builder = HierarchyBuilder() if hierarchy is None else clone(hierarchy)
-                hierarchy = getattr(builder.fit(X, y), "hierarchy_", None)
-                if hierarchy is None:
-                    raise TypeError(
-                        f"hierarchy must be a builder or a ClassHierarchy, and {type(builder).__name__} "
-                        "builds no hierarchy_."
-                    )
-            if self.class_model is not None:
-                class_model = clone(self.class_model).fit(X, y)
-            else:
-                class_model = getattr(builder, "class_model_", None)
-                if class_model is None:
-                    class_model = MahalanobisClassifier().fit(X, y)
+            hierarchy, builder, class_model = fit_leaf_model(self.hierarchy, self.class_model, X, y)
             leaves = class_model.classes_
             self.hierarchy_ = hierarchy
             self.hierarchy_builder_ = builder
@@ -533,34 +516,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         return gallery
 
     def _assign(self, X: NDArray, assignment: str | None = None) -> NDArray:
-        """Positions of leaves in the class model's classes, or probabilities of them."""
-        model = self.class_model_
-        if (assignment or self.assignment) == "hard":
-            return self._leaf_index(model.predict(X))
-        if not hasattr(model, "predict_proba"):
-            raise ValueError(
-                f"assignment='soft' needs class probabilities, and {type(model).__name__} has no "
-                "predict_proba; use assignment='hard' or another class_model."
-            )
-        proba = np.asarray(model.predict_proba(X))
-        if proba.shape != (len(X), len(model.classes_)) or not np.all(np.isfinite(proba)):
-            raise ValueError(
-                f"{type(model).__name__} gave probabilities of shape {proba.shape} for {len(X)} samples of "
-                f"{len(model.classes_)} classes, or some that are not finite."
-            )
-        return proba.astype(X.dtype, copy=False)
-
-    def _leaf_index(self, labels: NDArray) -> NDArray[np.intp]:
-        """Positions of predicted labels in the class model's classes, in whatever order those are."""
-        classes = self.class_model_.classes_
-        sorter = np.argsort(classes, kind="stable")
-        found = np.searchsorted(classes, labels, sorter=sorter)
-        leaves = sorter[np.minimum(found, len(classes) - 1)]
-        wrong = np.flatnonzero(classes[leaves] != labels)
-        if len(wrong):
-            name = type(self.class_model_).__name__
-            raise ValueError(f"{name} predicted {labels[wrong[0]]!r}, which is not in its classes_.")
-        return leaves
+        return assign_leaves(self.class_model_, X, assignment or self.assignment)
 
     def _leaf_labels(self, leaves: NDArray) -> NDArray:
         return self.class_model_.classes_[leaves if leaves.ndim == 1 else leaves.argmax(axis=1)]

@@ -142,9 +142,9 @@ def test_leave_one_out(seed, soft, alpha, k):
 )
 @settings(max_examples=100, deadline=None)
 def test_segments_and_rows_that_are_not_allowed(tree, seed, dtype, kind, alpha, k, n_parts, share):
-    queries, gallery, part, full = problem(tree, seed, dtype, kind == "soft")
+    queries, gallery, part, _ = problem(tree, seed, dtype, kind == "soft")
     if kind == "none":
-        part, full, alpha = None, None, 0.0
+        part, alpha = None, 0.0
     uq, ug = unit_rows(queries)[0], unit_rows(gallery)[0]
     allowed = np.random.default_rng(seed).random(40) < share
     n = min(k, int(allowed.sum()))

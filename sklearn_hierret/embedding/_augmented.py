@@ -1,0 +1,194 @@
+"""Vectors for any engine that searches by inner product."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_hierret._arrays import check_nested, feature_dtype, unchanged_on_error, validate_classes
+from sklearn_hierret.building import assign_leaves, fit_leaf_model
+from sklearn_hierret.embedding._class_embedding import class_embedding
+from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.search import unit_rows
+
+
+class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Vectors whose inner product ranks as `HierarchicalRetriever` does.
+
+    A gallery vector is ``[x / |x|, phi]``, a query vector ``[x / |x|, alpha * phi]``, where
+    phi embeds the sample's leaf with ``phi_i . phi_j = 1 - D_H`` [1]_. Then
+    ``D = 1 + alpha - query . gallery``: any index for inner products serves it, and one index
+    serves every alpha.
+
+    Parameters
+    ----------
+    hierarchy : builder, ClassHierarchy or None, default=None
+        As in `HierarchicalRetriever`.
+    alpha : float, default=16.0
+        Weight of the hierarchical distance in `transform_query`; finite.
+    assignment : {"soft", "hard"}, default="soft"
+        "soft" takes the mean of phi under the class model's probabilities.
+    class_model : classifier, default=None
+        As in `HierarchicalRetriever`.
+    n_components : int, default=None
+        Dimensions of phi; fewer than classes approximate D_H. None is exact.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels seen at fit.
+    hierarchy_ : ClassHierarchy
+    hierarchy_builder_ : fitted builder, or None if a `ClassHierarchy` was given
+    class_model_ : fitted classifier
+    class_embedding_ : ndarray of shape (n_leaves, n_components)
+        phi of the class model's classes.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if `X` had string column names.
+
+    Notes
+    -----
+    With hard leaves and features that are not zero all gallery vectors are of length
+    sqrt(2), so that the Euclidean distance and the cosine rank as the inner product does. With
+    soft leaves their lengths differ: use the inner product.
+
+    An engine computes in single precision: neighbours whose distances differ by less than
+    about ``1e-7 (1 + alpha)`` may come in another order than the retriever's.
+
+    References
+    ----------
+    .. [1] B. Barz, J. Denzler, "Hierarchy-based Image Embeddings for Semantic Image
+       Retrieval", WACV 2019, section 3.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_hierret import HierarchicalEmbedding
+    >>> X, y = load_digits(return_X_y=True)
+    >>> embedding = HierarchicalEmbedding(alpha=2).fit(X[:1000], y[:1000])
+    >>> gallery, queries = embedding.transform(X), embedding.transform_query(X[:5])
+    >>> np.argmax(queries @ gallery.T, axis=1).shape
+    (5,)
+    """
+
+    _parameter_constraints: dict = {
+        "hierarchy": [None, ClassHierarchy, HasMethods("fit")],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "assignment": [StrOptions({"soft", "hard"})],
+        "class_model": [None, HasMethods(["fit", "predict"])],
+        "n_components": [None, Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        hierarchy: Any = None,
+        *,
+        alpha: float = 16.0,
+        assignment: str = "soft",
+        class_model: Any = None,
+        n_components: int | None = None,
+    ) -> None:
+        self.hierarchy = hierarchy
+        self.alpha = alpha
+        self.assignment = assignment
+        self.class_model = class_model
+        self.n_components = n_components
+
+    def set_params(self, **params: Any) -> HierarchicalEmbedding:
+        """Set parameters, nested ones as ``hierarchy__threshold``.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self : object
+        """
+        check_nested(self, params, "hierarchy", "HierarchicalEmbedding(hierarchy=HierarchyBuilder())")
+        check_nested(self, params, "class_model", "class_model=MahalanobisClassifier()")
+        return super().set_params(**params)
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: ArrayLike) -> HierarchicalEmbedding:
+        """Fit hierarchy and class model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Class labels, at least two distinct ones.
+
+        Returns
+        -------
+        self : object
+        """
+        with unchanged_on_error(self):
+            X, classes, codes = validate_classes(self, X, y)
+            hierarchy, builder, model = fit_leaf_model(self.hierarchy, self.class_model, X, classes[codes])
+            phi = class_embedding(hierarchy.restrict(model.classes_), self.n_components)
+            self.classes_ = classes
+            self.hierarchy_, self.hierarchy_builder_, self.class_model_ = hierarchy, builder, model
+            self.class_embedding_ = phi
+            self._n_features_out = X.shape[1] + phi.shape[1]
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Gallery vectors, ``[x / |x|, phi]``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        vectors : ndarray of shape (n_samples, n_features + n_components)
+            float32 for half and single precision features, else float64.
+        """
+        return self._vectors(X, 1.0)
+
+    def transform_query(self, X: ArrayLike, alpha: float | None = None) -> NDArray:
+        """Query vectors, ``[x / |x|, alpha * phi]``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        alpha : float, optional
+            Default: the parameter of that name.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n_samples, n_features + n_components)
+        """
+        weight = self.alpha if alpha is None else alpha
+        if not isinstance(weight, Real) or not 0 <= weight < np.inf:
+            raise ValueError(f"alpha must be a finite number of at least 0, got {weight!r}.")
+        return self._vectors(X, float(weight))
+
+    def _vectors(self, X: ArrayLike, weight: float) -> NDArray:
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=feature_dtype(X), order="C", reset=False)
+        leaves = assign_leaves(self.class_model_, X, self.assignment)
+        phi = self.class_embedding_
+        vectors = np.empty((len(X), X.shape[1] + phi.shape[1]), dtype=X.dtype)
+        vectors[:, : X.shape[1]] = unit_rows(X)[0]
+        vectors[:, X.shape[1] :] = weight * (phi[leaves] if self.assignment == "hard" else leaves @ phi)
+        return vectors
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

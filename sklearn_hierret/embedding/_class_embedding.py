@@ -1,0 +1,105 @@
+"""Class embeddings: vectors of the classes whose dot products are 1 - D_H."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from sklearn_hierret._arrays import check_positive_integer
+from sklearn_hierret.hierarchy import ClassHierarchy
+
+
+def class_embedding(
+    hierarchy: ClassHierarchy, n_components: int | None = None, method: str | None = None
+) -> NDArray[np.float64]:
+    """Embed classes so that their dot products are their similarities, ``1 - D_H``.
+
+    Parameters
+    ----------
+    hierarchy : ClassHierarchy
+        A taxonomy or a visual hierarchy.
+    n_components : int, optional
+        Dimensions; default: as many as classes, which is exact.
+    method : {"unit_sphere", "spectral"}, optional
+        "unit_sphere": non-negative vectors of unit length, lower triangular, those of
+        Algorithm 1 [1]_. "spectral": the leading eigenvectors of the similarities, the best
+        approximation in `n_components` dimensions; not of unit length then. Default:
+        "spectral" if `n_components` is given, else "unit_sphere".
+
+    Returns
+    -------
+    embedding : ndarray of shape (n_classes, n_components)
+        Rows in the order of ``hierarchy.classes``.
+
+    Raises
+    ------
+    ValueError
+        If `n_components` is more than the number of classes, or fewer for "unit_sphere".
+
+    Notes
+    -----
+    The similarity of two classes is the sum of ``(h(parent) - h(node)) / h(root)`` over the
+    nodes that have both below them. The roots of these weights, a column a node, already
+    are an embedding; an orthogonal rotation makes it triangular. Nothing is squared, so that
+    the dot products are exact to a few units in the last place.
+
+    References
+    ----------
+    .. [1] B. Barz, J. Denzler, "Hierarchy-based Image Embeddings for Semantic Image
+       Retrieval", WACV 2019, Algorithm 1 and section 3.3.
+
+    Examples
+    --------
+    >>> from sklearn_hierret import ClassHierarchy, class_embedding
+    >>> tree = ClassHierarchy.from_newick("((cat,dog)mammal,trout)animal;")
+    >>> phi = class_embedding(tree)
+    >>> (phi @ phi.T).round(2)
+    array([[1. , 0.5, 0. ],
+           [0.5, 1. , 0. ],
+           [0. , 0. , 1. ]])
+    """
+    if not isinstance(hierarchy, ClassHierarchy):
+        raise TypeError(f"hierarchy must be a ClassHierarchy, got {type(hierarchy).__name__}.")
+    n = hierarchy.n_classes
+    if n_components is not None:
+        check_positive_integer(n_components, "n_components")
+        if n_components > n:
+            raise ValueError(f"n_components={n_components} exceeds the {n} classes.")
+    if method is None:
+        method = "unit_sphere" if n_components is None else "spectral"
+    if method == "unit_sphere":
+        if n_components not in (None, n):
+            raise ValueError(
+                f"method='unit_sphere' needs {n} dimensions, one a class; use 'spectral' for {n_components}."
+            )
+        triangle = linalg.qr(_node_weights(hierarchy).T, mode="r", check_finite=False)[0][:n].T
+        # Signs are free; rounding of entries that are 0 must not turn negative.
+        triangle *= np.where(np.diag(triangle) < 0, -1.0, 1.0)
+        return np.maximum(triangle, 0)
+    if method == "spectral":
+        left, values, _ = linalg.svd(_node_weights(hierarchy), full_matrices=False, check_finite=False)
+        kept = slice(0, n if n_components is None else n_components)
+        return left[:, kept] * values[kept]
+    raise ValueError(f"method must be 'unit_sphere' or 'spectral', got {method!r}.")
+
+
+def _node_weights(hierarchy: ClassHierarchy) -> NDArray[np.float64]:
+    """For each class, the root of the weight of each node above it: (n_classes, n_nodes - 1).
+
+    Padded with columns of zeros where there are fewer than classes.
+    """
+    parents, heights = hierarchy.parents, hierarchy.heights
+    n, height = hierarchy.n_classes, hierarchy.height
+    if height == 0:
+        # No class differs from another: all have similarity 1.
+        return np.eye(1, max(1, n)).repeat(n, axis=0)
+    roots = np.sqrt((heights[parents[:-1]] - heights[:-1]) / height)
+    embedding = np.zeros((n, max(n, hierarchy.n_nodes - 1)))
+    node = np.arange(n)
+    while True:
+        below = np.flatnonzero(node != hierarchy.root)
+        if not len(below):
+            return embedding
+        embedding[below, node[below]] = roots[node[below]]
+        node[below] = parents[node[below]]

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+
+from sklearn_hierret import (
+    ClassHierarchy,
+    HierarchicalEmbedding,
+    HierarchicalRetriever,
+    HierarchyBuilder,
+    MahalanobisClassifier,
+)
+from tests.strategies import blobs
+
+
+@pytest.fixture
+def data(rng):
+    return blobs(rng, n_classes=6, n_features=5, spread=1.5)
+
+
+def builder():
+    return HierarchyBuilder(0.1, class_model=MahalanobisClassifier(n_components=None))
+
+
+@pytest.mark.parametrize("assignment", ["hard", "soft"])
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 16.0])
+def test_inner_products_are_the_retrievers_distances(data, assignment, alpha):
+    X, y = data
+    retriever = HierarchicalRetriever(builder(), alpha=alpha, assignment=assignment).fit(X, y)
+    embedding = HierarchicalEmbedding(builder(), assignment=assignment).fit(X, y)
+    gallery, queries = embedding.transform(X), embedding.transform_query(X[:20], alpha)
+    distances, indices = retriever.kneighbors(X[:20], len(X))
+    ours = 1 + alpha - np.take_along_axis(queries @ gallery.T, indices, axis=1)
+    np.testing.assert_allclose(ours, distances, atol=1e-12)
+    np.testing.assert_array_equal(queries[:, :5], gallery[:20, :5])
+    assert gallery.shape[1] == len(embedding.get_feature_names_out()) == 5 + 6
+
+
+def test_with_hard_leaves_euclidean_and_cosine_rank_alike(data):
+    X, y = data
+    embedding = HierarchicalEmbedding(builder(), assignment="hard", alpha=2).fit(X, y)
+    gallery, queries = embedding.transform(X), embedding.transform_query(X[:20])
+    np.testing.assert_allclose(np.linalg.norm(gallery, axis=1), np.sqrt(2))
+    inner = queries @ gallery.T
+    euclidean = ((queries[:, None] - gallery) ** 2).sum(axis=2)
+    length = (queries**2).sum(axis=1)[:, None]
+    np.testing.assert_allclose(euclidean, length + 2 - 2 * inner, atol=1e-12)
+
+
+def test_fewer_components_approximate(data):
+    X, y = data
+    exact = HierarchicalEmbedding(builder(), alpha=1).fit(X, y)
+    errors = []
+    for n in range(1, 7):
+        few = clone(exact).set_params(n_components=n).fit(X, y)
+        assert few.transform(X).shape[1] == 5 + n
+        error = few.transform_query(X) @ few.transform(X).T - exact.transform_query(X) @ exact.transform(X).T
+        errors.append(np.abs(error).mean())
+    assert errors[-1] < 1e-12 < errors[0]
+
+
+def test_a_taxonomy_larger_than_the_data_and_a_fitted_model(data):
+    X, y = data
+    tree = ClassHierarchy.from_levels([np.arange(9), np.arange(9) // 3, np.zeros(9)])
+    model = MahalanobisClassifier(n_components=None).fit(X, y)
+    embedding = HierarchicalEmbedding(tree, class_model=FrozenEstimator(model), assignment="hard").fit(X, y)
+    assert embedding.class_model_.estimator is model
+    assert embedding.hierarchy_builder_ is None
+    phi = embedding.class_embedding_
+    np.testing.assert_allclose(phi @ phi.T, 1 - tree.distance_matrix()[:6, :6], atol=1e-12)
+    single = embedding.transform(X.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, embedding.transform(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [-1, np.inf, np.nan, "much"])
+def test_bad_alpha(data, alpha):
+    X, y = data
+    embedding = HierarchicalEmbedding().fit(X, y)
+    with pytest.raises(ValueError, match="alpha must be a finite number"):
+        embedding.transform_query(X, alpha)
+    with pytest.raises(ValueError, match="alpha"):
+        HierarchicalEmbedding(alpha=alpha).fit(X, y)
+    with pytest.raises(ValueError, match="hierarchy__threshold"):
+        HierarchicalEmbedding().set_params(hierarchy__threshold=0.3)
