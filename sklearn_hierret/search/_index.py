@@ -7,14 +7,13 @@ that are no larger, so that a row is moved a logarithmic number of times.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from sklearn_hierret._arrays import row_chunks
 
 #: Rows of a block at most; with class probabilities fewer, for they are bounded together.
 BLOCK_ROWS, SOFT_BLOCK_ROWS = 4096, 256
@@ -36,7 +35,7 @@ def unit_rows(X: NDArray) -> tuple[NDArray, NDArray[np.float64]]:
     """
     unit = np.empty(X.shape, dtype=X.dtype)
     norms = np.empty(len(X))
-    for rows in row_chunks(len(X), 16 * X.shape[1]):
+    for rows in _few(len(X), X.shape[1]):
         # Scaled by the largest entry first, so that squares neither overflow nor vanish.
         values = X[rows].astype(np.float64)
         scale = np.abs(values).max(axis=1)
@@ -97,7 +96,7 @@ class Segment:
         n, d = X.shape
         order, starts = _sorted_by_leaf(n, leaves, series)
         unit, norms = np.empty((n, d), dtype=X.dtype), np.empty(n)
-        for rows in row_chunks(n, 24 * d):
+        for rows in _few(n, d):
             unit[rows], norms[rows] = unit_rows(X[order[rows]])
         return cls._of_sorted(unit, norms, serial[order], _taken(leaves, order), starts)
 
@@ -231,6 +230,13 @@ class GalleryIndex:
 
     def __len__(self) -> int:
         return sum(map(len, self.segments))
+
+
+def _few(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Slices of rows that stay in the caches in float64."""
+    size = max(1, (1 << 20) // (8 * max(1, n_columns)))
+    for start in range(0, n_rows, size):
+        yield slice(start, min(n_rows, start + size))
 
 
 def _taken(values: NDArray | None, order: NDArray[np.intp]) -> NDArray | None:
