@@ -73,10 +73,15 @@ def class_embedding(
             raise ValueError(
                 f"method='unit_sphere' needs {n} dimensions, one a class; use 'spectral' for {n_components}."
             )
-        triangle = linalg.qr(_node_weights(hierarchy).T, mode="r", check_finite=False)[0][:n].T
+        # Classes at distance 0 of each other share a vector, that of the first of them.
+        _, first, cluster = np.unique(hierarchy.cut(0.0), return_index=True, return_inverse=True)
+        weights = _node_weights(hierarchy)[first]
+        triangle = linalg.qr(weights.T, mode="r", check_finite=False)[0][: len(first)].T
         # Signs are free; rounding of entries that are 0 must not turn negative.
         triangle *= np.where(np.diag(triangle) < 0, -1.0, 1.0)
-        return np.maximum(triangle, 0)
+        embedding = np.zeros((n, n))
+        embedding[:, first] = np.maximum(triangle, 0)[cluster]
+        return embedding
     if method == "spectral":
         left, values, _ = linalg.svd(_node_weights(hierarchy), full_matrices=False, check_finite=False)
         kept = slice(0, n if n_components is None else n_components)
