@@ -175,7 +175,7 @@ class Gallery:
 
     def with_leaves(self, assignment: str, leaves: NDArray, distances: NDArray[np.float64]) -> Gallery:
         """Sorted by other leaves, given in the order of positions."""
-        index = self.index if self.alive_rows() is None else self.index.keep(self._alive_by_serial)
+        index = self.index if self.alive_rows is None else self.index.keep(self._alive_by_serial)
         return replace(self, index=index.with_leaves(leaves, distances), assignment=assignment, raw=None)
 
     # ------------------------------------------------------------------ questions
@@ -198,6 +198,7 @@ class Gallery:
     def _alive_by_serial(self) -> NDArray[np.bool_]:
         return np.ones(self.n_ever, dtype=bool) if self.is_alive is None else self.is_alive
 
+    @cached_property
     def alive_rows(self) -> NDArray[np.bool_] | None:
         """Rows of the index that were not removed; None if that is all."""
         return None if len(self) == len(self.index) else self._alive_by_serial[self.index.serial]

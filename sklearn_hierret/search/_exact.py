@@ -13,9 +13,11 @@ matrix products are as large as those of a plain scan.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
+from threading import Lock
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -24,7 +26,7 @@ from sklearn.utils._chunking import get_chunk_n_rows
 from threadpoolctl import threadpool_limits
 
 from sklearn_hierret.search._candidates import Candidates, batches, kth_greatest, padded
-from sklearn_hierret.search._index import GalleryIndex, Segment
+from sklearn_hierret.search._index import BLOCK_ROWS, GalleryIndex, Segment
 from sklearn_hierret.search._leaf_distance import HardLeafDistance, LeafDistance, SoftLeafDistance, run_dots
 
 #: Scores that are computed at once; more leave the caches for nothing.
@@ -33,6 +35,8 @@ BLOCK_BYTES = 1 << 23
 BATCH_ROWS = 8192
 #: Above this share of the gallery left to visit, limits are lowered on the way.
 LARGE_SHARE = 0.1
+#: Queries that are multiplied one by one, and whose blocks are visited in runs.
+FEW = 4
 
 
 def search(
@@ -45,6 +49,7 @@ def search(
     own_row: NDArray[np.intp] | None = None,
     allowed: NDArray[np.bool_] | None = None,
     n_jobs: int | None = None,
+    report: Callable[[int, int], None] | None = None,
 ) -> tuple[NDArray, NDArray[np.intp]]:
     """Nearest gallery items by ``D = D_C + alpha D_H`` (venkataramanan2023, eq. 6).
 
@@ -65,6 +70,8 @@ def search(
         Rows to search, in the order of the index; default all.
     n_jobs : int, optional
         Threads.
+    report : callable, optional
+        Told after each batch how many queries are done, and of how many.
 
     Returns
     -------
@@ -79,13 +86,23 @@ def search(
     task = _Task(queries, index, n_neighbors, leaf_distance, alpha, own_row, allowed)
     n_threads = effective_n_jobs(n_jobs)
     parts = list(task.split(n_threads))
+    done, lock = 0, Lock()
+
+    def run(part: NDArray[np.intp]) -> None:
+        nonlocal done
+        task.search(part)
+        with lock:
+            done += len(part)
+            if report is not None:
+                report(done, len(queries))
+
     if len(parts) > 1 and n_threads > 1:
         # Not joblib's pool: to start it takes longer than many a search.
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
-            list(pool.map(task.search, parts))
+            list(pool.map(run, parts))
     else:
         for part in parts:
-            task.search(part)
+            run(part)
     return task.distances, task.serials
 
 
@@ -138,12 +155,13 @@ class _Task:
         self.sizes = self.stop - self.start
         if self.allowed is not None:
             self.sizes = np.add.reduceat(self.allowed, self.start, dtype=np.intp)
+        self.is_whole = self.sizes == self.stop - self.start  # every row allowed
 
     def split(self, n_threads: int) -> Iterator[NDArray[np.intp]]:
         """Batches of queries; those of one leaf are together."""
         n_queries, itemsize = len(self.queries), self.queries.itemsize
         order = np.arange(n_queries)
-        row_bytes = len(self.sizes) * (8 + 4 * itemsize) + 2 * int(self.sizes.max()) * itemsize
+        row_bytes = len(self.sizes) * (8 + 4 * itemsize) + 2 * min(BLOCK_ROWS, len(self.index)) * itemsize
         row_bytes += 100 * self.k  # candidates
         rows = min(BATCH_ROWS, -(-n_queries // n_threads), get_chunk_n_rows(row_bytes * n_threads))
         if self.part is not None:
@@ -155,11 +173,11 @@ class _Task:
         """Search for a batch of queries."""
         _Batch(self, which).search()
 
-    def rows(self, block: int) -> tuple[Segment, slice | NDArray[np.intp], int]:
-        """Segment of a block, its allowed rows there, and the number of the segment's first row."""
-        i = self.segment_of[block]
-        start, stop, offset = self.start[block], self.stop[block], int(self.offsets[i])
-        if self.sizes[block] == stop - start:
+    def rows(self, first: int, last: int) -> tuple[Segment, slice | NDArray[np.intp], int]:
+        """Segment of some blocks, their allowed rows there, and the number of the segment's first row."""
+        i = self.segment_of[first]
+        start, stop, offset = self.start[first], self.stop[last - 1], int(self.offsets[i])
+        if self.is_whole[first]:
             return self.index.segments[i], slice(start - offset, stop - offset), offset
         assert self.allowed is not None
         return self.index.segments[i], np.flatnonzero(self.allowed[start:stop]) + (start - offset), offset
@@ -206,14 +224,16 @@ class _Batch:
 
     def _left(self, lower: NDArray) -> float:
         """Share of the gallery that the queries have yet to visit."""
-        left = (lower <= self._finite_limit()[:, None]) @ self.task.sizes.astype(np.float64)
-        return float(left.mean()) / max(1, int(self.task.sizes.sum()))
+        waiting = np.count_nonzero(lower <= self._finite_limit()[:, None], axis=0)
+        return float(waiting @ self.task.sizes) / max(1, len(lower) * int(self.task.sizes.sum()))
 
     def _visit_open(self, lower: NDArray, stride: int) -> None:
         """Visit what no limit rules out, every block or some far apart."""
-        block, query = np.nonzero((lower[:, ::stride] <= self._finite_limit()[:, None]).T)
-        if len(block):
-            self._visit(query, block * stride, lower)
+        # Neighbouring blocks together: they are visited in one go where that pays.
+        some = np.flatnonzero(self.task.start // BLOCK_ROWS % stride == 0)
+        which, query = np.nonzero((lower[:, some] <= self._finite_limit()[:, None]).T)
+        if len(which):
+            self._visit(query, some[which], lower)
             self.found.tighten()
 
     # --------------------------------------------------------------------- bounds
@@ -274,17 +294,30 @@ class _Batch:
 
     def _visit(self, query: NDArray[np.intp], block: NDArray[np.intp], lower: NDArray) -> None:
         """Compare queries with blocks, pair by pair; their bounds become infinite."""
+        task = self.task
         order = np.argsort(block, kind="stable")
         query, block = query[order], block[order]
-        cuts = np.flatnonzero(np.diff(block)) + 1
-        for start, stop in zip([0, *cuts.tolist()], [*cuts.tolist(), len(block)], strict=True):
-            if stop > start:
-                self._visit_block(int(block[start]), query[start:stop])
+        if not len(block):
+            return
+        start = np.concatenate([[0], np.flatnonzero(np.diff(block)) + 1])
+        counts, blocks = np.diff(start, append=len(block)), block[start]
+        # Blocks that lie side by side and are needed by the same queries are visited as one:
+        # by all of the batch or, where penalties differ, by one.
+        everyone = (counts == len(self.which)) & ((self.penalties is None) | (counts <= FEW))
+        alike = np.where(everyone, -1, np.where(counts == 1, query[start], -2))
+        whole = task.is_whole[blocks]
+        joins = (np.diff(blocks) == 1) & (alike[1:] == alike[:-1]) & (alike[1:] > -2) & whole[1:] & whole[:-1]
+        joins &= np.diff(task.start[blocks] // BLOCK_ROWS) == 0
+        joins &= np.diff(task.segment_of[blocks]) == 0
+        first = np.concatenate([[0], np.flatnonzero(~joins) + 1])
+        for i, j in pairwise([*first.tolist(), len(blocks)]):
+            mine = query[start[i] : start[i] + counts[i]]
+            self._visit_blocks(int(blocks[i]), int(blocks[j - 1]) + 1, mine)
         lower[query, block] = np.inf
 
-    def _visit_block(self, block: int, query: NDArray[np.intp]) -> None:
+    def _visit_blocks(self, first: int, last: int, query: NDArray[np.intp]) -> None:
         task, found = self.task, self.found
-        segment, rows, offset = task.rows(block)
+        segment, rows, offset = task.rows(first, last)
         unit = segment.unit[rows]
         n = len(unit)
         if not n:
@@ -295,8 +328,14 @@ class _Batch:
             scores = self._buffer("scores", n, len(q))
             products(unit, self.queries[q], scores)
             base: float | NDArray = task.cosine_weight
+            if self.penalties is not None and last - first > 1:
+                sizes = task.sizes[first:last]
+                numbers = np.repeat(1 + self.penalties[q, first:last], sizes, axis=1) - scores.T
+                assert isinstance(rows, slice)
+                self._take(q, numbers, rows.start + offset)
+                continue
             if self.penalties is not None:
-                base = 1 + self.penalties[q, block]
+                base = 1 + self.penalties[q, first]
             elif isinstance(task.part, SoftLeafDistance):
                 assert segment.leaves is not None
                 hierarchical = task.part.scores(
@@ -319,6 +358,17 @@ class _Batch:
                 number += base[i_query] if isinstance(base, np.ndarray) else base
                 local = item + rows.start if isinstance(rows, slice) else rows[item]
                 found.add(q[i_query], local + offset, number)
+
+    def _take(self, query: NDArray[np.intp], numbers: NDArray[np.float64], first_row: int) -> None:
+        """Candidates among the numbers of a few queries and a run of rows."""
+        found = self.found
+        limit = found.limit[query]
+        if numbers.shape[1] >= self.enough and np.isinf(limit).any():
+            kth = np.partition(numbers, self.enough - 1, axis=1)[:, self.enough - 1]
+            limit = np.minimum(limit, kth + found.margin)
+            found.limit[query] = limit
+        i_query, column = np.nonzero(numbers <= limit[:, None])
+        found.add(query[i_query], column + first_row, numbers[i_query, column])
 
     def _buffer(self, name: str, n_rows: int, n_columns: int) -> NDArray:
         """Memory that is used again: fresh pages cost more than what is computed into them."""
@@ -359,7 +409,7 @@ class _Batch:
 
 def products(rows: NDArray, queries: NDArray, out: NDArray) -> None:
     """``rows @ queries.T``, which is faster than its transpose, and a few queries one by one."""
-    if len(queries) > 4:
+    if len(queries) > FEW:
         np.matmul(rows, queries.T, out=out)
     else:
         for column, query in zip(out.T, queries, strict=True):
