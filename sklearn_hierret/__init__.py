@@ -5,7 +5,12 @@ hierarchical distance, score the rankings, tune the lot in a `GridSearchCV`.
 """
 
 from sklearn_hierret.building import HierarchyBuilder, LinkageHierarchyBuilder
-from sklearn_hierret.display import HierarchyDisplay, PrecisionCurveDisplay, RetrievalDisplay
+from sklearn_hierret.display import (
+    HierarchyDisplay,
+    PrecisionCurveDisplay,
+    RetrievalDisplay,
+    ThresholdPathDisplay,
+)
 from sklearn_hierret.embedding import HierarchicalEmbedding, class_embedding
 from sklearn_hierret.gaussian import MahalanobisClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy
@@ -36,6 +41,7 @@ __all__ = [
     "MahalanobisClassifier",
     "PrecisionCurveDisplay",
     "RetrievalDisplay",
+    "ThresholdPathDisplay",
     "average_hierarchical_precision_at_k",
     "average_precision_at_k",
     "average_precision_at_r",

@@ -19,10 +19,12 @@ from sklearn_hierret import (
 
 #: What skops asks to be trusted in a saved retriever.
 TRUSTED = [
-    "sklearn_hierret.building._levelwise.HierarchyBuilder",
+    "sklearn_hierret.building._builder.HierarchyBuilder",
     "sklearn_hierret.gaussian._classifier.MahalanobisClassifier",
+    "sklearn_hierret.gaussian._model.GaussianModel",
     "sklearn_hierret.gaussian._nearest.NearestClass",
     "sklearn_hierret.gaussian._statistics.ClassStatistics",
+    "sklearn_hierret.gaussian._streaming.LabelledStatistics",
     "sklearn_hierret.hierarchy._class_hierarchy.ClassHierarchy",
     "sklearn_hierret.retrieval._gallery.Column",
     "sklearn_hierret.retrieval._gallery.Gallery",

@@ -1,7 +1,7 @@
 """Builders: from features and labels to a `ClassHierarchy`."""
 
+from sklearn_hierret.building._builder import HierarchyBuilder
 from sklearn_hierret.building._leaf_model import assign_leaves, fit_leaf_model
-from sklearn_hierret.building._levelwise import HierarchyBuilder
 from sklearn_hierret.building._linkage import LinkageHierarchyBuilder
 
 __all__ = ["HierarchyBuilder", "LinkageHierarchyBuilder", "assign_leaves", "fit_leaf_model"]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from sklearn_hierret.building._levelwise import HierarchyBuilder
+from sklearn_hierret.building._builder import HierarchyBuilder
 from sklearn_hierret.gaussian import MahalanobisClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy
 

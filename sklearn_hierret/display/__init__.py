@@ -3,5 +3,6 @@
 from sklearn_hierret.display._curves import PrecisionCurveDisplay
 from sklearn_hierret.display._hierarchy import HierarchyDisplay
 from sklearn_hierret.display._retrieval import RetrievalDisplay
+from sklearn_hierret.display._threshold import ThresholdPathDisplay
 
-__all__ = ["HierarchyDisplay", "PrecisionCurveDisplay", "RetrievalDisplay"]
+__all__ = ["HierarchyDisplay", "PrecisionCurveDisplay", "RetrievalDisplay", "ThresholdPathDisplay"]

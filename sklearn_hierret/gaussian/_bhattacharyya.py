@@ -1,64 +1,146 @@
-"""Overlap of Gaussian classes: Bhattacharyya distances and coefficients."""
+"""Overlap of Gaussian classes: Bhattacharyya distances of pairs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
 import numpy as np
+from joblib import cpu_count
 from numpy.typing import NDArray
-from scipy.spatial.distance import pdist, squareform
+from threadpoolctl import threadpool_limits
 
-from sklearn_hierret._arrays import row_chunks
+#: Covariances of a batch: a few megabytes stay in the caches.
+BATCH_BYTES = 1 << 22
 
 
-def bhattacharyya_distance(
-    means: NDArray[np.float64],
-    covariances: NDArray[np.float64],
-    whitening: NDArray[np.float64],
-    log_determinants: NDArray[np.float64],
-    covariance_type: str,
-) -> NDArray[np.float64]:
-    """Bhattacharyya distances of all pairs of Gaussian classes.
+@dataclass(frozen=True)
+class Gaussians:
+    """Gaussian classes.
 
-    ``D_B = 1/8 dmu' S^-1 dmu + 1/2 ln(det S / sqrt(det S_i det S_j))`` with S the mean of
-    the two covariances [1]_. With a tied covariance it is an eighth of the squared
-    Mahalanobis distance of the means.
-
-    Parameters
+    Attributes
     ----------
     means : ndarray of shape (n_classes, n_features)
     covariances, whitening, log_determinants : ndarrays
         As `class_covariances` and `precisions_cholesky` return them.
     covariance_type : {"full", "tied", "diag", "spherical"}
+    """
+
+    means: NDArray[np.float64]
+    covariances: NDArray[np.float64]
+    whitening: NDArray[np.float64]
+    log_determinants: NDArray[np.float64]
+    covariance_type: str
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.means)
+
+
+def bhattacharyya_pairs(
+    gaussians: Gaussians, i: NDArray[np.intp], j: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Bhattacharyya distances of pairs of classes.
+
+    ``D_B = 1/8 dmu' S^-1 dmu + 1/2 ln(det S / sqrt(det S_i det S_j))`` with S the mean of
+    the two covariances [1]_. With a tied covariance it is an eighth of the squared
+    Mahalanobis distance of the means. Batches are computed in threads.
+
+    Parameters
+    ----------
+    gaussians : Gaussians
+    i, j : ndarrays of shape (n_pairs,)
 
     Returns
     -------
-    distances : ndarray of shape (n_classes, n_classes)
-        Symmetric, the diagonal zero.
+    distances : ndarray of shape (n_pairs,)
 
     References
     ----------
     .. [1] A. Venkataramanan, M. Laviale, C. Pradalier, "Integrating Visual and Semantic
        Similarity Using Hierarchies for Image Retrieval", 2023, eq. 1.
     """
-    n_classes, d = means.shape
-    if covariance_type == "tied":
-        return squareform(pdist(means @ whitening, "sqeuclidean")) / 8
-    if covariance_type == "spherical":
-        covariances = np.repeat(covariances[:, None], d, axis=1)
-    distances = np.zeros((n_classes, n_classes))
-    for i in range(n_classes - 1):
-        for chunk in row_chunks(n_classes - i - 1, 8 * 3 * covariances[0].size):
-            j = slice(i + 1 + chunk.start, i + 1 + chunk.stop)
-            mean = (covariances[j] + covariances[i]) / 2
-            difference = means[j] - means[i]
-            if covariance_type == "full":
-                lower = np.linalg.cholesky(mean)
-                log_det = 2 * np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
-                whitened = np.linalg.solve(lower, difference[:, :, None])[:, :, 0]
-            else:
-                log_det = np.log(mean).sum(axis=1)
-                whitened = difference / np.sqrt(mean)
-            distances[i, j] = np.einsum("ij,ij->i", whitened, whitened) / 8
-            distances[i, j] += (log_det - (log_determinants[j] + log_determinants[i]) / 2) / 2
+    g = gaussians
+    distances = np.empty(len(i))
+    if g.covariance_type == "tied":
+        whitened = g.means @ g.whitening
+        item_bytes = 8 * whitened.shape[1]
+
+        def compute(some: slice) -> None:
+            difference = whitened[i[some]] - whitened[j[some]]
+            distances[some] = np.einsum("ij,ij->i", difference, difference) / 8
+    else:
+        item_bytes = 8 * (g.means.shape[1] if g.covariance_type == "spherical" else g.covariances[0].size)
+
+        def compute(some: slice) -> None:
+            distances[some] = _of_pairs(g, i[some], j[some])
+
+    in_threads(compute, len(i), max(1, BATCH_BYTES // item_bytes))
     # Rounding can leave the distance of two equal classes a hair below zero.
-    np.maximum(distances, 0, out=distances)
-    return distances + distances.T
+    return np.maximum(distances, 0, out=distances)
+
+
+def bhattacharyya_distance(gaussians: Gaussians) -> NDArray[np.float64]:
+    """Bhattacharyya distances of all pairs of classes, (n_classes, n_classes).
+
+    Symmetric, the diagonal zero; see `bhattacharyya_pairs`.
+    """
+    n = gaussians.n_classes
+    distances = np.zeros((n, n))
+    step = max(1, (1 << 20) // max(1, n))  # pairs of some rows at a time
+    for start in range(0, n - 1, step):
+        rows = np.arange(start, min(start + step, n - 1))
+        i = np.repeat(rows, n - 1 - rows)
+        j = np.concatenate([np.arange(row + 1, n) for row in rows])
+        distances[i, j] = bhattacharyya_pairs(gaussians, i, j)
+    distances += distances.T
+    return distances
+
+
+def _of_pairs(g: Gaussians, i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.float64]:
+    difference = g.means[i] - g.means[j]
+    log_determinants = (g.log_determinants[i] + g.log_determinants[j]) / 2
+    if g.covariance_type == "full":
+        return _of_covariances(g.covariances[i], g.covariances[j], difference, log_determinants)
+    mean = (g.covariances[i] + g.covariances[j]) / 2
+    if g.covariance_type == "spherical":
+        mean = np.repeat(mean[:, None], difference.shape[1], axis=1)
+    term = np.einsum("ij,ij->i", difference, difference / mean) / 8
+    return term + (np.log(mean).sum(axis=1) - log_determinants) / 2
+
+
+def _of_covariances(
+    one: NDArray[np.float64],
+    two: NDArray[np.float64],
+    difference: NDArray[np.float64],
+    log_determinants: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """D_B from stacks of covariances.
+
+    With dmu as one more row and column, the Cholesky factor of the mean covariance holds
+    its whitened dmu in its last row: no solving, and one call for the whole stack.
+    """
+    n, d = difference.shape
+    stack = np.empty((n, d + 1, d + 1))
+    np.add(one, two, out=stack[:, :d, :d])
+    stack[:, :d, :d] *= 0.5
+    stack[:, d, :d] = difference
+    stack[:, :d, d] = difference
+    stack[:, d, d] = np.finfo(np.float64).max  # any number that leaves it positive definite
+    lower = np.linalg.cholesky(stack)
+    whitened = lower[:, d, :d]
+    log_det = 2 * np.log(np.diagonal(lower, axis1=1, axis2=2)[:, :d]).sum(axis=1)
+    return np.einsum("ij,ij->i", whitened, whitened) / 8 + (log_det - log_determinants) / 2
+
+
+def in_threads(function: Callable[[slice], None], n: int, size: int) -> None:
+    """Call a function for slices of ``range(n)``, in threads where there are several."""
+    slices = [slice(start, min(n, start + size)) for start in range(0, n, size)]
+    n_threads = min(cpu_count(), len(slices))
+    if n_threads < 2:
+        for some in slices:
+            function(some)
+        return
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
+        list(pool.map(function, slices))

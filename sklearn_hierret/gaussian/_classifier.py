@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import linalg
+from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from sklearn.model_selection import StratifiedKFold
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_hierret._arrays import feature_dtype, row_chunks, unchanged_on_error, validate_classes
-from sklearn_hierret.gaussian._bhattacharyya import bhattacharyya_distance
-from sklearn_hierret.gaussian._covariance import (
-    SCATTER_KIND,
-    class_covariances,
-    precisions_cholesky,
-    squared_mahalanobis,
+from sklearn_hierret._arrays import (
+    check_same_kind,
+    feature_dtype,
+    row_chunks,
+    unchanged_on_error,
+    validate_classes,
 )
-from sklearn_hierret.gaussian._nearest import TOO_FAR, NearestClass
+from sklearn_hierret.gaussian._bhattacharyya import Gaussians, bhattacharyya_distance
+from sklearn_hierret.gaussian._covariance import squared_mahalanobis
+from sklearn_hierret.gaussian._model import GaussianModel, GaussianRule, streaming_kind
+from sklearn_hierret.gaussian._nearest import TOO_FAR
 from sklearn_hierret.gaussian._statistics import ClassStatistics
+from sklearn_hierret.gaussian._streaming import LabelledStatistics, is_dask, statistics_of_blocks
+
+#: Statistics of all features that a fit keeps for partial_fit: 128 megabytes.
+MOST_NUMBERS = 1 << 24
+#: Scores of held-out samples that a temperature is chosen by.
+MOST_SCORES = 1 << 24
 
 
 class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
@@ -49,8 +60,9 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         What `predict` maximises and `predict_proba` is made of. "mahalanobis" is the
         paper's rule, proportional to exp(-MD^2 / 2T) without determinants or priors;
         "likelihood" to (prior_c N(x; mu_c, Sigma_c))^(1/T).
-    temperature : float, default=4.0
-        T above; larger is softer. It does not change `predict`.
+    temperature : float or "auto", default=4.0
+        T above; larger is softer. It does not change `predict`. "auto" takes the one of the
+        greatest likelihood of held-out labels, in a cross-validation of 5 folds.
     priors : None, "uniform" or array-like of shape (n_classes,), default=None
         Class priors of the likelihood; None takes the class frequencies.
 
@@ -59,19 +71,12 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
     statistics_ : ClassStatistics
         Counts, means and scatter of the classes in the space of the components.
-    mean_ : ndarray of shape (n_features_in_,)
-        Mean of all samples, subtracted first.
-    components_ : ndarray of shape (n_components_, n_features_in_) or None
-        Principal components in rows; None without projection.
-    n_components_ : int
-    explained_variance_ratio_ : ndarray of shape (n_components_,) or None
-    means_ : ndarray of shape (n_classes, n_components_)
-        Class means in the space of the components.
-    covariances_ : ndarray
-        Of shape (n_classes, n_components_, n_components_) for "full", (n_components_,
-        n_components_) for "tied", (n_classes, n_components_) for "diag" and (n_classes,)
-        for "spherical". They divide by n_c - 1, the tied one by n - n_classes.
-    class_prior_ : ndarray of shape (n_classes,)
+    mean_, components_, n_components_, explained_variance_ratio_
+        The projection; no components without one.
+    means_, covariances_, precisions_cholesky_, log_determinants_, class_prior_
+        The Gaussians, in the space of the components.
+    temperature_ : float
+        The chosen temperature, if `temperature` is "auto".
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only if `X` had string column names.
@@ -93,6 +98,10 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
     0.98
     """
 
+    _model: Any  # GaussianModel, None while samples come in
+    _prior: Any
+    _raw: Any  # LabelledStatistics, None after a fit
+
     _parameter_constraints: dict = {
         "covariance_type": [StrOptions({"full", "tied", "diag", "spherical"})],
         "shrinkage": [None, StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
@@ -102,7 +111,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
             Interval(Real, 0, 1, closed="neither"),
         ],
         "decision": [StrOptions({"likelihood", "mahalanobis"})],
-        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "temperature": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "priors": [None, StrOptions({"uniform"}), "array-like"],
     }
 
@@ -113,7 +122,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         shrinkage: float | str | None = "auto",
         n_components: float | int | None = 0.999,
         decision: str = "likelihood",
-        temperature: float = 4.0,
+        temperature: float | str = 4.0,
         priors: ArrayLike | str | None = None,
     ) -> None:
         self.covariance_type = covariance_type
@@ -129,8 +138,9 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
+        X : array-like or dask array of shape (n_samples, n_features)
+            A Dask array is read block by block on its workers and never as a whole.
+        y : array-like or dask array of shape (n_samples,)
             Class labels, at least two distinct ones.
 
         Returns
@@ -144,68 +154,191 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
             covariances, features that are all constant, or fewer than two classes.
         """
         with unchanged_on_error(self):
+            if is_dask(X):
+                self._fit_blocks(X, y)
+                return self
             X, classes, codes = validate_classes(self, X, y)
-            mean = X.mean(axis=0, dtype=np.float64)
-            components, ratio = self._principal_components(X, codes, len(classes), mean)
-            kind = SCATTER_KIND[self.covariance_type]
-            statistics = ClassStatistics.from_samples(
-                X, codes, len(classes), kind, offset=mean, components=components
-            )
-            covariances, whitening, log_determinants = self.gaussians_of(statistics, classes.tolist())
-            priors = self._class_prior(statistics)
+            rule, raw = self._rule(), None
+            kind = streaming_kind(rule)
+            if (1 if kind == "pooled" else len(classes)) * X.shape[1] ** 2 <= MOST_NUMBERS:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    statistics = ClassStatistics.from_samples(X, codes, len(classes), kind)
+                    raw = LabelledStatistics(classes, statistics, float(np.finfo(X.dtype).eps))
+                    model = GaussianModel.from_statistics(rule, statistics, classes, raw.eps)
+            else:
+                model = GaussianModel.from_samples(rule, X, codes, classes)
             self.classes_ = classes
-            self.mean_, self.components_, self.explained_variance_ratio_ = mean, components, ratio
-            self.n_components_ = statistics.n_features
-            self.statistics_ = statistics
-            self.means_ = statistics.means
-            self.covariances_ = covariances
-            self.precisions_cholesky_ = whitening
-            self.log_determinants_ = log_determinants
-            self.class_prior_ = priors
-            self._nearest = NearestClass.build(
-                statistics.means,
-                whitening,
-                self.covariance_type,
-                statistics.total_covariance() if self.covariance_type == "full" else None,
-            )
+            self._raw = raw
+            self._model = model
+            self._prior = self._class_prior(model.statistics.counts)
+            if self.temperature == "auto":
+                self.temperature_ = self._held_out_temperature(X, classes[codes])
         return self
 
-    def gaussians_of(
-        self, statistics: ClassStatistics, names: list | None = None
-    ) -> tuple[NDArray, NDArray, NDArray]:
-        """Covariances, whitening and log-determinants of classes by this model's rule.
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None
+    ) -> MahalanobisClassifier:
+        """Take in more samples, without those before.
+
+        Means and covariances are those of one fit to all samples; they are computed when
+        they are first needed. What is kept is (n_classes, n_features, n_features) numbers,
+        or (n_features, n_features) with "tied" covariances.
 
         Parameters
         ----------
-        statistics : ClassStatistics
-            `statistics_` of the fitted model, or what merging made of it.
-        names : list, optional
-            Class names for error messages.
-        """
-        covariances = class_covariances(statistics, self.covariance_type, self.shrinkage, names)
-        whitening, log_determinants = precisions_cholesky(
-            covariances, self.covariance_type, statistics.counts, names, statistics.n_features
-        )
-        return covariances, whitening, log_determinants
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Class labels; labels that were not seen before are added.
+        classes : array-like, optional
+            Accepted as scikit-learn's is; a class counts once it has samples.
 
-    def overlap_of(self, statistics: ClassStatistics) -> NDArray[np.float64]:
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            After a `fit` to many classes in many dimensions, which kept nothing to go on from.
+        """
+        if self.temperature == "auto":
+            raise ValueError("temperature='auto' holds samples out, and partial_fit never has all: use fit.")
+        is_first = not hasattr(self, "classes_")
+        if not is_first and self._raw is None:
+            raise ValueError(
+                "fit kept the statistics of the principal components only, since those of all features "
+                "are large: start with partial_fit."
+            )
+        X, y = validate_data(self, X, y, dtype=feature_dtype(X), order="C", reset=is_first)
+        check_classification_targets(y)
+        if classes is not None:
+            check_same_kind(np.asarray(classes), y, "classes", "the labels")
+        block = LabelledStatistics.of_block(X, y, streaming_kind(self._rule()))
+        self._set_raw(block if is_first else self._raw.merge(block))
+        return self
+
+    def _set_raw(self, raw: LabelledStatistics) -> None:
+        self._raw = raw
+        self.classes_ = raw.classes
+        self._model = self._prior = None
+
+    def _fit_blocks(self, X: Any, y: Any) -> None:
+        if self.temperature == "auto":
+            raise ValueError("temperature='auto' needs arrays in memory.")
+        raw = statistics_of_blocks(X, y, streaming_kind(self._rule()))
+        if len(raw.classes) < 2:
+            raise ValueError(f"At least two classes are needed, got one class: {raw.classes.tolist()[0]!r}.")
+        self.n_features_in_ = raw.statistics.n_features
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        self._set_raw(raw)
+        self._fitted()
+
+    def _rule(self) -> GaussianRule:
+        return GaussianRule(self.covariance_type, self.shrinkage, self.n_components)
+
+    def _fitted(self) -> GaussianModel:
+        """The Gaussians; made of what partial_fit gathered if need be."""
+        check_is_fitted(self)
+        if self._model is None:
+            raw = self._raw
+            if len(raw.classes) < 2:
+                label = raw.classes.tolist()[0]
+                raise ValueError(f"At least two classes are needed, got one class so far: {label!r}.")
+            with np.errstate(over="ignore", invalid="ignore"):
+                model = GaussianModel.from_statistics(self._rule(), raw.statistics, raw.classes, raw.eps)
+            self._prior = self._class_prior(raw.statistics.counts)
+            self._model = model
+        return self._model
+
+    @property
+    def statistics_(self) -> ClassStatistics:
+        """Counts, means and scatter of the classes in the space of the components."""
+        return self._fitted().statistics
+
+    @property
+    def mean_(self) -> NDArray[np.float64]:
+        """Mean of all samples, subtracted first."""
+        return self._fitted().mean
+
+    @property
+    def components_(self) -> NDArray[np.float64] | None:
+        """Principal components in rows; None without projection."""
+        return self._fitted().components
+
+    @property
+    def n_components_(self) -> int:
+        """Dimensions of the Gaussians."""
+        return self._fitted().statistics.n_features
+
+    @property
+    def explained_variance_ratio_(self) -> NDArray[np.float64] | None:
+        """Share of the variance that each component explains; None without projection."""
+        return self._fitted().ratio
+
+    @property
+    def means_(self) -> NDArray[np.float64]:
+        """Class means in the space of the components, (n_classes, n_components_)."""
+        return self._fitted().statistics.means
+
+    @property
+    def covariances_(self) -> NDArray[np.float64]:
+        """Covariances of the classes.
+
+        Of shape (n_classes, n_components_, n_components_) for "full", (n_components_,
+        n_components_) for "tied", (n_classes, n_components_) for "diag" and (n_classes,)
+        for "spherical". They divide by n_c - 1, the tied one by n - n_classes.
+        """
+        return self._fitted().covariances
+
+    @property
+    def precisions_cholesky_(self) -> NDArray[np.float64]:
+        """Whitening matrices U, upper triangular, ``U @ U.T`` being the inverse covariance."""
+        return self._fitted().whitening
+
+    @property
+    def log_determinants_(self) -> NDArray[np.float64]:
+        """Of the covariances: (n_classes,), or (1,) for "tied"."""
+        return self._fitted().log_determinants
+
+    @property
+    def class_prior_(self) -> NDArray[np.float64]:
+        """Priors of the classes."""
+        self._fitted()
+        return self._prior
+
+    def gaussians(self, statistics: ClassStatistics | None = None) -> Gaussians:
+        """Gaussian classes by this model's rule.
+
+        Parameters
+        ----------
+        statistics : ClassStatistics, optional
+            What merging made of `statistics_`; default: those.
+        """
+        model = self._fitted()
+        if statistics is None or statistics is model.statistics:
+            arrays = model.covariances, model.whitening, model.log_determinants
+        else:
+            arrays = self._rule().gaussians(statistics)
+        means = model.statistics.means if statistics is None else statistics.means
+        covariances, whitening, log_determinants = arrays
+        return Gaussians(means, covariances, whitening, log_determinants, self.covariance_type)
+
+    def overlap_of(self, statistics: ClassStatistics | None = None) -> NDArray[np.float64]:
         """Bhattacharyya coefficients of classes (venkataramanan2023, eq. 2).
 
         Parameters
         ----------
-        statistics : ClassStatistics
-            `statistics_` of the fitted model, or what merging made of it.
+        statistics : ClassStatistics, optional
+            What merging made of `statistics_`; default: those.
 
         Returns
         -------
         overlap : ndarray of shape (n_classes, n_classes)
             In [0, 1], the diagonal 1.
         """
-        if statistics is self.statistics_:
-            gaussians = self.covariances_, self.precisions_cholesky_, self.log_determinants_
-        else:
-            gaussians = self.gaussians_of(statistics)
-        return np.exp(-bhattacharyya_distance(statistics.means, *gaussians, self.covariance_type))
+        return np.exp(-bhattacharyya_distance(self.gaussians(statistics)))
 
     def mahalanobis(self, X: ArrayLike) -> NDArray[np.float64]:
         """Mahalanobis distances of samples to the classes (venkataramanan2023, eq. 4).
@@ -231,15 +364,15 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         -------
         labels : ndarray of shape (n_samples,)
         """
-        check_is_fitted(self)
+        model = self._fitted()
         X = validate_data(self, X, dtype=feature_dtype(X), reset=False)
         constants = np.zeros(len(self.classes_))
         if self.decision == "likelihood":
             with np.errstate(divide="ignore"):  # a prior of zero rules a class out
-                constants = self.log_determinants_ - 2 * np.log(self.class_prior_)
+                constants = model.log_determinants - 2 * np.log(self.class_prior_)
         best = np.empty(len(X), dtype=np.intp)
         for rows in row_chunks(len(X), 8 * (3 * self.n_components_ + X.shape[1])):
-            best[rows] = self._nearest.find(_project(X[rows], self.mean_, self.components_), constants)
+            best[rows] = model.nearest.find(model.project(X[rows]), constants)
         return self.classes_[best]
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -254,7 +387,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         log_probabilities : ndarray of shape (n_samples, n_classes)
         """
         return self._by_chunk(
-            X, lambda squared: log_softmax(self._scores(squared) / self.temperature, axis=1), np.float64
+            X, lambda squared: log_softmax(self._scores(squared) / self._temperature(), axis=1), np.float64
         )
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -275,59 +408,51 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
             return -0.5 * squared
         with np.errstate(divide="ignore"):  # a prior of zero rules a class out
             log_prior = np.log(self.class_prior_)
-        return -0.5 * (squared + self.log_determinants_) + log_prior
+        return -0.5 * (squared + self._fitted().log_determinants) + log_prior
 
     def _by_chunk(self, X: ArrayLike, function: Callable, dtype: Any) -> NDArray:
         """Apply a function of squared Mahalanobis distances, few rows at a time."""
-        check_is_fitted(self)
+        model = self._fitted()
         X = validate_data(self, X, dtype=feature_dtype(X), reset=False)
-        row_bytes = 8 * (2 * len(self.classes_) + 3 * self.n_components_ + X.shape[1])
+        d = self.n_components_
+        row_bytes = 8 * (2 * len(self.classes_) + 3 * d + X.shape[1])
         parts = []
         for rows in row_chunks(len(X), row_bytes):
-            projected = _project(X[rows], self.mean_, self.components_)
             with np.errstate(over="ignore", invalid="ignore"):
                 squared = squared_mahalanobis(
-                    projected, self.means_, self.precisions_cholesky_, self.covariance_type
+                    model.project(X[rows]), model.statistics.means, model.whitening, self.covariance_type
                 )
             if not np.all(np.isfinite(squared)):
                 raise ValueError(TOO_FAR)
             parts.append(function(squared).astype(dtype, copy=False))
         return np.concatenate(parts)
 
-    def _principal_components(
-        self, X: NDArray, codes: NDArray[np.intp], n_classes: int, mean: NDArray[np.float64]
-    ) -> tuple[NDArray | None, NDArray | None]:
-        """Components in rows from the total covariance, which the statistics give."""
-        if self.n_components is None:
-            return None, None
-        d = X.shape[1]
-        if isinstance(self.n_components, Integral) and self.n_components > d:
-            raise ValueError(f"n_components={self.n_components} exceeds the {d} features.")
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = ClassStatistics.from_samples(X, codes, n_classes, "pooled").total_covariance()
-        if not np.all(np.isfinite(total)):
-            raise ValueError("The features are so large that their variances overflow: scale them.")
-        variances, vectors = linalg.eigh(total)
-        variances, vectors = np.maximum(variances[::-1], 0), vectors[:, ::-1]
-        # Constant features leave rounding behind, not variance.
-        mean_square = (variances.sum() + mean @ mean) / d
-        if variances[0] <= np.finfo(X.dtype).eps ** 2 * mean_square:
-            raise ValueError(
-                "All features are constant, or so small that their variances vanish: "
-                "nothing tells classes apart."
-            )
-        ratio = variances / variances.sum()
-        if isinstance(self.n_components, Integral):
-            kept = int(self.n_components)
-        else:
-            enough = int(np.searchsorted(np.cumsum(ratio), self.n_components, side="right")) + 1
-            kept = min(d, enough, max(1, (len(X) - n_classes) // 2))
-        return vectors[:, :kept].T.copy(), ratio[:kept]
+    def _temperature(self) -> float:
+        return self.temperature_ if isinstance(self.temperature, str) else float(self.temperature)
 
-    def _class_prior(self, statistics: ClassStatistics) -> NDArray[np.float64]:
-        k = statistics.n_classes
+    def _held_out_temperature(self, X: NDArray, y: NDArray) -> float:
+        fixed = clone(self).set_params(temperature=1.0)
+        scores, codes = [], []
+        with warnings.catch_warnings():
+            # Of classes smaller than the folds: what is missing in one is in another.
+            warnings.simplefilter("ignore", UserWarning)
+            folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(X, y))
+        limit = max(1, MOST_SCORES // (5 * len(self.classes_)))
+        for train, test in folds:
+            model = clone(fixed).fit(X[train], y[train])
+            rows = test[np.isin(y[test], model.classes_)][:limit]
+            if len(rows):
+                held_out = np.full((len(rows), len(self.classes_)), -np.inf)
+                places = np.searchsorted(self.classes_, model.classes_)
+                held_out[:, places] = model._by_chunk(X[rows], model._scores, np.float64)
+                scores.append(held_out)
+                codes.append(np.searchsorted(self.classes_, y[rows]))
+        return best_temperature(np.concatenate(scores), np.concatenate(codes))
+
+    def _class_prior(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        k = len(counts)
         if self.priors is None:
-            return statistics.counts / statistics.n_samples
+            return counts / counts.sum()
         if isinstance(self.priors, str):
             return np.full(k, 1 / k)
         priors = np.asarray(self.priors, dtype=np.float64)
@@ -338,7 +463,20 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         return priors / priors.sum()
 
 
-def _project(X: NDArray, mean: NDArray, components: NDArray | None) -> NDArray[np.float64]:
-    """Samples in the space of the components, in float64."""
-    centred = X - mean
-    return centred if components is None else centred @ components.T
+def best_temperature(scores: NDArray[np.float64], codes: NDArray[np.intp]) -> float:
+    """The temperature that makes ``softmax(scores / T)`` most likely to give the true classes.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples, n_classes)
+        Log-probabilities up to a constant a sample.
+    codes : ndarray of shape (n_samples,)
+        True class of each sample.
+    """
+    own = np.arange(len(codes)), codes
+
+    def loss(log_temperature: float) -> float:
+        return -float(log_softmax(scores * np.exp(-log_temperature), axis=1)[own].mean())
+
+    found = minimize_scalar(loss, bounds=np.log([0.05, 200.0]), method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(found.x))

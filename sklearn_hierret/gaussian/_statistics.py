@@ -61,30 +61,95 @@ class ClassStatistics:
         """
         d = X.shape[1] if components is None else len(components)
         counts = np.bincount(codes, minlength=n_classes)
-        means = np.zeros((n_classes, d))
-        shape = {"full": (n_classes, d, d), "diag": (n_classes, d), "pooled": (d, d)}[kind]
-        scatter = np.zeros(shape)
-        by_class = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
-        for c, rows in enumerate(by_class):
-            if not len(rows):
-                continue
-            # Two passes over a class: deviations from its mean do not cancel, as
-            # squares less a squared mean would.
-            chunks = [rows[s] for s in row_chunks(len(rows), 16 * (X.shape[1] + d))]
-            mean = sum(X[chunk].sum(axis=0, dtype=np.float64) for chunk in chunks) / len(rows)
-            centre = mean if offset is None else mean - offset
-            means[c] = centre if components is None else components @ centre
-            for chunk in chunks:
-                deviation = X[chunk] - mean
-                if components is not None:
-                    deviation = deviation @ components.T
+        total = cls.empty(n_classes, d, kind)
+        np.copyto(total.counts, counts)
+        present = np.flatnonzero(counts)
+        by_class = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts[present])[:-1])
+        row_bytes = 16 * (X.shape[1] + d)
+        # Two passes over a class: deviations from its mean do not cancel, as squares less a
+        # squared mean would.
+        raw_means = np.zeros((n_classes, X.shape[1]))
+        for c, rows in zip(present.tolist(), by_class, strict=True):
+            chunks = [rows[s] for s in row_chunks(len(rows), row_bytes)]
+            raw_means[c] = sum(X[chunk].sum(axis=0, dtype=np.float64) for chunk in chunks) / len(rows)
+        centres = raw_means[present] if offset is None else raw_means[present] - offset
+        total.means[present] = centres if components is None else centres @ components.T
+        if kind == "pooled":
+            for some in row_chunks(len(X), row_bytes):
+                deviation = _projected(X[some] - raw_means[codes[some]], components)
+                np.add(total.scatter, deviation.T @ deviation, out=total.scatter)
+            return total
+        for c, rows in zip(present.tolist(), by_class, strict=True):
+            for some in row_chunks(len(rows), row_bytes):
+                deviation = _projected(X[rows[some]] - raw_means[c], components)
                 if kind == "full":
-                    scatter[c] += deviation.T @ deviation
-                elif kind == "diag":
-                    scatter[c] += np.einsum("ij,ij->j", deviation, deviation)
+                    total.scatter[c] += deviation.T @ deviation
                 else:
-                    scatter += deviation.T @ deviation
-        return cls(counts, means, scatter, kind)
+                    total.scatter[c] += np.einsum("ij,ij->j", deviation, deviation)
+        return total
+
+    @classmethod
+    def empty(cls, n_classes: int, n_features: int, kind: ScatterKind) -> ClassStatistics:
+        """Of no samples."""
+        shapes = {"full": (n_classes, n_features, n_features), "diag": (n_classes, n_features)}
+        scatter = np.zeros(shapes.get(kind, (n_features, n_features)))
+        return cls(np.zeros(n_classes, dtype=np.int64), np.zeros((n_classes, n_features)), scatter, kind)
+
+    def enlarged(self, codes: NDArray[np.intp], n_classes: int) -> ClassStatistics:
+        """The same classes among more of them, at the places `codes`."""
+        larger = ClassStatistics.empty(n_classes, self.n_features, self.kind)
+        larger.counts[codes], larger.means[codes] = self.counts, self.means
+        larger.scatter[slice(None) if self.kind == "pooled" else codes] = self.scatter
+        return larger
+
+    def add(self, other: ClassStatistics) -> None:
+        """Add the samples of `other`, of the same classes, in place.
+
+        By the differences of the means (Chan, Golub and LeVeque 1979), which does not
+        cancel; what is added is as exact as one pass over all samples.
+        """
+        both = self.counts + other.counts
+        some = np.flatnonzero(other.counts)
+        share = other.counts[some] / both[some]
+        difference = other.means[some] - self.means[some]
+        weight = self.counts[some] * share
+        if self.kind == "full":
+            for c, delta, w in zip(some.tolist(), difference, weight.tolist(), strict=True):
+                self.scatter[c] += other.scatter[c]
+                self.scatter[c] += w * np.outer(delta, delta)
+        elif self.kind == "diag":
+            self.scatter[some] += other.scatter[some] + weight[:, None] * difference**2
+        else:
+            np.add(self.scatter, other.scatter, out=self.scatter)
+            np.add(self.scatter, (difference * weight[:, None]).T @ difference, out=self.scatter)
+        self.means[some] += share[:, None] * difference
+        np.copyto(self.counts, both)
+
+    def projected(
+        self, offset: NDArray[np.float64], components: NDArray[np.float64] | None, kind: ScatterKind
+    ) -> ClassStatistics:
+        """Statistics of ``(X - offset) @ components.T``.
+
+        Parameters
+        ----------
+        kind : {"full", "diag", "pooled"}
+            Of the result; "diag" of components needs a full scatter to start from.
+        """
+        means = self.means - offset
+        if components is None:
+            scatter = self.scatter
+            if kind != self.kind:  # from full
+                scatter = scatter.diagonal(axis1=1, axis2=2).copy() if kind == "diag" else scatter.sum(axis=0)
+            return ClassStatistics(self.counts, means, scatter, kind)
+        means = means @ components.T
+        if kind == "pooled":
+            return ClassStatistics(self.counts, means, components @ self.within_scatter @ components.T, kind)
+        shape = (len(means), *[len(components)] * (2 if kind == "full" else 1))
+        scatter = np.empty(shape)
+        for c, own in enumerate(self.scatter):
+            left = components @ own
+            scatter[c] = left @ components.T if kind == "full" else np.einsum("ij,ij->i", left, components)
+        return ClassStatistics(self.counts, means, scatter, kind)
 
     @property
     def n_classes(self) -> int:
@@ -115,32 +180,33 @@ class ClassStatistics:
             Cluster of each class, 0..n_clusters-1.
         """
         n_clusters = int(labels.max()) + 1
-        counts = np.bincount(labels, weights=self.counts, minlength=n_clusters).astype(np.int64)
-        means = np.empty((n_clusters, self.n_features))
-        shape = self.scatter.shape if self.kind == "pooled" else (n_clusters, *self.scatter.shape[1:])
-        scatter = np.empty(shape)
+        merged = ClassStatistics.empty(n_clusters, self.n_features, self.kind)
+        np.add.at(merged.counts, labels, self.counts)
+        share = self.counts / np.maximum(1, merged.counts)[labels]
+        share[np.bincount(labels)[labels] == 1] = 1.0  # unchanged, bit for bit
+        np.add.at(merged.means, labels, share[:, None] * self.means)
+        deviation = self.means - merged.means[labels]
+        weighted = self.counts[:, None] * deviation
         if self.kind == "pooled":
-            scatter[:] = self.scatter
-        for cluster in range(n_clusters):
-            members = np.flatnonzero(labels == cluster)
-            if len(members) == 1:  # unchanged, bit for bit
-                means[cluster] = self.means[members[0]]
-                if self.kind != "pooled":
-                    scatter[cluster] = self.scatter[members[0]]
-                continue
-            weights = self.counts[members] / max(1, counts[cluster])
-            means[cluster] = weights @ self.means[members]
-            deviation = self.means[members] - means[cluster]
-            weighted = deviation * self.counts[members, None]
-            if self.kind == "pooled":
-                scatter += weighted.T @ deviation
-            elif self.kind == "diag":
-                scatter[cluster] = self.scatter[members].sum(axis=0) + (weighted * deviation).sum(axis=0)
-            else:
-                scatter[cluster] = self.scatter[members].sum(axis=0) + weighted.T @ deviation
-        return ClassStatistics(counts, means, scatter, self.kind)
+            np.add(self.scatter, weighted.T @ deviation, out=merged.scatter)
+        elif self.kind == "diag":
+            np.add.at(merged.scatter, labels, self.scatter + weighted * deviation)
+        else:
+            order = np.argsort(labels, kind="stable")
+            for members in np.split(order, np.cumsum(np.bincount(labels))[:-1]):
+                cluster = labels[members[0]]
+                merged.scatter[cluster] = self.scatter[members].sum(axis=0)
+                if len(members) > 1:
+                    merged.scatter[cluster] += weighted[members].T @ deviation[members]
+        return merged
 
     def total_covariance(self) -> NDArray[np.float64]:
         """Covariance of all samples, divided by n_samples - 1."""
-        everything = self.merge(np.zeros(self.n_classes, dtype=np.intp))
-        return everything.within_scatter / (self.n_samples - 1)
+        mean = self.counts @ self.means / self.n_samples
+        deviation = self.means - mean
+        between = (self.counts[:, None] * deviation).T @ deviation
+        return (self.within_scatter + between) / (self.n_samples - 1)
+
+
+def _projected(X: NDArray[np.float64], components: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    return X if components is None else X @ components.T

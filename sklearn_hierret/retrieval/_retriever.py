@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -22,8 +24,10 @@ from sklearn_hierret._arrays import (
     validate_classes,
 )
 from sklearn_hierret.building import assign_leaves, fit_leaf_model
+from sklearn_hierret.gaussian import is_dask
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.metrics import make_retrieval_scorer
+from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
 from sklearn_hierret.retrieval._gallery import Gallery
 from sklearn_hierret.search import (
     HardLeafDistance,
@@ -72,6 +76,8 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         class model of the hierarchy's builder, or else a default `MahalanobisClassifier`.
     n_jobs : int, default=None
         Threads of the search.
+    verbose : bool, default=False
+        Print what was done, how far a long search is and how long it will take.
 
     Attributes
     ----------
@@ -120,6 +126,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "class_model": [None, HasMethods(["fit", "predict"])],
         "n_jobs": [None, Integral],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -131,6 +138,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         n_neighbors: int = 5,
         class_model: Any = None,
         n_jobs: int | None = None,
+        verbose: bool | int = False,
     ) -> None:
         self.hierarchy = hierarchy
         self.alpha = alpha
@@ -138,6 +146,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         self.n_neighbors = n_neighbors
         self.class_model = class_model
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
     def set_params(self, **params: Any) -> HierarchicalRetriever:
         """Set parameters, nested ones as ``hierarchy__threshold``.
@@ -176,7 +185,9 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         with unchanged_on_error(self):
             X, classes, codes = validate_classes(self, X, y)
             y = classes[codes]
+            start = time.perf_counter()
             hierarchy, builder, class_model = fit_leaf_model(self.hierarchy, self.class_model, X, y)
+            self._print(f"hierarchy and class model in {time.perf_counter() - start:.1f} s")
             leaves = class_model.classes_
             self.hierarchy_ = hierarchy
             self.hierarchy_builder_ = builder
@@ -294,8 +305,9 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_queries, n_features), optional
-            The queries. Default: the gallery, where no sample is its own neighbour.
+        X : array-like or dask array of shape (n_queries, n_features), optional
+            The queries. Default: the gallery, where no sample is its own neighbour. For a
+            Dask array the results are Dask arrays, computed block by block on its workers.
         n_neighbors : int, optional
             Default: the parameter of that name.
         return_distance : bool, default=True
@@ -312,6 +324,12 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
             Positions in the gallery; equal distances in ascending order of them; -1
             where `within` allows too few samples.
         """
+        if is_dask(X):
+            check_is_fitted(self, "class_model_")
+            k = self.n_neighbors if n_neighbors is None else n_neighbors
+            check_positive_integer(k, "n_neighbors")
+            lazily = kneighbors_of_blocks(self, X, int(k), within)
+            return lazily if return_distance else lazily[1]
         found = self._search(X, n_neighbors, within)
         return (found.distances, found.indices) if return_distance else found.indices
 
@@ -481,8 +499,9 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
             leaf_distance=leaf_distance,
             alpha=float(self.alpha),
             own_row=gallery.rows if X is None else None,
-            allowed=gallery.alive_rows() if within is None else gallery.rows_at(self._mask(gallery, within)),
+            allowed=gallery.alive_rows if within is None else gallery.rows_at(self._mask(gallery, within)),
             n_jobs=self.n_jobs,
+            report=self._progress() if self.verbose else None,
         )
         indices = gallery.positions(serials)
         return _Found(distances, indices, gallery, unit, query_leaves, leaf_distance)
@@ -516,7 +535,24 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
         return gallery
 
     def _assign(self, X: NDArray, assignment: str | None = None) -> NDArray:
-        return assign_leaves(self.class_model_, X, assignment or self.assignment)
+        start = time.perf_counter()
+        leaves = assign_leaves(self.class_model_, X, assignment or self.assignment)
+        self._print(f"leaves of {len(X)} samples in {time.perf_counter() - start:.1f} s")
+        return leaves
+
+    def _print(self, message: str) -> None:
+        if self.verbose:
+            print(f"[HierarchicalRetriever] {message}", flush=True)
+
+    def _progress(self) -> Callable[[int, int], None]:
+        start = time.perf_counter()
+
+        def report(done: int, total: int) -> None:
+            passed = time.perf_counter() - start
+            left = f", about {passed * (total - done) / done:.0f} s left" if done < total else ""
+            self._print(f"searched {done} of {total} queries in {passed:.1f} s{left}")
+
+        return report
 
     def _leaf_labels(self, leaves: NDArray) -> NDArray:
         return self.class_model_.classes_[leaves if leaves.ndim == 1 else leaves.argmax(axis=1)]

@@ -15,6 +15,7 @@ from sklearn_hierret import (
     HierarchyDisplay,
     PrecisionCurveDisplay,
     RetrievalDisplay,
+    ThresholdPathDisplay,
     evaluate_retrieval,
 )
 from sklearn_hierret.display._hierarchy import cluster_colors, tree_positions
@@ -206,3 +207,18 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch, rng):
     ):
         with pytest.raises(ImportError, match=r"sklearn-hierret\[plot\]"):
             draw()
+
+
+def test_threshold_path(rng):
+    groups = np.arange(12) // 3
+    X, y = blobs(rng, n_classes=12, n_per_class=(30, 60), spread=4.0, groups=groups)
+    builder = HierarchyBuilder(0.05).fit(X, y)
+    display = ThresholdPathDisplay.from_estimator(builder)
+    path = builder.threshold_path()
+    first = path[path["level"] == 1].sort_values("threshold")
+    np.testing.assert_array_equal(display.lines_[1].get_xdata(), first["threshold"])
+    np.testing.assert_array_equal(display.lines_[1].get_ydata(), first["n_clusters"])
+    assert display.ax_.get_xscale() == "log"
+    ax = plt.subplots()[1]
+    few = ThresholdPathDisplay.from_estimator(builder, [0.02, 0.05], ax=ax)
+    assert few.ax_ is ax

@@ -1,0 +1,283 @@
+"""The visual hierarchy: classes whose features overlap are merged, level by level."""
+
+from __future__ import annotations
+
+import time
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, check_memory
+
+from sklearn_hierret._arrays import check_nested
+from sklearn_hierret.building._levelwise import cluster_overlap, merge_overlapping
+from sklearn_hierret.gaussian import MahalanobisClassifier, is_dask
+from sklearn_hierret.hierarchy import ClassHierarchy
+
+
+class HierarchyBuilder(BaseEstimator):
+    """Learn a visual hierarchy of the classes from features and labels.
+
+    Classes are Gaussians. Those whose Bhattacharyya coefficient reaches `threshold` are
+    linked, connected components become the classes of the next level, their means and
+    covariances those of their pooled samples; this repeats until nothing merges or one
+    class is left, and a root joins what remains [1]_.
+
+    Parameters
+    ----------
+    threshold : float in (0, 1], default=0.05
+        The overlap at which classes merge: the paper's t. Larger means fewer merges. It
+        depends on the data (`overlap_` shows it); the paper's values, 0.2 to 0.3, go with
+        ``n_components=0.95``, since overlaps shrink as dimensions are added. With "full"
+        covariances they also shrink between classes of very different sizes, even equal
+        ones; "tied" does not have that bias.
+    linkage : {"single", "average", "complete"}, default="single"
+        "single" is the paper's construction; it chains when many classes overlap. The
+        others cut one dendrogram over 1 - overlap of the classes: merges above
+        1 - `threshold` are joined at the root, which has height 1, and a node's height
+        is its merge distance. These do not chain.
+    threshold_decay : float, default=0.0
+        With "single" linkage, t falls by this much a level, not below 0.01, and building
+        stops at the first level without a merge.
+    class_model : MahalanobisClassifier, default=None
+        The Gaussians; None means a default `MahalanobisClassifier`.
+    memory : str or joblib.Memory, default=None
+        Where fitted class models are cached: a search over `threshold` fits one a fold.
+    verbose : bool, default=False
+        Print what was done, level by level, and how long it took.
+
+    Attributes
+    ----------
+    hierarchy_ : ClassHierarchy
+    classes_ : ndarray of shape (n_classes,)
+    class_model_ : MahalanobisClassifier
+        The fitted class model.
+    overlap_ : ndarray of shape (n_classes, n_classes)
+        Bhattacharyya coefficients of the classes: what one looks at to choose t. They
+        are computed when asked for; merging level by level does without most of them.
+    levels_ : ndarray of shape (n_levels, n_classes)
+        Cluster of each class at each level, numbered by their smallest member. Row 0 is
+        ``arange(n_classes)``, the last row all zeros (the root). With "single" linkage
+        the heights are the row numbers, with the others the distinct node heights.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if `X` had string column names.
+
+    See Also
+    --------
+    LinkageHierarchyBuilder : Ward's and other hierarchies over the class means.
+
+    References
+    ----------
+    .. [1] A. Venkataramanan, M. Laviale, C. Pradalier, "Integrating Visual and Semantic
+       Similarity Using Hierarchies for Image Retrieval", 2023, section 3.1.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_hierret import HierarchyBuilder
+    >>> X, y = load_iris(return_X_y=True)
+    >>> builder = HierarchyBuilder(threshold=0.1).fit(X, y)
+    >>> builder.levels_
+    array([[0, 1, 2],
+           [0, 1, 1],
+           [0, 0, 0]])
+    >>> builder.hierarchy_
+    <ClassHierarchy: 3 classes, 5 nodes, height 2>
+    """
+
+    _overlap: NDArray[np.float64] | None
+    _built: tuple[NDArray[np.intp], ClassHierarchy] | None
+
+    _parameter_constraints: dict = {
+        "threshold": [Interval(Real, 0, 1, closed="right")],
+        "linkage": [StrOptions({"single", "average", "complete"})],
+        "threshold_decay": [Interval(Real, 0, 1, closed="left")],
+        "class_model": [None, MahalanobisClassifier],
+        "memory": [None, str, HasMethods(["cache"])],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        threshold: float = 0.05,
+        *,
+        linkage: str = "single",
+        threshold_decay: float = 0.0,
+        class_model: MahalanobisClassifier | None = None,
+        memory: Any = None,
+        verbose: bool | int = False,
+    ) -> None:
+        self.threshold = threshold
+        self.linkage = linkage
+        self.threshold_decay = threshold_decay
+        self.class_model = class_model
+        self.memory = memory
+        self.verbose = verbose
+
+    def set_params(self, **params: Any) -> HierarchyBuilder:
+        """Set parameters, nested ones as ``class_model__temperature``.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self : object
+        """
+        check_nested(self, params, "class_model", "HierarchyBuilder(class_model=MahalanobisClassifier())")
+        return super().set_params(**params)
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: ArrayLike) -> HierarchyBuilder:
+        """Build the hierarchy.
+
+        Parameters
+        ----------
+        X : array-like or dask array of shape (n_samples, n_features)
+            A Dask array is read block by block on its workers and never as a whole.
+        y : array-like or dask array of shape (n_samples,)
+            Class labels, at least two distinct ones.
+
+        Returns
+        -------
+        self : object
+        """
+        start = time.perf_counter()
+        if is_dask(X):
+            model = self._new_model().fit(X, y)
+        else:
+            model = check_memory(self.memory).cache(_fitted)(self._new_model(), X, y)
+        self._print(f"{len(model.classes_)} classes, their statistics in {time.perf_counter() - start:.1f} s")
+        # All that can fail comes before the first attribute.
+        built = self._build(model)
+        self._take(model)
+        self._built = built
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> HierarchyBuilder:
+        """Take in more samples, without those before; the hierarchy is built when asked for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Class labels; labels that were not seen before are added.
+        classes : array-like, optional
+            As in `MahalanobisClassifier.partial_fit`.
+
+        Returns
+        -------
+        self : object
+        """
+        model = getattr(self, "class_model_", None) or self._new_model()
+        self._take(model.partial_fit(X, y, classes))
+        return self
+
+    @property
+    def overlap_(self) -> NDArray[np.float64]:
+        """Bhattacharyya coefficients of the classes, (n_classes, n_classes)."""
+        check_is_fitted(self)
+        if self._overlap is None:
+            self._overlap = self.class_model_.overlap_of(self.class_model_.statistics_)
+        return self._overlap
+
+    @property
+    def levels_(self) -> NDArray[np.intp]:
+        """Cluster of each class at each level, (n_levels, n_classes)."""
+        return self._hierarchy()[0]
+
+    @property
+    def hierarchy_(self) -> ClassHierarchy:
+        """The hierarchy."""
+        return self._hierarchy()[1]
+
+    def threshold_path(self, thresholds: ArrayLike | None = None) -> pd.DataFrame:
+        """Shapes of the hierarchies that other thresholds would give, without a new fit.
+
+        Parameters
+        ----------
+        thresholds : array-like, optional
+            Default: 50 quantiles of the overlaps of different classes.
+
+        Returns
+        -------
+        path : DataFrame
+            One row for each threshold and level above 0, by falling threshold: threshold, level,
+            n_clusters and largest (classes of the largest cluster). The last level is the root.
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        overlap = self.overlap_
+        if thresholds is None:
+            apart = overlap[np.triu_indices(len(overlap), k=1)]
+            thresholds = np.unique(np.quantile(apart, np.linspace(0, 1, 50)))
+            thresholds = thresholds[thresholds > 0]
+            if not len(thresholds):
+                raise ValueError("No two classes overlap at all: every threshold gives a flat hierarchy.")
+        values = np.unique(np.asarray(thresholds, dtype=np.float64).ravel())
+        if not len(values) or not np.all((values > 0) & (values <= 1)):
+            raise ValueError(f"thresholds must be in (0, 1], got {values.tolist()}.")
+        rows = []
+        for t in values[::-1]:
+            if self.linkage == "single":
+                levels = merge_overlapping(self.class_model_, t, self.threshold_decay, overlap)
+            else:
+                levels = cluster_overlap(overlap, t, self.linkage)[0]
+            for level, clusters in enumerate(levels[1:], start=1):
+                sizes = np.bincount(clusters)
+                rows.append((t, level, len(sizes), int(sizes.max())))
+        return pd.DataFrame(rows, columns=["threshold", "level", "n_clusters", "largest"])
+
+    def _new_model(self) -> MahalanobisClassifier:
+        return MahalanobisClassifier() if self.class_model is None else clone(self.class_model)
+
+    def _take(self, model: MahalanobisClassifier) -> None:
+        self.class_model_ = model
+        self.classes_ = model.classes_
+        self.n_features_in_ = model.n_features_in_
+        if hasattr(model, "feature_names_in_"):
+            self.feature_names_in_ = model.feature_names_in_
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        self._overlap = None
+        self._built = None
+
+    def _hierarchy(self) -> tuple[NDArray[np.intp], ClassHierarchy]:
+        check_is_fitted(self)
+        if self._built is None:
+            self._validate_params()
+            self._built = self._build(self.class_model_)
+        return self._built
+
+    def _build(self, model: MahalanobisClassifier) -> tuple[NDArray[np.intp], ClassHierarchy]:
+        heights, start = None, time.perf_counter()
+
+        def report(level: int, n_clusters: int) -> None:
+            self._print(f"level {level}: {n_clusters} clusters after {time.perf_counter() - start:.1f} s")
+
+        if self.linkage == "single":
+            levels = merge_overlapping(model, self.threshold, self.threshold_decay, report=report)
+        else:
+            overlap = model.overlap_of(model.statistics_)
+            levels, heights = cluster_overlap(overlap, self.threshold, self.linkage)
+        return levels, ClassHierarchy.from_levels(levels, model.classes_, heights)
+
+    def _print(self, message: str) -> None:
+        if self.verbose:
+            print(f"[HierarchyBuilder] {message}", flush=True)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+
+def _fitted(model: MahalanobisClassifier, X: ArrayLike, y: ArrayLike) -> MahalanobisClassifier:
+    return model.fit(X, y)

@@ -1,0 +1,53 @@
+"""Neighbours of queries in a Dask array, block by block on its workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def kneighbors_of_blocks(retriever: Any, X: Any, n_neighbors: int, within: Any) -> tuple[Any, Any]:
+    """Dask arrays of distances and indices, chunked as the queries are.
+
+    Parameters
+    ----------
+    retriever : fitted HierarchicalRetriever
+        Sent to each worker once.
+    X : dask array of shape (n_queries, n_features)
+    n_neighbors : int
+    within : array-like or None
+    """
+    import dask
+    import dask.array as da
+
+    if X.ndim != 2:
+        raise ValueError(f"Expected a dask array of two dimensions, got {X.ndim}.")
+    if X.shape[1] != retriever.n_features_in_:
+        raise ValueError(
+            f"X has {X.shape[1]} features, but {type(retriever).__name__} is expecting "
+            f"{retriever.n_features_in_} features as input."
+        )
+    if X.numblocks[1] > 1:
+        X = X.rechunk({1: -1})
+    there = dask.delayed(retriever, traverse=False)
+    search = dask.delayed(_kneighbors, nout=2)
+    parts = [search(there, block, n_neighbors, within) for block in X.to_delayed().ravel()]
+
+    def assembled(which: int, dtype: Any) -> Any:
+        return da.concatenate(
+            [
+                da.from_delayed(part[which], shape=(rows, n_neighbors), dtype=dtype)
+                for part, rows in zip(parts, X.chunks[0], strict=True)
+            ],
+            allow_unknown_chunksizes=True,
+        )
+
+    return assembled(0, retriever._gallery.dtype), assembled(1, np.intp)
+
+
+def _kneighbors(retriever: Any, X: Any, n_neighbors: int, within: Any) -> Any:
+    if not len(X):
+        empty = np.empty((0, n_neighbors))
+        return empty.astype(retriever._gallery.dtype), empty.astype(np.intp)
+    return retriever.kneighbors(X, n_neighbors, within=within)
