@@ -75,11 +75,11 @@ def statistics_of_blocks(X: Any, y: Any, kind: ScatterKind) -> LabelledStatistic
     if X.numblocks[1] > 1:
         X = X.rechunk({1: -1})
     if not is_dask(y):
-        y = da.from_array(np.asarray(y), chunks=(X.chunks[0],))
-    elif y.numblocks[0] != X.numblocks[0] or (y.chunks[0] != X.chunks[0] and not _unknown(X, y)):
-        y = y.rechunk((X.chunks[0],))
+        y = da.from_array(np.asarray(y))
     if not _unknown(X, y) and y.shape[0] != X.shape[0]:
         raise ValueError(f"{X.shape[0]} samples, but {y.shape[0]} labels.")
+    if y.numblocks[0] != X.numblocks[0] or (y.chunks[0] != X.chunks[0] and not _unknown(X, y)):
+        y = y.rechunk((X.chunks[0],))
     of_block, merge = dask.delayed(_checked_block), dask.delayed(_merged)
     blocks = zip(X.to_delayed().ravel(), y.to_delayed().ravel(), strict=True)
     parts = [of_block(x, labels, kind) for x, labels in blocks]

@@ -30,12 +30,12 @@ def groups_of_classes(n_classes: int, d: int, per_class: int, seed: int = 0) -> 
     """Clouds whose centres lie in groups of groups, of uneven sizes and shapes."""
     rng = np.random.default_rng(seed)
     c = np.arange(n_classes)
-    centres = 1.3 * rng.normal(size=(n_classes, d))[c // 25] + 0.45 * rng.normal(size=(n_classes, d))[c // 5]
-    centres += 0.3 * rng.normal(size=(n_classes, d))
+    centres = 9.0 * rng.normal(size=(n_classes, d))[c // 25] + 3.2 * rng.normal(size=(n_classes, d))[c // 5]
+    centres = (centres + 1.5 * rng.normal(size=(n_classes, d))) / np.sqrt(d)
     sizes = rng.integers(per_class // 2, 3 * per_class // 2, n_classes)
     y = rng.permutation(np.repeat(c, sizes))
     X = rng.standard_normal((len(y), d), dtype=np.float32)
-    X *= rng.uniform(0.8, 1.25, size=(n_classes, d)).astype(np.float32)[y]
+    X *= rng.uniform(0.95, 1.05, size=(n_classes, d)).astype(np.float32)[y]
     X += centres.astype(np.float32)[y]
     return X, y
 
@@ -107,8 +107,8 @@ def main() -> None:
                 numbers = n_classes * d * d
                 if (d == 100 and n_classes != 200) or (covariance_type == "full" and numbers > 2e7):
                     continue  # two gigabytes of covariances are not what is measured here
-                per_class = 40 if n_classes > 1000 else 2 * d
-                rows.append(run(n_classes, d, covariance_type, per_class, 0.1))
+                per_class = 40 if n_classes > 1000 else 6 * d
+                rows.append(run(n_classes, d, covariance_type, per_class, 0.05))
                 print(markdown_table(HEADER, rows[-1:]).splitlines()[-1], flush=True)
     table = markdown_table(HEADER, rows)
     print(table)

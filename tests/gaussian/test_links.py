@@ -70,3 +70,11 @@ def test_only_changed_classes_are_compared(rng, covariance_type):
     np.testing.assert_array_equal(linked_components(gaussians, 1e-6, np.zeros(8, dtype=bool)), np.arange(8))
     one = np.arange(8) == 3
     assert (linked_components(gaussians, 1e-6, one) == 0).all()  # all of them through class 3
+
+
+def test_largest_eigenvalues_are_bounded_closely(rng):
+    A = rng.normal(size=(7, 30, 40)) * rng.uniform(1e-8, 1e8, size=(7, 1, 1))
+    stack = A @ A.transpose(0, 2, 1)
+    bounds, exact = _links._largest_eigenvalues(stack), np.linalg.eigvalsh(stack)[:, -1]
+    assert (bounds >= exact * (1 - 1e-12)).all()
+    assert (bounds <= exact * 30 ** (1 / 32) * (1 + 1e-9)).all()
