@@ -113,7 +113,7 @@ def main() -> None:
     table = markdown_table(HEADER, rows)
     print(table)
     if args.write:
-        (args.write / "hierarchies_benchmark.md").write_text(table + "\n")
+        (args.write / "hierarchies_benchmark.md").write_text(f"{table}\n")
 
 
 if __name__ == "__main__":

