@@ -37,6 +37,8 @@ BATCH_ROWS = 8192
 LARGE_SHARE = 0.1
 #: Queries that are multiplied one by one, and whose blocks are visited in runs.
 FEW = 4
+#: Pairs are worth computing one by one where they are at most one in so many.
+FEW_PAIRS = 64
 
 
 def search(
@@ -194,7 +196,9 @@ class _Batch:
         self.found = Candidates(len(which), task.k, task.error, own_row)
         #: Rows that hold the k nearest for sure, the query itself being one perhaps.
         self.enough = task.k + (own_row is not None)
+        #: Of hard leaves; and the least D_H of soft ones, for each query and block.
         self.penalties: NDArray[np.float64] | None = None
+        self.floors: NDArray | None = None
         self.buffers: dict[str, NDArray] = {}
 
     def search(self) -> None:
@@ -251,6 +255,8 @@ class _Batch:
             lower.append(bounds)
         if isinstance(task.part, HardLeafDistance):
             self.penalties = _side_by_side(penalties)
+        elif penalties:
+            self.floors = _side_by_side(penalties)
         bounds = _side_by_side(lower).astype(np.float64, copy=False)
         bounds -= task.error
         bounds[:, task.sizes == 0] = np.inf
@@ -338,6 +344,8 @@ class _Batch:
                 base = 1 + self.penalties[q, first]
             elif isinstance(task.part, SoftLeafDistance):
                 assert segment.leaves is not None
+                if self._take_soft(q, scores, segment.leaves, rows, offset, (first, last)):
+                    continue
                 hierarchical = task.part.scores(
                     self.which[q], segment.leaves[rows], self._buffer("hierarchical", n, len(q))
                 )
@@ -369,6 +377,39 @@ class _Batch:
             found.limit[query] = limit
         i_query, column = np.nonzero(numbers <= limit[:, None])
         found.add(query[i_query], column + first_row, numbers[i_query, column])
+
+    def _take_soft(
+        self,
+        query: NDArray[np.intp],
+        scores: NDArray,
+        leaves: NDArray,
+        rows: slice | NDArray[np.intp],
+        offset: int,
+        blocks: tuple[int, int],
+    ) -> bool:
+        """Candidates with soft leaves pair by pair, if few are left by their cosine distances.
+
+        Those must leave room for the least D_H in the blocks. The product with all
+        probabilities costs more than that with the features where classes are many.
+        """
+        task, limit = self.task, self.found.limit[query]
+        if not task.cosine_weight or self.floors is None or not np.isfinite(limit).all():
+            return False
+        room = limit - self.floors[query, blocks[0] : blocks[1]].min(axis=1)
+        least = (1 - room / task.cosine_weight).astype(scores.dtype)
+        least = np.nextafter(least, scores.dtype.type(-np.inf))
+        place = np.flatnonzero(scores >= least)
+        if FEW_PAIRS * len(place) > scores.size:
+            return False
+        item, i_query = np.divmod(place, len(query))
+        local = item + rows.start if isinstance(rows, slice) else rows[item]
+        assert isinstance(task.part, SoftLeafDistance)
+        hierarchical = task.part.approximate(self.which[query[i_query]], leaves, local)
+        cosine = 1 - scores.ravel()[place].astype(np.float64)
+        number = task.cosine_weight * cosine + task.weight * hierarchical
+        kept = number <= limit[i_query]
+        self.found.add(query[i_query[kept]], local[kept] + offset, number[kept])
+        return True
 
     def _buffer(self, name: str, n_rows: int, n_columns: int) -> NDArray:
         """Memory that is used again: fresh pages cost more than what is computed into them."""

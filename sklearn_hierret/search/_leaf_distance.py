@@ -166,6 +166,16 @@ class SoftLeafDistance:
         """D_H of rows with some probabilities to some queries, to within rounding."""
         return np.matmul(leaves, self.expected[queries].astype(leaves.dtype).T, out=out)
 
+    def approximate(self, queries: NDArray[np.intp], leaves: NDArray, rows: NDArray[np.intp]) -> NDArray:
+        """D_H of single pairs to within rounding."""
+        distances = np.empty(len(rows), dtype=leaves.dtype)
+        size = max(1, PAIR_BYTES // (leaves.itemsize * self.n_terms))
+        for start in range(0, len(rows), size):
+            s = slice(start, start + size)
+            expected = self.expected[queries[s]].astype(leaves.dtype, copy=False)
+            distances[s] = np.einsum("ij,ij->i", expected, leaves[rows[s]])
+        return distances
+
     def decides(self, alpha: float) -> bool:
         """Whether D_H alone decides."""
         return bool(np.isinf(alpha))

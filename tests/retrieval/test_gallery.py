@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import config_context
 
 from sklearn_hierret import HierarchicalRetriever, HierarchyBuilder, MahalanobisClassifier
 from sklearn_hierret.retrieval._gallery import Column
@@ -229,3 +230,19 @@ def test_a_row_is_moved_few_times():
     assert len(column.parts) <= 12
     np.testing.assert_array_equal(column.array, np.arange(2000))
     np.testing.assert_array_equal(column.find(np.array([1999, 5, -3])), [1999, 5, -1])
+
+
+def test_verbose_says_how_far_it_is(data, capsys):
+    X, y = data
+    retriever = retriever_of(X, y, verbose=True)
+    retriever.kneighbors(X)
+    printed = capsys.readouterr().out
+    assert "[HierarchicalRetriever] hierarchy and class model in" in printed
+    assert f"[HierarchicalRetriever] leaves of {len(X)} samples in" in printed
+    assert f"[HierarchicalRetriever] searched {len(X)} of {len(X)} queries in" in printed
+    with config_context(working_memory=0.05):
+        retriever.kneighbors(X)
+    printed = capsys.readouterr().out
+    assert " s left" in printed
+    retriever.set_params(verbose=False).kneighbors(X)
+    assert capsys.readouterr().out == ""
