@@ -396,7 +396,8 @@ class _Batch:
         if not task.cosine_weight or self.floors is None or not np.isfinite(limit).all():
             return False
         room = limit - self.floors[query, blocks[0] : blocks[1]].min(axis=1)
-        least = (1 - room / task.cosine_weight).astype(scores.dtype)
+        # Scores are in [-1, 1]; a huge alpha leaves room for all or for none.
+        least = np.clip(1 - room / task.cosine_weight, -2, 2).astype(scores.dtype)
         least = np.nextafter(least, scores.dtype.type(-np.inf))
         place = np.flatnonzero(scores >= least)
         if FEW_PAIRS * len(place) > scores.size:
