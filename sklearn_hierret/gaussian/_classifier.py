@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
 from sklearn.model_selection import StratifiedKFold
@@ -30,6 +29,7 @@ from sklearn_hierret.gaussian._model import GaussianModel, GaussianRule, streami
 from sklearn_hierret.gaussian._nearest import TOO_FAR
 from sklearn_hierret.gaussian._statistics import ClassStatistics
 from sklearn_hierret.gaussian._streaming import LabelledStatistics, is_dask, statistics_of_blocks
+from sklearn_hierret.gaussian._temperature import best_temperature
 
 #: Statistics of all features that a fit keeps for partial_fit: 128 megabytes.
 MOST_NUMBERS = 1 << 24
@@ -461,22 +461,3 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         if np.any(priors < 0) or not np.isclose(priors.sum(), 1):
             raise ValueError("priors must be non-negative and sum to 1.")
         return priors / priors.sum()
-
-
-def best_temperature(scores: NDArray[np.float64], codes: NDArray[np.intp]) -> float:
-    """The temperature that makes ``softmax(scores / T)`` most likely to give the true classes.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n_samples, n_classes)
-        Log-probabilities up to a constant a sample.
-    codes : ndarray of shape (n_samples,)
-        True class of each sample.
-    """
-    own = np.arange(len(codes)), codes
-
-    def loss(log_temperature: float) -> float:
-        return -float(log_softmax(scores * np.exp(-log_temperature), axis=1)[own].mean())
-
-    found = minimize_scalar(loss, bounds=np.log([0.05, 200.0]), method="bounded", options={"xatol": 1e-3})
-    return float(np.exp(found.x))

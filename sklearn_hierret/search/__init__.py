@@ -1,8 +1,9 @@
 """Exact search: arrays in, arrays out, no estimator."""
 
-from sklearn_hierret.search._exact import cosine_pairs, search
+from sklearn_hierret.search._exact import search
 from sklearn_hierret.search._index import GalleryIndex, unit_rows
 from sklearn_hierret.search._leaf_distance import HardLeafDistance, LeafDistance, SoftLeafDistance
+from sklearn_hierret.search._pairs import cosine_pairs
 
 __all__ = [
     "GalleryIndex",

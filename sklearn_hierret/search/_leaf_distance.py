@@ -8,52 +8,11 @@ batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret.search._index import GalleryIndex, Segment
-
-#: Rows in float64 that are multiplied pair by pair: they stay in the caches.
-PAIR_BYTES = 1 << 19
-#: Columns that einsum adds up in one go; its order of addition depends on the batch beyond.
-_ONE_GO = 4096
-
-
-def run_dots(
-    left: NDArray, counts: NDArray[np.intp], right: Callable[[slice], NDArray]
-) -> NDArray[np.float64]:
-    """Dot products in float64 of each left row with a run of right rows.
-
-    Each is the same bit for bit in every batch.
-
-    Parameters
-    ----------
-    left : ndarray of shape (n_left, n_columns)
-    counts : ndarray of shape (n_left,)
-        Length of each row's run; the runs follow one another.
-    right : callable
-        Gives some of the right rows.
-    """
-    n_columns = left.shape[1]
-    dots = np.zeros(int(counts.sum()))
-    ends = np.cumsum(counts)
-    cuts = [0, *(np.flatnonzero(np.diff(counts)) + 1).tolist(), len(counts)]
-    for first, last in pairwise(cuts):
-        count = int(counts[first]) if last > first else 0
-        size = max(1, PAIR_BYTES // (8 * n_columns * max(1, count)))
-        for start in range(first, last if count else first, size):
-            stop = min(start + size, last)
-            mine = slice(int(ends[start]) - count, int(ends[stop - 1]))
-            rows = right(mine).astype(np.float64, copy=False).reshape(stop - start, count, n_columns)
-            own = left[start:stop].astype(np.float64, copy=False)
-            out = dots[mine].reshape(stop - start, count)
-            for column in range(0, n_columns, _ONE_GO):
-                some = slice(column, column + _ONE_GO)
-                out += np.einsum("qkd,qd->qk", rows[..., some], own[:, some])
-    return dots
+from sklearn_hierret.search._pairs import PAIR_BYTES, run_dots
 
 
 class HardLeafDistance:

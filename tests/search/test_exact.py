@@ -12,7 +12,7 @@ from sklearn.metrics.pairwise import cosine_distances
 from sklearn_hierret import ClassHierarchy
 from sklearn_hierret.search import GalleryIndex, HardLeafDistance, SoftLeafDistance, unit_rows
 from sklearn_hierret.search import search as search_index
-from sklearn_hierret.search._leaf_distance import run_dots
+from sklearn_hierret.search._pairs import run_dots
 from tests.reference import retrieval as reference
 from tests.strategies import trees
 
@@ -191,7 +191,7 @@ def test_most_of_the_gallery_is_never_touched(monkeypatch):
         seen += out.size
         out[:] = rows @ queries.T
 
-    monkeypatch.setattr("sklearn_hierret.search._exact.products", counted)
+    monkeypatch.setattr("sklearn_hierret.search._batch.products", counted)
     proba = 0.1 * rng.dirichlet(np.full(100, 0.1), 20_000) + 0.9 * np.eye(100)[own]
     for leaves in (Leaves(own[:200], own, U), Leaves(proba[:200], proba, U)):
         seen = 0
