@@ -4,7 +4,7 @@ Learn a visual hierarchy of the classes from features and labels, rank by cosine
 hierarchical distance, score the rankings, tune the lot in a `GridSearchCV`.
 """
 
-from sklearn_hierret.building import HierarchyBuilder, LinkageHierarchyBuilder
+from sklearn_hierret.building import CombinedHierarchyBuilder, HierarchyBuilder, LinkageHierarchyBuilder
 from sklearn_hierret.display import (
     HierarchyDisplay,
     PrecisionCurveDisplay,
@@ -13,16 +13,20 @@ from sklearn_hierret.display import (
 )
 from sklearn_hierret.embedding import HierarchicalEmbedding, class_embedding
 from sklearn_hierret.gaussian import MahalanobisClassifier
-from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.hierarchy import ClassGraph, ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.metrics import (
     average_hierarchical_precision_at_k,
     average_precision_at_k,
     average_precision_at_r,
+    average_set_intersection_at_k,
     evaluate_retrieval,
+    hierarchical_average_precision,
     hierarchical_precision_at_k,
     make_retrieval_scorer,
     map_at_k,
     map_at_r,
+    mistake_severity_at_k,
+    ndcg_at_k,
     precision_at_k,
     r_precision,
     recall_at_k,
@@ -32,7 +36,10 @@ from sklearn_hierret.retrieval import HierarchicalRetriever
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "ClassGraph",
     "ClassHierarchy",
+    "CombinedHierarchy",
+    "CombinedHierarchyBuilder",
     "HierarchicalEmbedding",
     "HierarchicalRetriever",
     "HierarchyBuilder",
@@ -45,12 +52,16 @@ __all__ = [
     "average_hierarchical_precision_at_k",
     "average_precision_at_k",
     "average_precision_at_r",
+    "average_set_intersection_at_k",
     "class_embedding",
     "evaluate_retrieval",
+    "hierarchical_average_precision",
     "hierarchical_precision_at_k",
     "make_retrieval_scorer",
     "map_at_k",
     "map_at_r",
+    "mistake_severity_at_k",
+    "ndcg_at_k",
     "precision_at_k",
     "r_precision",
     "recall_at_k",

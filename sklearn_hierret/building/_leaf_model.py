@@ -9,19 +9,20 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from sklearn_hierret.building._builder import HierarchyBuilder
+from sklearn_hierret.building._combined import named
 from sklearn_hierret.gaussian import MahalanobisClassifier
-from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 
 
 def fit_leaf_model(
     hierarchy: Any, class_model: Any, X: NDArray, y: NDArray
-) -> tuple[ClassHierarchy, Any, Any]:
+) -> tuple[ClassHierarchy | CombinedHierarchy, Any, Any]:
     """Fit clones of a builder and a class model.
 
     Parameters
     ----------
-    hierarchy : builder, ClassHierarchy or None
-        None means a default `HierarchyBuilder`.
+    hierarchy : builder, ClassHierarchy, CombinedHierarchy, list of these or None
+        None means a default `HierarchyBuilder`; a list, a `CombinedHierarchyBuilder` of it.
     class_model : classifier or None
         None means the builder's class model, or else a default `MahalanobisClassifier`.
     X : ndarray of shape (n_samples, n_features)
@@ -29,12 +30,14 @@ def fit_leaf_model(
 
     Returns
     -------
-    hierarchy : ClassHierarchy
-    builder : fitted builder, or None if a `ClassHierarchy` was given
+    hierarchy : ClassHierarchy or CombinedHierarchy
+    builder : fitted builder, or None if a hierarchy was given
     class_model : fitted classifier
     """
     builder = None
-    if isinstance(hierarchy, ClassHierarchy):
+    if isinstance(hierarchy, (list, tuple)):
+        hierarchy = named(hierarchy)
+    if isinstance(hierarchy, (ClassHierarchy, CombinedHierarchy)):
         hierarchy.index(np.unique(y))  # before the expensive part
     else:
         builder = HierarchyBuilder() if hierarchy is None else clone(hierarchy)

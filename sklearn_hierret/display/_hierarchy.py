@@ -94,6 +94,8 @@ class HierarchyDisplay:
         -------
         display : HierarchyDisplay
         """
+        if not isinstance(hierarchy, ClassHierarchy):
+            raise TypeError(f"A ClassHierarchy can be drawn, not a {type(hierarchy).__name__}.")
         return cls(hierarchy, class_names=class_names).plot(ax, **plot_params)
 
     def plot(

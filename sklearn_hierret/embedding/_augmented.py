@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_hierret._arrays import check_nested, feature_dtype, unchanged_on_error, validate_classes
 from sklearn_hierret.building import assign_leaves, fit_leaf_model
 from sklearn_hierret.embedding._class_embedding import class_embedding
-from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.search import unit_rows
 
 
@@ -33,7 +33,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     Parameters
     ----------
-    hierarchy : builder, ClassHierarchy or None, default=None
+    hierarchy : builder, ClassHierarchy, CombinedHierarchy, list of these or None, default=None
         As in `HierarchicalRetriever`.
     alpha : float, default=16.0
         Weight of the hierarchical distance in `transform_query`; finite.
@@ -48,8 +48,8 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     ----------
     classes_ : ndarray of shape (n_classes,)
         Labels seen at fit.
-    hierarchy_ : ClassHierarchy
-    hierarchy_builder_ : fitted builder, or None if a `ClassHierarchy` was given
+    hierarchy_ : ClassHierarchy or CombinedHierarchy
+    hierarchy_builder_ : fitted builder, or None if a hierarchy was given
     class_model_ : fitted classifier
     class_embedding_ : ndarray of shape (n_leaves, n_components)
         phi of the class model's classes.
@@ -84,7 +84,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     """
 
     _parameter_constraints: dict = {
-        "hierarchy": [None, ClassHierarchy, HasMethods("fit")],
+        "hierarchy": [None, ClassHierarchy, CombinedHierarchy, HasMethods("fit"), list],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "assignment": [StrOptions({"soft", "hard"})],
         "class_model": [None, HasMethods(["fit", "predict"])],

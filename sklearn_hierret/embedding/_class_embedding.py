@@ -7,23 +7,23 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from sklearn_hierret._arrays import check_positive_integer
-from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 
 
 def class_embedding(
-    hierarchy: ClassHierarchy, n_components: int | None = None, method: str | None = None
+    hierarchy: ClassHierarchy | CombinedHierarchy, n_components: int | None = None, method: str | None = None
 ) -> NDArray[np.float64]:
     """Embed classes so that their dot products are their similarities, ``1 - D_H``.
 
     Parameters
     ----------
-    hierarchy : ClassHierarchy
-        A taxonomy or a visual hierarchy.
+    hierarchy : ClassHierarchy or CombinedHierarchy
+        A taxonomy, a visual hierarchy, or several.
     n_components : int, optional
         Dimensions; default: as many as classes, which is exact.
     method : {"unit_sphere", "spectral"}, optional
-        "unit_sphere": non-negative vectors of unit length, lower triangular, those of
-        Algorithm 1 [1]_. "spectral": the leading eigenvectors of the similarities, the best
+        "unit_sphere": vectors of unit length, lower triangular and, for a tree, non-negative:
+        those of Algorithm 1 [1]_. "spectral": the leading eigenvectors of the similarities, the best
         approximation in `n_components` dimensions; not of unit length then. Default:
         "spectral" if `n_components` is given, else "unit_sphere".
 
@@ -59,7 +59,8 @@ def class_embedding(
            [0.5, 1. , 0. ],
            [0. , 0. , 1. ]])
     """
-    if not isinstance(hierarchy, ClassHierarchy):
+    trees = hierarchy.hierarchies if isinstance(hierarchy, CombinedHierarchy) else (hierarchy,)
+    if not isinstance(trees[0], ClassHierarchy):
         raise TypeError(f"hierarchy must be a ClassHierarchy, got {type(hierarchy).__name__}.")
     n = hierarchy.n_classes
     if n_components is not None:
@@ -74,19 +75,35 @@ def class_embedding(
                 f"method='unit_sphere' needs {n} dimensions, one a class; use 'spectral' for {n_components}."
             )
         # Classes at distance 0 of each other share a vector, that of the first of them.
-        _, first, cluster = np.unique(hierarchy.cut(0.0), return_index=True, return_inverse=True)
-        weights = _node_weights(hierarchy)[first]
+        together = np.stack([tree.cut(0.0) for tree in trees])
+        _, first, cluster = np.unique(together, axis=1, return_index=True, return_inverse=True)
+        rank = np.argsort(np.argsort(first))  # triangular in the order of the classes
+        first, cluster = np.sort(first), rank[cluster]
+        weights = _weights_of(hierarchy, trees)[first]
         triangle = linalg.qr(weights.T, mode="r", check_finite=False)[0][: len(first)].T
-        # Signs are free; rounding of entries that are 0 must not turn negative.
-        triangle *= np.where(np.diag(triangle) < 0, -1.0, 1.0)
+        triangle *= np.where(np.diag(triangle) < 0, -1.0, 1.0)  # signs are free
+        if len(trees) == 1:
+            # Entries that are 0 must not turn negative by rounding.
+            triangle = np.maximum(triangle, 0)
         embedding = np.zeros((n, n))
-        embedding[:, first] = np.maximum(triangle, 0)[cluster]
+        embedding[:, first] = triangle[cluster]
         return embedding
     if method == "spectral":
-        left, values, _ = linalg.svd(_node_weights(hierarchy), full_matrices=False, check_finite=False)
+        weights = _weights_of(hierarchy, trees)
+        left, values, _ = linalg.svd(weights, full_matrices=False, check_finite=False)
         kept = slice(0, n if n_components is None else n_components)
         return left[:, kept] * values[kept]
     raise ValueError(f"method must be 'unit_sphere' or 'spectral', got {method!r}.")
+
+
+def _weights_of(
+    hierarchy: ClassHierarchy | CombinedHierarchy, trees: tuple[ClassHierarchy, ...]
+) -> NDArray[np.float64]:
+    """`_node_weights` of a tree, or of all trees side by side: their products add up."""
+    if isinstance(hierarchy, ClassHierarchy):
+        return _node_weights(hierarchy)
+    shares = np.sqrt(hierarchy.weights)
+    return np.hstack([share * _node_weights(tree) for share, tree in zip(shares, trees, strict=True)])
 
 
 def _node_weights(hierarchy: ClassHierarchy) -> NDArray[np.float64]:

@@ -1,6 +1,8 @@
-"""Trees over class labels."""
+"""Trees over class labels, and graphs of concepts above them."""
 
 from sklearn_hierret.hierarchy._class_hierarchy import ClassHierarchy
+from sklearn_hierret.hierarchy._combined import CombinedHierarchy, check_weights
+from sklearn_hierret.hierarchy._graph import ClassGraph
 from sklearn_hierret.hierarchy._linkage_matrix import levels_from_linkage
 
-__all__ = ["ClassHierarchy", "levels_from_linkage"]
+__all__ = ["ClassGraph", "ClassHierarchy", "CombinedHierarchy", "check_weights", "levels_from_linkage"]

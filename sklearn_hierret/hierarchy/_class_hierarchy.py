@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_hierret.hierarchy import _linkage_matrix, _newick, _parent_child, _tables, _tree
-from sklearn_hierret.hierarchy._nodes import as_label_array, first_repeated, number_nodes, shorten
+from sklearn_hierret.hierarchy import _tree
+from sklearn_hierret.hierarchy._formats import TreeFormats
+from sklearn_hierret.hierarchy._labels import Labels, frozen
+from sklearn_hierret.hierarchy._nodes import as_label_array, number_nodes, shorten, sorted_labels
 
 
-class ClassHierarchy:
+class ClassHierarchy(TreeFormats):
     """Immutable rooted tree whose leaves are class labels.
 
     Nodes are numbered with children before parents: nodes ``0 .. n_classes - 1`` are
@@ -77,17 +79,13 @@ class ClassHierarchy:
         heights: ArrayLike | None = None,
         node_names: Sequence[Hashable] | None = None,
     ) -> None:
-        self._classes = _frozen(as_label_array(classes))  # type: ignore[arg-type]
-        if self._classes.ndim != 1:
-            raise ValueError(f"classes must be one-dimensional, got shape {self._classes.shape}.")
-        self._lookup = {label: i for i, label in enumerate(self._classes.tolist())}
-        if len(self._lookup) < len(self._classes):
-            raise ValueError(f"Class {first_repeated(self._classes.tolist())!r} occurs twice.")
-        self._parents = _frozen(np.asarray(parents, dtype=np.intp))
+        self._labels = Labels(classes)
+        self._classes = self._labels.array
+        self._parents = frozen(np.asarray(parents, dtype=np.intp))
         _tree.check_parents(self._parents, self.n_classes)
         if heights is None:
             heights = _tree.longest_paths(self._parents)
-        self._heights = _frozen(np.asarray(heights, dtype=np.float64) + 0.0)  # -0.0 hashes differently
+        self._heights = frozen(np.asarray(heights, dtype=np.float64) + 0.0)  # -0.0 hashes differently
         _tree.check_heights(self._heights, self._parents, self.n_classes)
         if node_names is None:
             inner = range(self.n_classes, self.n_nodes)
@@ -223,9 +221,11 @@ class ClassHierarchy:
 
         Parameters
         ----------
-        kind : {"lca", "wup"}, default="lca"
+        kind : {"lca", "wup", "levels"}, default="lca"
             "lca" is 1 - D_H; "wup" that of Wu and Palmer,
-            ``2 depth(LCA) / (depth(a) + depth(b))``, the root having depth 1.
+            ``2 depth(LCA) / (depth(a) + depth(b))``, the root having depth 1; "levels" the
+            number of levels that they share, that is of nodes that have both at or below them,
+            the root not counted.
         """
         if kind == "lca":
             return 1.0 - self.distance_matrix()
@@ -233,7 +233,9 @@ class ClassHierarchy:
             depth = _tree.depths(self._parents)
             leaf = depth[: self.n_classes]
             return 2.0 * depth[self._lca_matrix()] / (leaf[:, None] + leaf[None, :])
-        raise ValueError(f"kind must be 'lca' or 'wup', got {kind!r}.")
+        if kind == "levels":
+            return _tree.depths(self._parents)[self._lca_matrix()].astype(np.float64) - 1.0
+        raise ValueError(f"kind must be 'lca', 'wup' or 'levels', got {kind!r}.")
 
     def members(self, node: int) -> NDArray:
         """Labels of the classes below `node`, in the order of `classes`."""
@@ -244,16 +246,7 @@ class ClassHierarchy:
 
     def index(self, labels: ArrayLike) -> NDArray[np.intp]:
         """Positions of labels in `classes`; a ValueError names those it lacks."""
-        # As objects: NumPy would make text of the numbers in a mixed list.
-        array = labels if isinstance(labels, np.ndarray) else np.asarray(labels, dtype=object)
-        codes = np.array([self._lookup.get(label, -1) for label in array.ravel().tolist()], dtype=np.intp)
-        if np.any(codes < 0):
-            unknown = dict.fromkeys(np.asarray(array.ravel()[codes < 0]).tolist())
-            kinds = {"text" if isinstance(label, str) else "not text" for label in unknown}
-            own = {"text" if isinstance(label, str) else "not text" for label in self._lookup}
-            hint = "" if kinds & own else f" Its labels are {own.pop()}, these are {kinds.pop()}."
-            raise ValueError(f"Labels missing in the hierarchy: {shorten(list(unknown))}.{hint}")
-        return codes.reshape(array.shape)
+        return self._labels.index(labels)
 
     # ----------------------------------------------------------- other hierarchies
 
@@ -321,6 +314,31 @@ class ClassHierarchy:
             )
         )
 
+    def relabel(self, labels: Mapping | ArrayLike) -> ClassHierarchy:
+        """The same tree over other labels, such as names instead of numbers.
+
+        Parameters
+        ----------
+        labels : mapping from each class to its new label, or array-like of shape (n_classes,)
+            Distinct new labels; an array is in the order of `classes`.
+
+        Returns
+        -------
+        hierarchy : ClassHierarchy
+            Its classes are sorted.
+        """
+        if isinstance(labels, Mapping):
+            missing = [label for label in self._classes.tolist() if label not in labels]
+            if missing:
+                raise ValueError(f"Classes without a new label: {shorten(missing)}.")
+            labels = [labels[label] for label in self._classes.tolist()]
+        new = as_label_array(labels)  # type: ignore[arg-type]
+        if len(new) != self.n_classes:
+            raise ValueError(f"{self.n_classes} classes, but {len(new)} new labels.")
+        names = [*new.tolist(), *self._node_names[self.n_classes :]]
+        tree = ClassHierarchy(new, self._parents, self._heights, names)
+        return tree.restrict(as_label_array(sorted_labels(new.tolist())))
+
     def permute(
         self, random_state: int | np.random.RandomState | np.random.Generator | None = None
     ) -> ClassHierarchy:
@@ -336,132 +354,6 @@ class ClassHierarchy:
         names = [*self._classes[order].tolist(), *self._node_names[self.n_classes :]]
         shuffled = ClassHierarchy(self._classes[order], self._parents, self._heights, names)
         return shuffled.restrict(self._classes)
-
-    # ------------------------------------------------------------- makers and writers
-
-    @classmethod
-    def flat(cls, classes: ArrayLike) -> ClassHierarchy:
-        """All classes directly below the root: D_H is 0 or 1."""
-        labels = as_label_array(classes)  # type: ignore[arg-type]
-        n_classes = len(labels)
-        return cls(labels, [n_classes] * n_classes + [-1], node_names=[*labels.tolist(), "root"])
-
-    @classmethod
-    def from_levels(
-        cls, levels: ArrayLike, classes: ArrayLike | None = None, heights: ArrayLike | None = None
-    ) -> ClassHierarchy:
-        """From the clusters of the classes, level by level, fine to coarse.
-
-        Parameters
-        ----------
-        levels : array-like of shape (n_levels, n_classes)
-            Row l gives the cluster of each class at level l. The first row separates
-            all classes, the last one holds them all, and each row joins clusters of
-            the one before.
-        classes : array-like of shape (n_classes,), default=0..n_classes-1
-        heights : array-like of shape (n_levels,), default=0..n_levels-1
-            Heights of the levels.
-
-        Notes
-        -----
-        A cluster that stays the same over several levels is one node, at the first of
-        them; two classes' LCA height is that of the level where they first meet.
-        """
-        return cls(*_tables.nodes_from_levels(levels, classes, heights))
-
-    @classmethod
-    def from_linkage(
-        cls, Z: ArrayLike, classes: ArrayLike | None = None, *, max_height: float | None = None
-    ) -> ClassHierarchy:
-        """From a SciPy linkage matrix; node heights are merge distances.
-
-        Parameters
-        ----------
-        Z : array-like of shape (n_classes - 1, 4)
-            As `scipy.cluster.hierarchy.linkage` returns it, without inversions.
-        classes : array-like of shape (n_classes,), default=0..n_classes-1
-        max_height : float, optional
-            Merges above it are undone and what is left joined at the root, which
-            keeps the height of the last merge.
-        """
-        return cls(*_linkage_matrix.nodes_from_linkage(Z, classes, max_height))
-
-    def to_linkage(self) -> NDArray[np.float64]:
-        """SciPy linkage matrix of shape (n_classes - 1, 4); several children merge in turn."""
-        order, _, _, neighbour_lca = self._intervals
-        return _linkage_matrix.linkage_from_merges(order, self._heights[neighbour_lca])
-
-    @classmethod
-    def from_parent_child(
-        cls,
-        source: Any,
-        *,
-        is_a: bool = False,
-        classes: ArrayLike | None = None,
-        id_type: type | None = None,
-        multiple_parents: str = "error",
-        multiple_roots: str = "error",
-    ) -> ClassHierarchy:
-        """From edges: a text file with a ``parent child`` pair a line, or pairs.
-
-        Parameters
-        ----------
-        source : path, text file object or iterable of (parent, child) pairs
-        is_a : bool, default=False
-            The pairs are ``child parent``.
-        classes : array-like of node ids, optional
-            The nodes that are classes; only they and their ancestors are kept. Default:
-            all nodes without children. A class that has children gets a leaf of its own
-            below its node. Classes are sorted as `numpy.unique` does.
-        id_type : type, optional
-            Type of the ids in a file. Default: int if every id is one, else str.
-        multiple_parents : {"error", "tree"}, default="error"
-            What to do with a node of several parents: "tree" turns the graph into a
-            tree as barz2019, section 3.1, describes it.
-        multiple_roots : {"error", "join"}, default="error"
-            "join" puts a new root above several ones.
-
-        Raises
-        ------
-        ValueError
-            For a malformed line (file and line are named), a duplicate edge, a cycle,
-            several parents or roots, a class that is no node.
-        """
-        return cls(
-            *_parent_child.nodes_from_parent_child(
-                source, is_a, classes, id_type, multiple_parents, multiple_roots
-            )
-        )
-
-    def to_parent_child(self, path: Any = None, *, is_a: bool = False) -> list[tuple]:
-        """The edges as (parent, child) pairs of node names; written to `path` if given."""
-        return _parent_child.pairs_from_nodes(self._parents, self._node_names, path, is_a)
-
-    @classmethod
-    def from_frame(cls, frame: Any) -> ClassHierarchy:
-        """From a DataFrame with one row a class, columns from coarse to fine.
-
-        The last column holds the class labels. Equal labels below different parents are
-        different nodes; a missing value leaves that level out.
-        """
-        return cls(*_tables.nodes_from_frame(frame))
-
-    def to_frame(self) -> Any:
-        """DataFrame with one row a class, columns from coarse to fine, without the root."""
-        return _tables.frame_from_nodes(self._parents, self._node_names, self._classes)
-
-    @classmethod
-    def from_newick(cls, text: str) -> ClassHierarchy:
-        """From a tree in Newick notation, ``((dog,cat)mammal,trout)animal;``.
-
-        If every edge has a length, a node's height is its greatest distance to a leaf;
-        otherwise the longest path in edges.
-        """
-        return cls(*_newick.nodes_from_newick(text))
-
-    def to_newick(self) -> str:
-        """Newick notation with names and edge lengths (differences of height)."""
-        return _newick.newick_from_nodes(self._parents, self._heights, self._node_names)
 
     # --------------------------------------------------------------------- inside
 
@@ -495,9 +387,3 @@ class ClassHierarchy:
             lca[order[p], order[p + 1 :]] = ahead
             lca[order[p + 1 :], order[p]] = ahead
         return lca
-
-
-def _frozen(array: NDArray) -> NDArray:
-    array = array.copy()
-    array.flags.writeable = False
-    return array

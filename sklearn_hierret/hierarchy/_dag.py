@@ -34,7 +34,7 @@ def tree_of_root_paths(
     .. [1] B. Barz, J. Denzler, "Hierarchy-based Image Embeddings for Semantic Image
        Retrieval", WACV 2019, section 3.1, after J. Redmon, A. Farhadi, "YOLO9000", 2017.
     """
-    order = _topological(parents_of, classes)
+    order = topological_order(parents_of, classes)
     if not join_roots:
         roots = [node for node in order if not parents_of.get(node)]
         if len(roots) > 1:
@@ -63,7 +63,7 @@ def tree_of_root_paths(
     return tree
 
 
-def _topological(
+def topological_order(
     parents_of: Mapping[Hashable, Sequence[Hashable]], classes: Sequence[Hashable]
 ) -> list[Hashable]:
     """Ancestors of the classes, parents first. Raises ValueError in a cycle."""

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret.hierarchy._nodes import Nodes, first_repeated, number_nodes, sorted_labels
+from sklearn_hierret.hierarchy._sources import is_file, name_of, read_text, write_text
 
 _TOKEN = re.compile(r"\s*('(?:[^']|'')*'|[(),:;]|\[[^\]]*\]|[^\s(),:;'\[\]]+)")
 _PLAIN = re.compile(r"[^\s(),:;'\[\]]+")
 
 
-def nodes_from_newick(text: str) -> Nodes:
-    """Nodes from a Newick string; see `ClassHierarchy.from_newick`."""
-    if not isinstance(text, str):
-        raise TypeError(f"Newick notation is a string, got {type(text).__name__}.")
+def nodes_from_newick(source: Any) -> Nodes:
+    """Nodes from Newick notation; see `ClassHierarchy.from_newick`."""
+    if isinstance(source, str):
+        return _nodes_of(source)
+    if not is_file(source):
+        raise TypeError(f"Newick notation is a string or a file, got {type(source).__name__}.")
+    try:
+        return _nodes_of(read_text(source))
+    except ValueError as error:
+        name = name_of(source)
+        raise error if str(error).startswith(name) else ValueError(f"{name}: {error}") from None
+
+
+def _nodes_of(text: str) -> Nodes:
     names: list[str] = [""]
     lengths: list[float | None] = [None]
     parent: dict[int, int] = {}
@@ -78,7 +90,10 @@ def nodes_from_newick(text: str) -> Nodes:
 
 
 def newick_from_nodes(
-    parents: NDArray[np.intp], heights: NDArray[np.float64], node_names: tuple[Hashable, ...]
+    parents: NDArray[np.intp],
+    heights: NDArray[np.float64],
+    node_names: tuple[Hashable, ...],
+    path: Any = None,
 ) -> str:
     """Newick string with lengths that are differences of height."""
     parts: list[list[str]] = [[] for _ in parents]
@@ -87,6 +102,8 @@ def newick_from_nodes(
         text += _quoted(str(node_names[node]))
         parts[node] = []
         if above == -1:
+            if path is not None:
+                write_text(text + ";\n", path)
             return text + ";"
         parts[above].append(f"{text}:{float(heights[above] - heights[node])!r}")
     raise AssertionError("a hierarchy ends with its root")

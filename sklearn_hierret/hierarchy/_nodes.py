@@ -89,8 +89,8 @@ def number_nodes(
         The class labels.
     heights : mapping from node to float, optional
         Default: longest path to a leaf.
-    names : mapping from inner node to its name, optional
-        Default: the node itself.
+    names : mapping from node to its name, optional
+        Default: the class label, or the node itself.
     """
     if not len(leaves):
         raise ValueError("A hierarchy has at least one class.")
@@ -122,7 +122,9 @@ def number_nodes(
     number = {node: i for i, node in enumerate(order)}
     parents = np.array([number[parent[n]] if n in parent else -1 for n in order], dtype=np.intp)
     labels = as_label_array(leaves if classes is None else classes)
-    node_names = [*labels.tolist(), *(node if names is None else names[node] for node in inner)]
+    names = {} if names is None else names
+    node_names = [names.get(leaf, label) for leaf, label in zip(leaves, labels.tolist(), strict=True)]
+    node_names += [names.get(node, node) for node in inner]
     return Nodes(
         labels,
         parents,

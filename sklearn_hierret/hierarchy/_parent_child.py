@@ -1,10 +1,9 @@
-"""Trees as edges: text files with a pair of node ids a line, or pairs."""
+"""Graphs as edges: text files with a pair of node ids a line, or pairs."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Hashable, Iterable
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,32 +17,47 @@ from sklearn_hierret.hierarchy._nodes import (
     shorten,
     sorted_labels,
 )
+from sklearn_hierret.hierarchy._sources import is_file, is_int, name_of, read_names, read_text, write_text
 
 
-class _OwnLeaf(tuple):
+class OwnLeaf(tuple):
     """Node of a class that has children of its own: a leaf below the class's node."""
 
 
-def nodes_from_parent_child(
-    source: Any,
-    is_a: bool = False,
-    classes: ArrayLike | None = None,
-    id_type: type | None = None,
-    multiple_parents: str = "error",
-    multiple_roots: str = "error",
-) -> Nodes:
-    """Nodes from edges; see `ClassHierarchy.from_parent_child`."""
-    if multiple_parents not in ("error", "tree"):
-        raise ValueError(f"multiple_parents must be 'error' or 'tree', got {multiple_parents!r}.")
-    if multiple_roots not in ("error", "join"):
-        raise ValueError(f"multiple_roots must be 'error' or 'join', got {multiple_roots!r}.")
+class Edges(NamedTuple):
+    """A graph of concepts as it was read."""
+
+    parents_of: dict[Hashable, list[Hashable]]
+    nodes: dict[Hashable, None]
+    #: Where a node got a second parent, for an error that may not be one.
+    second_parent: dict[Hashable, str]
+    #: What to call the source in errors.
+    source: str
+    id_type: type
+
+
+def read_edges(source: Any, is_a: bool = False, id_type: type | None = None) -> Edges:
+    """Edges from a file or pairs; see `ClassHierarchy.from_parent_child`."""
+    pairs = list(_pairs(source, id_type))
+    edges = collect_edges(((s, f, w) if is_a else (f, s, w) for f, s, w in pairs), name_of(source))
+    if not edges.nodes:
+        raise ValueError(f"{edges.source}: no edge found.")
+    return edges
+
+
+def collect_edges(edges: Iterable[tuple[Hashable, Hashable, str]], source: str) -> Edges:
+    """A graph from (parent, child, where) triples.
+
+    Raises
+    ------
+    ValueError
+        For a missing id, an edge that occurs twice, and a node that is its own parent.
+    """
     parents_of: dict[Hashable, list[Hashable]] = {}
     nodes: dict[Hashable, None] = {}
     second_parent: dict[Hashable, str] = {}
-    has_children = set()
-    for first, second, where in _pairs(source, id_type):
-        parent, child = (second, first) if is_a else (first, second)
-        if any(i is None or i != i for i in (first, second)):
+    for parent, child, where in edges:
+        if any(i is None or i != i for i in (parent, child)):
             raise ValueError(f"{where}: a node id is missing; the root has no edge above it.")
         if parent == child:
             raise ValueError(f"{where}: node {parent!r} is its own parent (a cycle).")
@@ -56,48 +70,80 @@ def nodes_from_parent_child(
                 "multiple_parents='tree' makes a tree of such a graph."
             )
         known.append(parent)
-        has_children.add(parent)
         nodes.update({parent: None, child: None})
-    if not nodes:
-        raise ValueError(f"{_name(source)}: no edge found.")
+    id_type = int if all(isinstance(n, (int, np.integer)) for n in nodes) else str
+    return Edges(parents_of, nodes, second_parent, source, id_type)
+
+
+def classes_of(edges: Edges, classes: ArrayLike | None) -> list[Hashable]:
+    """The nodes that are classes, sorted; default: those without children."""
     if classes is None:
-        labels = sorted_labels([n for n in nodes if n not in has_children])
+        has_children = {p for parents in edges.parents_of.values() for p in parents}
+        labels = sorted_labels([n for n in edges.nodes if n not in has_children])
         if not labels:
-            raise ValueError(f"{_name(source)}: every node has children, so there is a cycle.")
-    else:
-        labels = sorted_labels(dict.fromkeys(np.asarray(classes).ravel().tolist()))
-        unknown = [label for label in labels if label not in nodes]
-        if unknown:
-            raise ValueError(f"{_name(source)}: classes that are no node: {shorten(unknown)}.")
+            raise ValueError(f"{edges.source}: every node has children, so there is a cycle.")
+        return labels
+    labels = sorted_labels(dict.fromkeys(np.asarray(classes).ravel().tolist()))
+    unknown = [label for label in labels if label not in edges.nodes]
+    if unknown:
+        raise ValueError(f"{edges.source}: classes that are no node: {shorten(unknown)}.")
+    return labels
+
+
+def join_roots(
+    roots: Sequence[Hashable], nodes: Iterable[Hashable], multiple_roots: str, source: str
+) -> Hashable | None:
+    """A new root above several ones, if that is asked for; None if there is one."""
+    if len(roots) < 2:
+        return None
+    if multiple_roots == "error":
+        raise ValueError(
+            f"{source}: {len(roots)} roots: {shorten(roots)}; multiple_roots='join' puts one above them."
+        )
+    return "root" if "root" not in nodes else ("root",)
+
+
+def nodes_from_edges(
+    edges: Edges,
+    classes: ArrayLike | None = None,
+    multiple_parents: str = "error",
+    multiple_roots: str = "error",
+    names: Any = None,
+    heights: Mapping[Any, Any] | None = None,
+) -> Nodes:
+    """Nodes of a tree; see `ClassHierarchy.from_parent_child`."""
+    check_choice(multiple_parents, "multiple_parents", ("error", "tree"))
+    check_choice(multiple_roots, "multiple_roots", ("error", "join"))
+    labels = classes_of(edges, classes)
     if multiple_parents == "tree":
-        parent_of = tree_of_root_paths(parents_of, labels, join_roots=multiple_roots == "join")
+        parent_of = tree_of_root_paths(edges.parents_of, labels, join_roots=multiple_roots == "join")
     else:
-        parent_of = {child: parents[0] for child, parents in parents_of.items()}
+        parent_of = {child: parents[0] for child, parents in edges.parents_of.items()}
     kept = ancestors_of(parent_of, labels)
     if multiple_parents == "error":
-        for message in (text for node, text in second_parent.items() if node in kept):
+        for message in (text for node, text in edges.second_parent.items() if node in kept):
             raise ValueError(message)
-    if classes is None and len(kept) < len(nodes):
-        rest = [n for n in nodes if n not in kept]
-        raise ValueError(f"{_name(source)}: the hierarchy has a cycle through node {rest[0]!r}.")
+    if classes is None and len(kept) < len(edges.nodes):
+        rest = [n for n in edges.nodes if n not in kept]
+        raise ValueError(f"{edges.source}: the hierarchy has a cycle through node {rest[0]!r}.")
     roots = [n for n in kept if n not in parent_of]
-    if len(roots) > 1:
-        if multiple_roots == "error":
-            raise ValueError(
-                f"{_name(source)}: {len(roots)} roots: {shorten(roots)}; "
-                "multiple_roots='join' puts one above them."
-            )
-        top: Hashable = "root" if "root" not in nodes else ("root",)
+    top = join_roots(roots, edges.nodes, multiple_roots, edges.source)
+    if top is not None:
         parent_of.update(dict.fromkeys(roots, top))
+    name_of_id = {} if names is None else read_names(names, edges.id_type)
+    node_names = {n: name_of_id.get(n, n) for n in [*kept, *parent_of.values()]}
     leaves: list[Hashable] = []
-    names: dict[Hashable, Hashable] = {n: n for n in [*kept, *parent_of.values()]}
     inner = {parent_of[n] for n in kept if n in parent_of}
     for label in labels:
-        own = _OwnLeaf([label]) if label in inner or label not in parent_of else label
+        own = OwnLeaf([label]) if label in inner or label not in parent_of else label
         if own is not label:
             parent_of[own] = label
+            node_names[own] = node_names[label]
         leaves.append(own)
-    return number_nodes(parent_of, leaves, as_label_array(labels), None, names)
+    given = {n: 0.0 if isinstance(n, OwnLeaf) else (heights or {}).get(n) for n in node_names}
+    known = {n: float(height) for n, height in given.items() if height is not None}
+    height_of = known if len(known) == len(given) else None
+    return number_nodes(parent_of, leaves, as_label_array(labels), height_of, node_names)
 
 
 def pairs_from_nodes(
@@ -105,49 +151,40 @@ def pairs_from_nodes(
 ) -> list[tuple]:
     """The edges as pairs of names; see `ClassHierarchy.to_parent_child`."""
     if len(set(node_names)) < len(node_names):
-        raise ValueError("Edges need distinct node names, and some are equal.")
+        raise ValueError("Edges need distinct node names, and some are equal; `to_json` keeps them.")
     edges = [(node_names[above], node_names[node]) for node, above in enumerate(parents[:-1].tolist())]
     if is_a:
         edges = [(child, parent) for parent, child in edges]
     if path is not None:
         separator = "\t" if any(" " in str(name) for name in node_names) else " "
-        if any(c in str(name) for name in node_names for c in "\t\n\r"):
-            raise ValueError("Node names with tabs or line breaks can't be written as lines.")
-        with open(path, "w", encoding="utf-8") as file:
-            file.writelines(f"{a}{separator}{b}\n" for a, b in edges)
+        for name in map(str, node_names):
+            if name != name.strip() or not name or "\t" in name or len(name.splitlines()) != 1:
+                raise ValueError(f"The node name {name!r} can't be written as part of a line.")
+        write_text("".join(f"{a}{separator}{b}\n" for a, b in edges), path)
     return edges
 
 
-def _name(source: Any) -> str:
-    if isinstance(source, (str, os.PathLike)):
-        return os.fspath(source)
-    return str(getattr(source, "name", "pairs"))
+def check_choice(value: Any, name: str, allowed: tuple[str, str]) -> None:
+    """Raise a ValueError unless a parameter is one of two words."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be {allowed[0]!r} or {allowed[1]!r}, got {value!r}.")
 
 
 def _pairs(source: Any, id_type: type | None) -> Iterable[tuple[Hashable, Hashable, str]]:
     """(first, second, where) of each edge; ids typed as in the whole source."""
-    is_path = isinstance(source, (str, os.PathLike))
-    if not is_path and not hasattr(source, "read"):
+    if not is_file(source):
         found = [(pair, f"pair {i}") for i, pair in enumerate(source)]
     else:
-        try:
-            if is_path:
-                with open(source, encoding="utf-8-sig") as file:
-                    lines = file.read().splitlines()
-            else:
-                lines = source.read().splitlines()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{_name(source)}: this is no UTF-8 text file ({error.reason}).") from None
         found = []
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(read_text(source).splitlines(), start=1):
             if line.strip():
-                where = f"{_name(source)}, line {number}"
+                where = f"{name_of(source)}, line {number}"
                 found.append((line.split("\t") if "\t" in line else line.split(), where))
     for pair, where in found:
         if isinstance(pair, str) or len(pair) != 2:
             raise ValueError(f"{where}: two node ids are expected, got {pair!r}.")
-    if id_type is None and (is_path or hasattr(source, "read")):
-        id_type = int if all(_is_int(i) for pair, _ in found for i in pair) else str
+    if id_type is None and is_file(source):
+        id_type = int if all(is_int(i) for pair, _ in found for i in pair) else str
     for (first, second), where in found:
         if id_type is None:
             yield first, second, where
@@ -156,10 +193,3 @@ def _pairs(source: Any, id_type: type | None) -> Iterable[tuple[Hashable, Hashab
             yield id_type(first), id_type(second), where
         except ValueError:
             raise ValueError(f"{where}: {first!r} or {second!r} is no {id_type.__name__}.") from None
-
-
-def _is_int(text: str) -> bool:
-    try:
-        return str(int(text)) == text  # "01" and "1_0" are other ids than "1" and "10"
-    except ValueError:
-        return False

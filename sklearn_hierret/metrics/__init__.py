@@ -2,7 +2,11 @@
 
 from sklearn_hierret.metrics._hierarchical import (
     average_hierarchical_precision_at_k,
+    average_set_intersection_at_k,
+    hierarchical_average_precision,
     hierarchical_precision_at_k,
+    mistake_severity_at_k,
+    ndcg_at_k,
 )
 from sklearn_hierret.metrics._ranking import (
     average_precision_at_k,
@@ -13,7 +17,7 @@ from sklearn_hierret.metrics._ranking import (
     r_precision,
     recall_at_k,
 )
-from sklearn_hierret.metrics._retrieved import rank_labels, retriever_of
+from sklearn_hierret.metrics._retrieved import retriever_of
 from sklearn_hierret.metrics._scorer import RetrievalScorer, evaluate_retrieval, make_retrieval_scorer
 
 __all__ = [
@@ -21,14 +25,17 @@ __all__ = [
     "average_hierarchical_precision_at_k",
     "average_precision_at_k",
     "average_precision_at_r",
+    "average_set_intersection_at_k",
     "evaluate_retrieval",
+    "hierarchical_average_precision",
     "hierarchical_precision_at_k",
     "make_retrieval_scorer",
     "map_at_k",
     "map_at_r",
+    "mistake_severity_at_k",
+    "ndcg_at_k",
     "precision_at_k",
     "r_precision",
-    "rank_labels",
     "recall_at_k",
     "retriever_of",
 ]

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import UndefinedMetricWarning
 
-from sklearn_hierret._arrays import check_positive_integer, check_same_kind
-
-DENOMINATORS = ("min", "relevant", "k", "hits")
+from sklearn_hierret.metrics._curves import average_precision_curve, precision_curve, recall_curve
+from sklearn_hierret.metrics._judged import Binary
 
 
 def average_precision_at_k(
@@ -24,6 +23,7 @@ def average_precision_at_k(
     *,
     n_relevant: ArrayLike | None = None,
     denominator: str = "min",
+    distances: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
     """Average precision of the first k results of each query.
 
@@ -45,11 +45,21 @@ def average_precision_at_k(
         and ranx; "k": k, as the code of venkataramanan2023; "hits": the relevant items
         among the first k, as torchmetrics and the hashing papers (it rewards retrieving
         less).
+    distances : array-like of shape (n_queries, n_ranked), optional
+        Distances of the results: those at equal distances have no order then, and the
+        score is its expected value over all of them [1]_. Groups of equal distances are
+        known as far as `y_retrieved` goes, which may go beyond `k`. Default: the order
+        is as given.
 
     Returns
     -------
     scores : ndarray of shape (n_queries,)
         NaN for queries without relevant items.
+
+    References
+    ----------
+    .. [1] F. McSherry, M. Najork, "Computing Information Retrieval Performance Measures
+       Efficiently in the Presence of Tied Scores", ECIR 2008.
 
     Examples
     --------
@@ -57,18 +67,8 @@ def average_precision_at_k(
     >>> average_precision_at_k(["a"], [["a", "b", "a", "b"]], k=4, n_relevant=[3])
     array([0.55555556])
     """
-    if denominator not in DENOMINATORS:
-        raise ValueError(f"denominator must be 'min', 'relevant', 'k' or 'hits', got {denominator!r}.")
-    relevant, n_relevant, k = _relevance(y_query, y_retrieved, k, n_relevant)
-    hits = np.cumsum(relevant, axis=1)
-    total = (hits / np.arange(1, k + 1) * relevant).sum(axis=1)
-    divisor = {
-        "min": np.minimum(n_relevant, k),
-        "relevant": n_relevant,
-        "k": np.full(len(relevant), k),
-        "hits": np.maximum(hits[:, -1], 1),
-    }[denominator]
-    return _per_query(total, divisor, n_relevant)
+    binary = Binary(y_query, y_retrieved, k, n_relevant, distances)
+    return average_precision_curve(binary, denominator)[:, binary.k - 1]
 
 
 def map_at_k(
@@ -78,13 +78,14 @@ def map_at_k(
     *,
     n_relevant: ArrayLike | None = None,
     denominator: str = "min",
+    distances: ArrayLike | None = None,
     empty: str = "skip",
 ) -> float:
     """Mean average precision at k.
 
     Parameters
     ----------
-    y_query, y_retrieved, k, n_relevant, denominator
+    y_query, y_retrieved, k, n_relevant, denominator, distances
         See `average_precision_at_k`.
     empty : {"skip", "zero", "error"}, default="skip"
         What to do with queries without relevant items.
@@ -100,7 +101,10 @@ def map_at_k(
     >>> map_at_k(["a", "b"], [["a", "b"], ["a", "b"]], k=2, n_relevant=[1, 1])
     0.75
     """
-    scores = average_precision_at_k(y_query, y_retrieved, k, n_relevant=n_relevant, denominator=denominator)
+    check_empty(empty)
+    scores = average_precision_at_k(
+        y_query, y_retrieved, k, n_relevant=n_relevant, denominator=denominator, distances=distances
+    )
     return mean_over_queries(scores, empty)
 
 
@@ -110,12 +114,13 @@ def precision_at_k(
     k: int | None = None,
     *,
     n_relevant: ArrayLike | None = None,
+    distances: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
     """Share of relevant items among the first k results of each query.
 
     Parameters
     ----------
-    y_query, y_retrieved, k
+    y_query, y_retrieved, k, distances
         See `average_precision_at_k`.
     n_relevant : array-like of shape (n_queries,), optional
         Relevant items in the gallery; only tells which queries have none (NaN).
@@ -130,9 +135,8 @@ def precision_at_k(
     >>> precision_at_k(["a"], [["a", "b", "a", "b"]], k=3)
     array([0.66666667])
     """
-    has_count = n_relevant is not None
-    relevant, n_relevant, k = _relevance(y_query, y_retrieved, k, n_relevant)
-    return _per_query(relevant.sum(axis=1), k, n_relevant if has_count else None)
+    binary = Binary(y_query, y_retrieved, k, n_relevant, distances)
+    return precision_curve(binary)[:, binary.k - 1]
 
 
 def recall_at_k(
@@ -141,6 +145,7 @@ def recall_at_k(
     k: int | None = None,
     *,
     n_relevant: ArrayLike | None = None,
+    distances: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
     """Recall@k as metric learning uses the word: 1 if a relevant item is in the first k.
 
@@ -148,7 +153,7 @@ def recall_at_k(
 
     Parameters
     ----------
-    y_query, y_retrieved, k
+    y_query, y_retrieved, k, distances
         See `average_precision_at_k`.
     n_relevant : array-like of shape (n_queries,), optional
         Relevant items in the gallery; only tells which queries have none (NaN).
@@ -163,19 +168,22 @@ def recall_at_k(
     >>> recall_at_k(["a", "b"], [["b", "a"], ["a", "a"]], k=2)
     array([1., 0.])
     """
-    has_count = n_relevant is not None
-    relevant, n_relevant, _ = _relevance(y_query, y_retrieved, k, n_relevant)
-    return _per_query(relevant.max(axis=1), 1, n_relevant if has_count else None)
+    binary = Binary(y_query, y_retrieved, k, n_relevant, distances)
+    return recall_curve(binary)[:, binary.k - 1]
 
 
 def r_precision(
-    y_query: ArrayLike, y_retrieved: ArrayLike, *, n_relevant: ArrayLike | None = None
+    y_query: ArrayLike,
+    y_retrieved: ArrayLike,
+    *,
+    n_relevant: ArrayLike | None = None,
+    distances: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
     """Precision of the first R results, R being the query's relevant items.
 
     Parameters
     ----------
-    y_query, y_retrieved, n_relevant
+    y_query, y_retrieved, n_relevant, distances
         See `average_precision_at_k`; `y_retrieved` holds at least max(R) ranks.
 
     Returns
@@ -189,18 +197,22 @@ def r_precision(
     >>> r_precision(["a"], [["a", "b", "a", "b"]], n_relevant=[2])
     array([0.5])
     """
-    relevant, n_relevant, _ = _first_r(y_query, y_retrieved, n_relevant)
-    return _per_query(relevant.sum(axis=1), n_relevant, n_relevant)
+    binary = Binary(y_query, y_retrieved, None, n_relevant, distances)
+    return at_r(binary, precision_curve(binary))
 
 
 def average_precision_at_r(
-    y_query: ArrayLike, y_retrieved: ArrayLike, *, n_relevant: ArrayLike | None = None
+    y_query: ArrayLike,
+    y_retrieved: ArrayLike,
+    *,
+    n_relevant: ArrayLike | None = None,
+    distances: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
     """AP@R of each query: the mean over the first R ranks of P@i where i is relevant [1]_.
 
     Parameters
     ----------
-    y_query, y_retrieved, n_relevant
+    y_query, y_retrieved, n_relevant, distances
         See `average_precision_at_k`; `y_retrieved` holds at least max(R) ranks.
 
     Returns
@@ -218,9 +230,8 @@ def average_precision_at_r(
     >>> average_precision_at_r(["a"], [["b", "a", "a", "b"]], n_relevant=[2])
     array([0.25])
     """
-    relevant, n_relevant, k = _first_r(y_query, y_retrieved, n_relevant)
-    precision = np.cumsum(relevant, axis=1) / np.arange(1, k + 1)
-    return _per_query((precision * relevant).sum(axis=1), n_relevant, n_relevant)
+    binary = Binary(y_query, y_retrieved, None, n_relevant, distances)
+    return at_r(binary, average_precision_curve(binary, "relevant"))
 
 
 def map_at_r(
@@ -228,13 +239,14 @@ def map_at_r(
     y_retrieved: ArrayLike,
     *,
     n_relevant: ArrayLike | None = None,
+    distances: ArrayLike | None = None,
     empty: str = "skip",
 ) -> float:
     """MAP@R: the mean of `average_precision_at_r` over the queries.
 
     Parameters
     ----------
-    y_query, y_retrieved, n_relevant
+    y_query, y_retrieved, n_relevant, distances
         See `average_precision_at_k`; `y_retrieved` holds at least max(R) ranks.
     empty : {"skip", "zero", "error"}, default="skip"
         What to do with queries without relevant items.
@@ -249,7 +261,9 @@ def map_at_r(
     >>> map_at_r(["a", "b"], [["b", "a", "a"], ["b", "a", "a"]], n_relevant=[2, 1])
     0.625
     """
-    return mean_over_queries(average_precision_at_r(y_query, y_retrieved, n_relevant=n_relevant), empty)
+    check_empty(empty)
+    scores = average_precision_at_r(y_query, y_retrieved, n_relevant=n_relevant, distances=distances)
+    return mean_over_queries(scores, empty)
 
 
 def mean_over_queries(scores: NDArray[np.float64], empty: str = "skip") -> float:
@@ -284,55 +298,12 @@ def check_empty(empty: str) -> None:
         raise ValueError(f"empty must be 'skip', 'zero' or 'error', got {empty!r}.")
 
 
-def check_ranking(y_query: ArrayLike, y_retrieved: ArrayLike, k: int | None) -> tuple[NDArray, NDArray, int]:
-    """Labels as arrays of matching shapes, the ranking cut at k."""
-    query, retrieved = np.asarray(y_query), np.asarray(y_retrieved)
-    if query.ndim != 1 or retrieved.ndim != 2 or len(query) != len(retrieved):
+def at_r(binary: Binary, curve: NDArray[np.float64]) -> NDArray[np.float64]:
+    most = int(binary.n_relevant.max())
+    if most > curve.shape[1]:
         raise ValueError(
-            "y_query must have shape (n_queries,) and y_retrieved (n_queries, n_ranked), "
-            f"got {query.shape} and {retrieved.shape}."
+            f"The ranking holds {curve.shape[1]} results, but a query has {most} relevant items."
         )
-    if not retrieved.size:
-        raise ValueError("There is no query or no retrieved label.")
-    check_same_kind(query, retrieved, "y_query", "y_retrieved")
-    if k is None:
-        k = retrieved.shape[1]
-    check_positive_integer(k, "k")
-    if k > retrieved.shape[1]:
-        raise ValueError(f"k={k} is larger than the ranking, which holds {retrieved.shape[1]} results.")
-    return query, retrieved, int(k)
-
-
-def _relevance(
-    y_query: ArrayLike, y_retrieved: ArrayLike, k: int | None, n_relevant: ArrayLike | None
-) -> tuple[NDArray[np.bool_], NDArray, int]:
-    query, retrieved, k = check_ranking(y_query, y_retrieved, k)
-    relevant = np.asarray(retrieved == query[:, None], dtype=bool)
-    found = relevant.sum(axis=1)
-    if n_relevant is None:
-        return relevant[:, :k], found, k
-    counts = np.asarray(n_relevant)
-    if counts.shape != query.shape:
-        raise ValueError(f"n_relevant must have shape {query.shape}, got {counts.shape}.")
-    short = np.flatnonzero(counts < found)
-    if len(short):
-        i = short[0]
-        raise ValueError(f"Query {i} has n_relevant={counts[i]}, but {found[i]} relevant results.")
-    return relevant[:, :k], counts, k
-
-
-def _first_r(
-    y_query: ArrayLike, y_retrieved: ArrayLike, n_relevant: ArrayLike | None
-) -> tuple[NDArray[np.bool_], NDArray, int]:
-    relevant, counts, k = _relevance(y_query, y_retrieved, None, n_relevant)
-    if counts.max() > k:
-        raise ValueError(f"The ranking holds {k} results, but a query has {counts.max()} relevant items.")
-    return relevant & (np.arange(k) < counts[:, None]), counts, k
-
-
-def _per_query(total: NDArray, divisor: NDArray | int, n_relevant: NDArray | None) -> NDArray[np.float64]:
-    """total / divisor, NaN where nothing is relevant."""
-    scores = np.full(len(total), np.nan)
-    some = np.ones(len(total), dtype=bool) if n_relevant is None else n_relevant > 0
-    np.divide(total, divisor, out=scores, where=some)
-    return scores
+    last = np.maximum(binary.n_relevant - 1, 0)
+    scores = np.take_along_axis(curve, last[:, None], axis=1)[:, 0]
+    return np.where(binary.n_relevant > 0, scores, np.nan)

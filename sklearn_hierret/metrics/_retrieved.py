@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,83 +12,119 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
+from sklearn.utils import check_consistent_length
 
-from sklearn_hierret._arrays import check_same_kind
+from sklearn_hierret._arrays import check_same_kind, row_chunks
+
+TIES = ("index", "average")
+#: Bytes for each retrieved item while it is judged: distance, index, label, and some curves.
+_ITEM_BYTES = 100
 
 
 class Ranking(NamedTuple):
-    """Labels that an estimator retrieved, and what metrics need to judge them."""
+    """Labels that an estimator retrieved for some queries, and what metrics need to judge them."""
 
     y_query: NDArray
     y_retrieved: NDArray
     n_relevant: NDArray[np.intp]
     y_gallery: NDArray
     exclude_query: bool
-
-    @property
-    def n_ranked(self) -> int:
-        """Length of a whole ranking."""
-        return len(self.y_gallery) - int(self.exclude_query)
+    #: Only where ties are averaged.
+    distances: NDArray | None
 
 
-def rank_labels(
-    estimator: Any,
-    X: ArrayLike,
-    y: ArrayLike,
-    depth: int | str | None,
-    gallery: str,
-    *,
-    at_least: Iterable[int] = (),
-) -> Ranking:
-    """Search with an estimator and look up the labels of what it finds.
+class Search:
+    """Queries with labels, and the estimator that will rank a gallery for them.
 
     Parameters
     ----------
     estimator : retriever, scikit-learn neighbours estimator, or Pipeline ending with one
     X, y : array-like
         The queries and their labels.
-    depth : int, "R" or None
-        Ranks to retrieve; "R": as many as a query has relevant items.
     gallery : {"fit", "query"}
-    at_least : iterable of int
-        Ranks to retrieve besides, as far as the gallery goes.
+    ties : {"index", "average"}
     """
-    check_gallery(gallery)
-    model, X = retriever_of(estimator, X)
-    y_query = np.asarray(y)
-    if y_query.ndim != 1:
-        raise ValueError(f"y must be one-dimensional, got shape {y_query.shape}.")
-    if pd.isna(y_query).any():
-        raise ValueError("Some labels of y are missing (NaN or None): leave those samples out.")
-    exclude = gallery == "query"
-    if exclude:
-        y_gallery = y_query
-        if hasattr(model, "set_gallery"):
-            model = copy.copy(model).set_gallery(X, y_query)
-        elif hasattr(model, "kneighbors"):  # scikit-learn's: fitting is setting the gallery
-            model = clone(model).fit(X, y_query)
+
+    def __init__(self, estimator: Any, X: ArrayLike, y: ArrayLike, gallery: str, ties: str = "index") -> None:
+        check_gallery(gallery)
+        model, self._X = retriever_of(estimator, X)
+        self.y_query = np.asarray(y)
+        if self.y_query.ndim != 1:
+            raise ValueError(f"y must be one-dimensional, got shape {self.y_query.shape}.")
+        if pd.isna(self.y_query).any():
+            raise ValueError("Some labels of y are missing (NaN or None): leave those samples out.")
+        check_consistent_length(self._X, self.y_query)
+        #: The estimator's own hierarchy, if it has one.
+        self.hierarchy = getattr(model, "hierarchy_", None)
+        self.exclude_query = gallery == "query"
+        self._ties = ties
+        if self.exclude_query:
+            self.y_gallery = self.y_query
+            if hasattr(model, "set_gallery"):
+                model = copy.copy(model).set_gallery(self._X, self.y_query)
+            elif hasattr(model, "kneighbors"):  # scikit-learn's: fitting is setting the gallery
+                model = clone(model).fit(self._X, self.y_query)
+            else:
+                raise TypeError(f"{type(model).__name__} has neither set_gallery nor kneighbors.")
         else:
-            raise TypeError(f"{type(model).__name__} has neither set_gallery nor kneighbors.")
-    else:
-        y_gallery = getattr(model, "gallery_labels_", None)
-        if y_gallery is None:
+            labels = getattr(model, "gallery_labels_", None)
+            if labels is None:
+                raise ValueError(
+                    f"gallery='fit' needs a gallery with labels, and {type(model).__name__} has none; "
+                    "set one with set_gallery(X, y) or use gallery='query'."
+                )
+            self.y_gallery = labels
+        self._model = model
+        check_same_kind(self.y_query, self.y_gallery, "y", "the gallery's labels")
+        self.n_relevant = _count_relevant(self.y_query, self.y_gallery) - int(self.exclude_query)
+        #: Length of a whole ranking.
+        self.n_ranked = len(self.y_gallery) - int(self.exclude_query)
+
+    def rankings(self, k: int) -> Iterator[Ranking]:
+        """Rankings of k items, for as many queries at a time as memory allows."""
+        if k > self.n_ranked:
             raise ValueError(
-                f"gallery='fit' needs a gallery with labels, and {type(model).__name__} has none; "
-                "set one with set_gallery(X, y) or use gallery='query'."
+                f"k={k} is larger than the gallery, which holds {self.n_ranked} items for a query."
             )
-    check_same_kind(y_query, y_gallery, "y", "the gallery's labels")
-    n_relevant = _count_relevant(y_query, y_gallery) - int(exclude)
-    n_ranked = len(y_gallery) - int(exclude)
-    ranks = [k for k in at_least if k <= n_ranked]
-    if depth == "R":
-        ranks.append(max(1, int(n_relevant.max())))
-    elif depth is not None:
-        ranks.append(int(depth))
-    k = max(ranks, default=1)
-    if k > n_ranked:
-        raise ValueError(f"k={k} is larger than the gallery, which holds {n_ranked} items for a query.")
-    neighbours = model.kneighbors(None if exclude else X, n_neighbors=k, return_distance=False)
-    return Ranking(y_query, y_gallery[neighbours], n_relevant, y_gallery, exclude)
+        n_queries = len(self.y_query)
+        for rows in row_chunks(n_queries, k * _ITEM_BYTES):
+            distances, neighbours = self._neighbours(rows, k)
+            yield Ranking(
+                self.y_query[rows],
+                self.y_gallery[neighbours],
+                self.n_relevant[rows],
+                self.y_gallery,
+                self.exclude_query,
+                distances if self._ties == "average" else None,
+            )
+
+    def _neighbours(self, rows: slice, k: int) -> tuple[NDArray, NDArray[np.intp]]:
+        """Distances and indices; with averaged ties at least those of all groups that k touches."""
+        depth = min(k + 1, self.n_ranked) if self._ties == "average" else k
+        while True:
+            distances, neighbours = self._kneighbors(rows, depth)
+            # The group at rank k is known to end where a larger distance follows.
+            if (
+                self._ties == "index"
+                or depth == self.n_ranked
+                or np.all(distances[:, -1] > distances[:, k - 1])
+            ):
+                return distances, neighbours
+            depth = min(2 * depth, self.n_ranked)
+
+    def _kneighbors(self, rows: slice, k: int) -> tuple[NDArray, NDArray[np.intp]]:
+        n_queries = len(self.y_query)
+        if not self.exclude_query:
+            some = self._X if rows == slice(0, n_queries) else _rows_of(self._X, rows)
+            return self._model.kneighbors(some, n_neighbors=k)
+        if rows == slice(0, n_queries):
+            return self._model.kneighbors(None, n_neighbors=k)
+        # One more than needed; then without the query, or without the last.
+        distances, neighbours = self._model.kneighbors(_rows_of(self._X, rows), n_neighbors=k + 1)
+        is_other = neighbours != np.arange(n_queries)[rows, None]
+        is_other[is_other.all(axis=1), -1] = False
+        shape = (len(neighbours), k)
+        return distances[is_other].reshape(shape), neighbours[is_other].reshape(shape)
 
 
 def retriever_of(estimator: Any, X: ArrayLike | None = None) -> tuple[Any, Any]:
@@ -111,6 +147,10 @@ def retriever_of(estimator: Any, X: ArrayLike | None = None) -> tuple[Any, Any]:
             estimator = estimator[-1]
         else:
             return estimator, X
+
+
+def _rows_of(X: Any, rows: slice) -> Any:
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
 def _count_relevant(y_query: NDArray, y_gallery: NDArray) -> NDArray[np.intp]:

@@ -3,50 +3,36 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sklearn_hierret._arrays import check_positive_integer
-from sklearn_hierret.hierarchy import ClassHierarchy
-from sklearn_hierret.metrics import _hierarchical, _ranking
-from sklearn_hierret.metrics._retrieved import Ranking, check_gallery, rank_labels
-
-
-class _Metric(NamedTuple):
-    function: Callable
-    #: "k", or "R" for metrics that look at as many ranks as the query has relevant items.
-    depth: str
-    takes_hierarchy: bool
-
-
-METRICS = {
-    "map": _Metric(_ranking.average_precision_at_k, "k", False),
-    "precision": _Metric(_ranking.precision_at_k, "k", False),
-    "recall": _Metric(_ranking.recall_at_k, "k", False),
-    "r_precision": _Metric(_ranking.r_precision, "R", False),
-    "map_at_r": _Metric(_ranking.average_precision_at_r, "R", False),
-    "hp": _Metric(_hierarchical.hierarchical_precision_at_k, "k", True),
-    "ahp": _Metric(_hierarchical.average_hierarchical_precision_at_k, "k", True),
-}
+from sklearn_hierret.metrics._ranking import check_empty, mean_over_queries
+from sklearn_hierret.metrics._registry import METRICS, check_metric, scores_of
+from sklearn_hierret.metrics._retrieved import Search, check_gallery
 
 
 def make_retrieval_scorer(
-    metric: str = "map", k: int = 10, gallery: str = "fit", *, empty: str = "skip", **metric_params: Any
+    metric: str = "map",
+    k: int | None = 10,
+    gallery: str = "fit",
+    *,
+    empty: str = "skip",
+    ties: str = "index",
+    **metric_params: Any,
 ) -> RetrievalScorer:
     """Make a scorer of retrieval, for `GridSearchCV`, `cross_val_score` and by hand.
 
     Parameters
     ----------
-    metric : {"map", "precision", "recall", "r_precision", "map_at_r", "hp", "ahp"}, \
-default="map"
-        The mean over the queries of the metric of that name; "hp" and "ahp" need
-        ``hierarchy=``. "r_precision" and "map_at_r" do not use `k`.
-    k : int, default=10
-        Results that count.
+    metric : str, default="map"
+        The mean over the queries of the metric of that name; see the table below.
+    k : int or None, default=10
+        Results that count; None: the whole ranking.
     gallery : {"fit", "query"}, default="fit"
         "fit": the scored samples query the estimator's gallery (its training set, unless
         replaced). Scoring the training samples themselves so is meaningless: each finds
@@ -54,14 +40,39 @@ default="map"
         papers; the estimator's own gallery stays as it is.
     empty : {"skip", "zero", "error"}, default="skip"
         What to do with queries that have no relevant item.
+    ties : {"index", "average"}, default="index"
+        "index": results at equal distances count in the order of the gallery, as they are
+        returned. "average": the expected score over all their orders; what many ties ask for, such as
+        those of Hamming distances. Not for "asi" and "neg_mistake_severity".
     **metric_params
-        Passed to the metric: ``denominator``, ``hierarchy``, ``similarity``.
+        Passed to the metric, as the table says. ``hierarchy`` is the truth about the classes: a
+        `ClassHierarchy`, `ClassGraph` or `CombinedHierarchy`; or "fitted" for the one that
+        did the ranking, which flatters it.
 
     Returns
     -------
     scorer : callable(estimator, X, y) -> float
         Takes a retriever, a scikit-learn neighbours estimator, or a `Pipeline` that ends
         with one, fitted; greater is better. It can be pickled.
+
+    Notes
+    -----
+    ======================  ==========================================  =================================
+    metric                  function                                    parameters
+    ======================  ==========================================  =================================
+    "map"                   `average_precision_at_k`                    denominator
+    "precision"             `precision_at_k`
+    "recall"                `recall_at_k`
+    "r_precision"           `r_precision` (k is not used)
+    "map_at_r"              `average_precision_at_r` (k is not used)
+    "hp"                    `hierarchical_precision_at_k`               hierarchy, similarity
+    "ahp"                   `average_hierarchical_precision_at_k`       the same and integration
+    "ndcg"                  `ndcg_at_k`                                 hierarchy, similarity, gain,
+                                                                        discount, average
+    "hap"                   `hierarchical_average_precision`            hierarchy, similarity, denominator
+    "asi"                   `average_set_intersection_at_k`             hierarchy, similarity
+    "neg_mistake_severity"  `mistake_severity_at_k`, times -1           hierarchy, normalize
+    ======================  ==========================================  =================================
 
     Examples
     --------
@@ -78,32 +89,39 @@ default="map"
     >>> search.fit(X, y).best_params_
     {'alpha': 1}
     """
-    return RetrievalScorer(metric, k, gallery, empty, metric_params)
+    return RetrievalScorer(metric, k, gallery, empty, ties, metric_params)
 
 
 class RetrievalScorer:
     """What `make_retrieval_scorer` returns: a callable(estimator, X, y) -> float."""
 
-    def __init__(self, metric: str, k: int, gallery: str, empty: str, metric_params: dict) -> None:
-        _check_metric(metric, metric_params)
+    def __init__(
+        self, metric: str, k: int | None, gallery: str, empty: str, ties: str, metric_params: dict
+    ) -> None:
+        check_metric(metric, metric_params, ties)
+        if metric == "mistake_severity":
+            raise ValueError("Scorers are maximised: use metric='neg_mistake_severity'.")
         check_gallery(gallery)
-        _ranking.check_empty(empty)
-        check_positive_integer(k, "k")
+        check_empty(empty)
+        if k is not None:
+            check_positive_integer(k, "k")
         self.metric = metric
         self.k = k
         self.gallery = gallery
         self.empty = empty
+        self.ties = ties
         self.metric_params = metric_params
 
     def __call__(self, estimator: Any, X: ArrayLike, y: ArrayLike) -> float:
-        depth = self.k if METRICS[self.metric].depth == "k" else "R"
-        ranking = rank_labels(estimator, X, y, depth, self.gallery)
-        scores = _score(self.metric, ranking, self.k, self.metric_params)
-        return _ranking.mean_over_queries(scores, self.empty)
+        search = Search(estimator, X, y, self.gallery, self.ties)
+        k = search.n_ranked if self.k is None else self.k
+        scores = scores_of(search, [self.metric], [k], self.metric_params)[self.metric]
+        return mean_over_queries(scores[:, 0], self.empty)
 
     def __repr__(self) -> str:
-        given = {**({} if self.empty == "skip" else {"empty": self.empty}), **self.metric_params}
-        params = "".join(f", {name}={value!r}" for name, value in given.items())
+        shared = {"empty": (self.empty, "skip"), "ties": (self.ties, "index")}
+        given = {name: value for name, (value, default) in shared.items() if value != default}
+        params = "".join(f", {name}={value!r}" for name, value in {**given, **self.metric_params}.items())
         return f"make_retrieval_scorer({self.metric!r}, k={self.k}, gallery={self.gallery!r}{params})"
 
 
@@ -111,11 +129,12 @@ def evaluate_retrieval(
     estimator: Any,
     X: ArrayLike,
     y: ArrayLike,
-    ks: int | Iterable[int] = (1, 5, 10, 20, 50, 100),
+    ks: int | Iterable[int | None] | None = (1, 5, 10, 20, 50, 100),
     metrics: str | Iterable[str] = ("map",),
     gallery: str = "query",
     *,
     empty: str = "skip",
+    ties: str = "index",
     per_query: bool = False,
     **metric_params: Any,
 ) -> pd.DataFrame:
@@ -126,20 +145,21 @@ def evaluate_retrieval(
     estimator : retriever, scikit-learn neighbours estimator, or Pipeline ending with one
     X : array-like of shape (n_queries, n_features)
     y : array-like of shape (n_queries,)
-    ks : int or iterable of int, default=(1, 5, 10, 20, 50, 100)
-        Those beyond the gallery are dropped with a warning.
+    ks : int, None or iterable of them, default=(1, 5, 10, 20, 50, 100)
+        Those beyond the gallery are dropped with a warning. None is the whole ranking.
     metrics : str or iterable of str, default=("map",)
-        Names as in `make_retrieval_scorer`.
+        Names as in `make_retrieval_scorer`, and "mistake_severity", where less is better.
     gallery : {"query", "fit"}, default="query"
         See `make_retrieval_scorer`.
     empty : {"skip", "zero", "error"}, default="skip"
         What to do with queries that have no relevant item.
+    ties : {"index", "average"}, default="index"
+        See `make_retrieval_scorer`.
     per_query : bool, default=False
         One row for each query instead of the mean, for bootstrap intervals and tests;
         NaN for queries without relevant items.
     **metric_params
-        Passed to the metrics that take them: ``denominator``, ``hierarchy``,
-        ``similarity``.
+        Passed to the metrics that take them, see `make_retrieval_scorer`.
 
     Returns
     -------
@@ -156,68 +176,26 @@ def evaluate_retrieval(
     >>> table.columns.tolist()
     ['metric', 'k', 'score']
     """
-    names = [metrics] if isinstance(metrics, str) else list(metrics)
-    wanted = [ks] if isinstance(ks, (int, np.integer)) else sorted(set(ks))
+    names = list(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
+    wanted = [ks] if ks is None or isinstance(ks, (int, np.integer)) else list(ks)
     for name in names:
-        _check_metric(name, metric_params, is_one_of_many=True)
-    if any(not isinstance(k, (int, np.integer)) or k < 1 for k in wanted):
+        check_metric(name, metric_params, ties, is_one_of_many=True)
+    check_empty(empty)
+    if any(k is not None and (not isinstance(k, (int, np.integer)) or k < 1) for k in wanted):
         raise ValueError(f"ks must be positive integers, got {wanted}.")
-    needs_r = any(METRICS[name].depth == "R" for name in names)
-    ranking = rank_labels(estimator, X, y, "R" if needs_r else None, gallery, at_least=wanted)
-    kept = [k for k in wanted if k <= ranking.n_ranked]
+    search = Search(estimator, X, y, gallery, ties)
+    wanted = sorted({search.n_ranked if k is None else int(k) for k in wanted})
+    kept = [k for k in wanted if k <= search.n_ranked]
     if len(kept) < len(wanted):
-        beyond = [k for k in wanted if k > ranking.n_ranked]
-        warnings.warn(f"ks beyond the gallery of {ranking.n_ranked} are dropped: {beyond}.", UserWarning, 2)
+        beyond = [k for k in wanted if k > search.n_ranked]
+        warnings.warn(f"ks beyond the gallery of {search.n_ranked} are dropped: {beyond}.", UserWarning, 2)
+    scores = scores_of(search, names, kept, metric_params)
     rows: list[tuple] = []
-    for name in names:
-        for k in kept if METRICS[name].depth == "k" else [None]:
-            scores = _score(name, ranking, k, _params_for(name, metric_params))
+    for name, columns in scores.items():
+        for k, column in zip(kept if METRICS[name].depth == "k" else [None], columns.T, strict=True):
             if per_query:
-                rows += [(name, k, i, score) for i, score in enumerate(scores.tolist())]
+                rows += [(name, k, i, score) for i, score in enumerate(column.tolist())]
             else:
-                rows.append((name, k, _ranking.mean_over_queries(scores, empty)))
-    columns = ["metric", "k", "query", "score"] if per_query else ["metric", "k", "score"]
-    return pd.DataFrame(rows, columns=columns).astype({"k": "Int64"})
-
-
-def _score(name: str, ranking: Ranking, k: int | None, params: dict) -> NDArray[np.float64]:
-    metric = METRICS[name]
-    if metric.takes_hierarchy:
-        return metric.function(
-            ranking.y_query,
-            ranking.y_retrieved,
-            k=k,
-            y_gallery=ranking.y_gallery,
-            exclude_query=ranking.exclude_query,
-            **params,
-        )
-    depth = {"k": k} if metric.depth == "k" else {}
-    return metric.function(
-        ranking.y_query, ranking.y_retrieved, n_relevant=ranking.n_relevant, **depth, **params
-    )
-
-
-_CHOICES = {"denominator": _ranking.DENOMINATORS, "similarity": ("lca", "wup")}
-_HIERARCHY_PARAMS = ("hierarchy", "similarity")
-_PARAMS = {"map": ("denominator",), "hp": _HIERARCHY_PARAMS, "ahp": _HIERARCHY_PARAMS}
-
-
-def _params_for(name: str, params: dict) -> dict:
-    return {key: value for key, value in params.items() if key in _PARAMS.get(name, ())}
-
-
-def _check_metric(name: str, params: dict, is_one_of_many: bool = False) -> None:
-    if name not in METRICS:
-        raise ValueError(f"metric must be one of {sorted(METRICS)}, got {name!r}.")
-    known = {p for names in _PARAMS.values() for p in names} if is_one_of_many else _PARAMS.get(name, ())
-    unknown = [key for key in params if key not in known]
-    if unknown:
-        raise TypeError(f"Metric {name!r} takes no parameter {unknown[0]!r}.")
-    for key, allowed in _CHOICES.items():
-        if params.get(key, allowed[0]) not in allowed:
-            raise ValueError(f"{key} must be one of {allowed}, got {params[key]!r}.")
-    hierarchy = params.get("hierarchy")
-    if hierarchy is not None and not isinstance(hierarchy, ClassHierarchy):
-        raise TypeError(f"hierarchy must be a ClassHierarchy, got {type(hierarchy).__name__}.")
-    if METRICS[name].takes_hierarchy and hierarchy is None:
-        raise ValueError(f"Metric {name!r} needs hierarchy=, the ClassHierarchy that tells what is similar.")
+                rows.append((name, k, mean_over_queries(column, empty)))
+    names_of_columns = ["metric", "k", "query", "score"] if per_query else ["metric", "k", "score"]
+    return pd.DataFrame(rows, columns=names_of_columns).astype({"k": "Int64"})

@@ -25,7 +25,7 @@ from sklearn_hierret._arrays import (
 )
 from sklearn_hierret.building import assign_leaves, fit_leaf_model
 from sklearn_hierret.gaussian import is_dask
-from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.metrics import make_retrieval_scorer
 from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
 from sklearn_hierret.retrieval._gallery import Gallery
@@ -59,9 +59,10 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    hierarchy : builder, ClassHierarchy or None, default=None
-        A builder (`HierarchyBuilder`, `LinkageHierarchyBuilder`) is cloned and fitted; a
-        `ClassHierarchy` is used as it is; None means a default `HierarchyBuilder`.
+    hierarchy : builder, ClassHierarchy, CombinedHierarchy, list of these or None, default=None
+        A builder (`HierarchyBuilder`, `LinkageHierarchyBuilder`, `CombinedHierarchyBuilder`) is
+        cloned and fitted; a `ClassHierarchy` is used as it is; None means a default
+        `HierarchyBuilder`. A list adds their distances with equal weights.
     alpha : float in [0, inf], default=16.0
         Weight of the hierarchical distance. 0 is plain cosine; infinity orders by the
         hierarchical distance, then by cosine. It may be changed after fitting.
@@ -84,8 +85,8 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
         Labels that `predict` can return: the training set's, and the gallery's where
         `set_gallery` brought others.
-    hierarchy_ : ClassHierarchy
-    hierarchy_builder_ : fitted builder, or None if a `ClassHierarchy` was given
+    hierarchy_ : ClassHierarchy or CombinedHierarchy
+    hierarchy_builder_ : fitted builder, or None if a hierarchy was given
     class_model_ : fitted classifier
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -120,7 +121,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
     _gallery: Gallery
 
     _parameter_constraints: dict = {
-        "hierarchy": [None, ClassHierarchy, HasMethods("fit")],
+        "hierarchy": [None, ClassHierarchy, CombinedHierarchy, HasMethods("fit"), list],
         "alpha": [Interval(Real, 0, None, closed="both")],  # infinity included
         "assignment": [StrOptions({"soft", "hard"})],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],

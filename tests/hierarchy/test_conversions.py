@@ -157,7 +157,7 @@ def test_from_frame_by_hand():
 
 
 def test_things_that_are_no_tree():
-    with pytest.raises(TypeError, match="Newick notation is a string, got NoneType"):
+    with pytest.raises(TypeError, match="Newick notation is a string or a file, got NoneType"):
         ClassHierarchy.from_newick(None)
     with pytest.raises(TypeError, match="DataFrame"):
         ClassHierarchy.from_frame("tree.csv")

@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
@@ -15,10 +16,15 @@ from sklearn_hierret import (
     ClassHierarchy,
     HierarchicalRetriever,
     average_hierarchical_precision_at_k,
+    average_set_intersection_at_k,
     evaluate_retrieval,
+    hierarchical_average_precision,
+    hierarchical_precision_at_k,
     make_retrieval_scorer,
     map_at_k,
     map_at_r,
+    mistake_severity_at_k,
+    ndcg_at_k,
     precision_at_k,
     r_precision,
     recall_at_k,
@@ -54,12 +60,20 @@ def test_every_metric_equals_the_function(data, gallery):
         "recall": recall_at_k(t, ranked, 7, n_relevant=R).mean(),
         "r_precision": r_precision(t, ranked, n_relevant=R).mean(),
         "map_at_r": map_at_r(t, ranked, n_relevant=R),
-        "ahp": average_hierarchical_precision_at_k(
-            t, ranked, TREE, 7, y_gallery=y_gallery, exclude_query=exclude
-        ).mean(),
     }
+    graded = {
+        "hp": hierarchical_precision_at_k,
+        "ahp": average_hierarchical_precision_at_k,
+        "ndcg": ndcg_at_k,
+        "hap": hierarchical_average_precision,
+        "asi": average_set_intersection_at_k,
+    }
+    for metric, function in graded.items():
+        scores = function(t, ranked, TREE, 7, y_gallery=y_gallery, exclude_query=exclude)
+        expected[metric] = scores.mean()
+    expected["neg_mistake_severity"] = -np.nanmean(mistake_severity_at_k(t, ranked, TREE, 7))
     for metric, value in expected.items():
-        params = {"hierarchy": TREE} if metric == "ahp" else {}
+        params = {"hierarchy": TREE} if metric in (*graded, "neg_mistake_severity") else {}
         scorer = make_retrieval_scorer(metric, k=7, gallery=gallery, **params)
         assert scorer(retriever, Q, t) == pytest.approx(value)
         assert pickle.loads(pickle.dumps(scorer))(retriever, Q, t) == pytest.approx(value)
@@ -74,6 +88,43 @@ def test_every_metric_equals_the_function(data, gallery):
             assert rows.set_index("k").loc[7, "score"] == pytest.approx(value)
     k_only = make_retrieval_scorer("map", k=7, gallery=gallery, denominator="k")
     assert k_only(retriever, Q, t) == pytest.approx(map_at_k(t, ranked, 7, n_relevant=R, denominator="k"))
+
+
+def test_whole_rankings(data):
+    X, y, Q, t = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    n = len(Q) - 1
+    whole = make_retrieval_scorer("map", k=None, gallery="query")
+    assert whole(retriever, Q, t) == make_retrieval_scorer("map", k=n, gallery="query")(retriever, Q, t)
+    table = evaluate_retrieval(retriever, Q, t, [5, None], ["map", "hap"], hierarchy=TREE)
+    assert table["k"].tolist() == [5, n, 5, n]
+    assert evaluate_retrieval(retriever, Q, t, None)["score"].item() == whole(retriever, Q, t)
+
+
+@pytest.mark.parametrize("gallery", ["fit", "query"])
+@pytest.mark.parametrize("ties", ["index", "average"])
+def test_queries_in_parts_score_the_same(data, gallery, ties):
+    X, y, Q, t = data
+    X, Q = np.round(X), np.round(Q)  # some ties
+    for model in (HierarchicalRetriever(), HierarchicalRetriever(alpha=0), NearestNeighbors()):
+        if gallery == "fit" and isinstance(model, NearestNeighbors):
+            continue
+        model.fit(X, y)
+        arguments = (model, Q, t, [3, 20], ["map", "r_precision", "hp"], gallery)
+        at_once = evaluate_retrieval(*arguments, ties=ties, hierarchy=TREE, per_query=True)
+        with config_context(working_memory=0.02):
+            in_parts = evaluate_retrieval(*arguments, ties=ties, hierarchy=TREE, per_query=True)
+        pd.testing.assert_frame_equal(at_once, in_parts)
+
+
+def test_the_hierarchy_that_did_the_ranking_only_if_asked(data):
+    X, y, Q, t = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    asked = make_retrieval_scorer("ahp", 10, "query", hierarchy="fitted")
+    given = make_retrieval_scorer("ahp", 10, "query", hierarchy=retriever.hierarchy_)
+    assert asked(retriever, Q, t) == given(retriever, Q, t)
+    with pytest.raises(ValueError, match="needs an estimator with a hierarchy_"):
+        asked(NearestNeighbors().fit(X), Q, t)
 
 
 def test_query_gallery_leaves_the_estimator_alone(data):
@@ -185,6 +236,10 @@ def test_ks_beyond_the_gallery_are_dropped(data):
         ({"denominator": "bogus"}, ValueError, "denominator must be one of"),
         ({"metric": "hp", "hierarchy": "flat"}, TypeError, "must be a ClassHierarchy"),
         ({"metric": "ahp", "hierarchy": TREE, "similarity": "x"}, ValueError, "similarity must be"),
+        ({"metric": "hp", "hierarchy": TREE, "integration": "mean"}, TypeError, "takes no parameter"),
+        ({"metric": "ahp", "hierarchy": TREE, "integration": "x"}, ValueError, "integration must be"),
+        ({"metric": "ndcg", "hierarchy": TREE, "gain": "x"}, ValueError, "gain must be"),
+        ({"metric": "mistake_severity", "hierarchy": TREE}, ValueError, "use metric='neg_mistake"),
         ({"k": 0}, ValueError, "positive integer"),
         ({"k": 2.5}, ValueError, "positive integer"),
         ({"empty": "drop"}, ValueError, "empty must be"),
@@ -208,7 +263,7 @@ def test_bad_evaluations(data):
         evaluate_retrieval(PCA().fit(X), Q, t, [5])
     with pytest.raises(ValueError, match="one-dimensional"):
         evaluate_retrieval(retriever, Q, t[:, None], [5])
-    with pytest.raises(ValueError, match="samples, but"):
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         evaluate_retrieval(retriever, Q, t[:-1], [5])
 
 

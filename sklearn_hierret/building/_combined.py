@@ -1,0 +1,144 @@
+"""Several hierarchies as one: visual and semantic distances added."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.utils.metaestimators import _BaseComposition
+
+from sklearn_hierret._arrays import unchanged_on_error, validate_classes
+from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, check_weights
+
+
+class CombinedHierarchyBuilder(_BaseComposition, BaseEstimator):
+    """Weighted mean of the distances of several hierarchies.
+
+    A taxonomy knows what things are, a visual hierarchy what they look like; this adds the two
+    distances.
+
+    Parameters
+    ----------
+    hierarchies : list of (str, builder or ClassHierarchy) tuples
+        Builders are cloned and fitted, hierarchies restricted to the classes of `y`.
+        Parameters of builders are set as ``name__parameter``, whole entries as ``name``.
+    weights : array-like of shape (n_hierarchies,), default=None
+        Non-negative, not all zero; divided by their sum. None: equal weights.
+
+    Attributes
+    ----------
+    hierarchy_ : CombinedHierarchy
+    builders_ : list of (str, fitted builder or ClassHierarchy) tuples
+    class_model_ : fitted classifier
+        That of the first builder that has one; missing if none has.
+    classes_ : ndarray of shape (n_classes,)
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if `X` had string column names.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_hierret import ClassHierarchy, CombinedHierarchyBuilder, HierarchyBuilder
+    >>> X, y = load_iris(return_X_y=True)
+    >>> taxonomy = ClassHierarchy.from_levels([[0, 1, 2], [0, 1, 0], [0, 0, 0]])
+    >>> builder = CombinedHierarchyBuilder(
+    ...     [("visual", HierarchyBuilder(0.1)), ("taxonomy", taxonomy)], weights=[1, 1]
+    ... )
+    >>> builder.fit(X, y).hierarchy_.distance(0, [1, 2])
+    array([1.  , 0.75])
+    """
+
+    _parameter_constraints: dict = {"hierarchies": [list, tuple], "weights": ["array-like", None]}
+
+    def __init__(self, hierarchies: Any, weights: ArrayLike | None = None) -> None:
+        self.hierarchies = hierarchies
+        self.weights = weights
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters, with ``deep`` those of the entries too.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+
+        Returns
+        -------
+        params : dict
+        """
+        return self._get_params("hierarchies", deep=deep)
+
+    def set_params(self, **params: Any) -> CombinedHierarchyBuilder:
+        """Set parameters, nested ones as ``name__threshold``.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self : object
+        """
+        self._set_params("hierarchies", **params)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: ArrayLike) -> CombinedHierarchyBuilder:
+        """Fit the builders.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Class labels, at least two distinct ones.
+
+        Returns
+        -------
+        self : object
+        """
+        parts = self._checked_parts()
+        weights = check_weights(self.weights, len(parts))
+        with unchanged_on_error(self):
+            X, classes, codes = validate_classes(self, X, y)
+            y = classes[codes]
+            for _, part in parts:
+                if isinstance(part, ClassHierarchy):
+                    part.index(classes)  # before the expensive part
+            fitted = [
+                (name, part if isinstance(part, ClassHierarchy) else clone(part).fit(X, y))
+                for name, part in parts
+            ]
+            trees = [getattr(part, "hierarchy_", part) for _, part in fitted]
+            self.hierarchy_ = CombinedHierarchy([tree.restrict(classes) for tree in trees], weights)
+            self.builders_ = fitted
+            self.classes_ = classes
+            models = [part.class_model_ for _, part in fitted if hasattr(part, "class_model_")]
+            if models:
+                self.class_model_ = models[0]
+            elif hasattr(self, "class_model_"):
+                del self.class_model_
+        return self
+
+    def _checked_parts(self) -> list[tuple[str, Any]]:
+        parts = list(self.hierarchies)
+        if not parts:
+            raise ValueError("hierarchies is empty: it needs at least one (name, builder or ClassHierarchy).")
+        for part in parts:
+            if not isinstance(part, tuple) or len(part) != 2 or not isinstance(part[0], str):
+                raise ValueError(f"hierarchies holds (name, builder or ClassHierarchy) tuples, got {part!r}.")
+            if not isinstance(part[1], ClassHierarchy) and not hasattr(part[1], "fit"):
+                raise TypeError(f"{part[0]!r} must be a builder or a ClassHierarchy, got {part[1]!r}.")
+        self._validate_names([name for name, _ in parts])
+        return parts
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+
+def named(hierarchies: list | tuple) -> CombinedHierarchyBuilder:
+    """A builder of hierarchies without names, or of one of each name."""
+    parts = [h if isinstance(h, tuple) else (f"hierarchy{i}", h) for i, h in enumerate(hierarchies)]
+    return CombinedHierarchyBuilder(parts)

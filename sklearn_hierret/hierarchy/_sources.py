@@ -1,0 +1,80 @@
+"""Text that taxonomies come in: paths, open files and lines, with names for error messages."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+
+def is_file(source: Any) -> bool:
+    """Whether a source is a path or an open text file."""
+    return isinstance(source, (str, os.PathLike)) or hasattr(source, "read")
+
+
+def name_of(source: Any) -> str:
+    """What error messages call a source."""
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source)
+    return str(getattr(source, "name", "pairs"))
+
+
+def read_text(source: Any) -> str:
+    """The text of a path or an open text file.
+
+    Raises
+    ------
+    ValueError
+        If it is no UTF-8 text; the file is named.
+    """
+    try:
+        if isinstance(source, (str, os.PathLike)):
+            with open(source, encoding="utf-8-sig") as file:
+                text = file.read()
+        else:
+            text = source.read()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name_of(source)}: this is no UTF-8 text file ({error.reason}).") from None
+    if not isinstance(text, str):
+        raise ValueError(f"{name_of(source)}: open it as a text file, not in binary mode.")
+    if "\0" in text:
+        raise ValueError(f"{name_of(source)}: this is no text file (it has NUL characters).")
+    return text
+
+
+def write_text(text: str, path: Any) -> None:
+    """Write a text as UTF-8 with plain line ends."""
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+
+
+def is_int(text: str) -> bool:
+    """Whether an id is an integer; "01" and "1_0" are other ids than "1" and "10"."""
+    try:
+        return str(int(text)) == text
+    except ValueError:
+        return False
+
+
+def read_names(names: Any, id_type: type) -> dict[Hashable, str]:
+    """Names of ids: a mapping, or a text file with an id and a name a line."""
+    if isinstance(names, Mapping):
+        return {key: str(value) for key, value in names.items()}
+    if not is_file(names):
+        raise TypeError(f"names must be a mapping or a text file, got {type(names).__name__}.")
+    found: dict[Hashable, str] = {}
+    for number, line in enumerate(read_text(names).splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"{name_of(names)}, line {number}"
+        parts = line.strip().split(maxsplit=1)
+        if len(parts) < 2:
+            raise ValueError(f"{where}: an id and a name are expected, got {line!r}.")
+        try:
+            key = id_type(parts[0])
+        except ValueError:
+            raise ValueError(f"{where}: {parts[0]!r} is no {id_type.__name__}.") from None
+        if key in found:
+            raise ValueError(f"{where}: {parts[0]} has a second name.")
+        found[key] = parts[1].strip()
+    return found

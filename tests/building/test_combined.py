@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+from sklearn_hierret import (
+    ClassHierarchy,
+    CombinedHierarchy,
+    CombinedHierarchyBuilder,
+    HierarchicalEmbedding,
+    HierarchicalRetriever,
+    HierarchyBuilder,
+    HierarchyDisplay,
+    LinkageHierarchyBuilder,
+    evaluate_retrieval,
+    make_retrieval_scorer,
+)
+from tests.strategies import blobs
+
+TAXONOMY = ClassHierarchy.from_levels([range(6), [0, 0, 1, 1, 1, 2], [0] * 6])
+
+
+@pytest.fixture
+def data(rng):
+    X, y = blobs(rng, n_classes=5, spread=1.5)
+    return X[:100], y[:100], X[100:], y[100:]
+
+
+def parts():
+    return [("visual", HierarchyBuilder(0.1)), ("taxonomy", TAXONOMY)]
+
+
+def test_fit_combines_what_each_part_gives(data):
+    X, y, _, _ = data
+    builder = CombinedHierarchyBuilder(parts(), weights=[3, 1]).fit(X, y)
+    visual = HierarchyBuilder(0.1).fit(X, y)
+    expected = CombinedHierarchy([visual.hierarchy_, TAXONOMY.restrict(range(5))], [3, 1])
+    assert builder.hierarchy_ == expected
+    np.testing.assert_array_equal(builder.class_model_.means_, visual.class_model_.means_)
+    assert not hasattr(CombinedHierarchyBuilder(parts()[1:]).fit(X, y), "class_model_")
+
+
+@pytest.mark.parametrize("assignment", ["hard", "soft"])
+@pytest.mark.parametrize("alpha", [0.5, 16.0, np.inf])
+def test_retrievers_add_the_distances(data, assignment, alpha):
+    X, y, Q, t = data
+    combined = HierarchicalRetriever(
+        CombinedHierarchyBuilder(parts()), alpha=alpha, assignment=assignment
+    ).fit(X, y)
+    as_list = HierarchicalRetriever(
+        [HierarchyBuilder(0.1), TAXONOMY], alpha=alpha, assignment=assignment
+    ).fit(X, y)
+    given = HierarchicalRetriever(
+        combined.hierarchy_, alpha=alpha, assignment=assignment, class_model=HierarchyBuilder().class_model
+    ).fit(X, y)
+    D, order = combined.kneighbors(Q, 20)
+    for other in (as_list, given):
+        np.testing.assert_array_equal(other.kneighbors(Q, 20)[1], order)
+    tables = [
+        HierarchicalRetriever(tree, alpha=alpha, assignment=assignment).fit(X, y).kneighbors(Q, len(X))
+        for tree in (combined.hierarchy_.hierarchies)
+    ]
+    separate = [np.take_along_axis(d, np.argsort(i, axis=1), axis=1) for d, i in tables]
+    mean = np.take_along_axis(sum(separate) / 2, order, axis=1)
+    np.testing.assert_allclose(D, mean, atol=1e-10)
+    assert len(evaluate_retrieval(combined, Q, t, [5], ["hp"], hierarchy=combined.hierarchy_)) == 1
+
+
+def test_embedding_ranks_as_the_retriever_does(data):
+    X, y, Q, _ = data
+    builder = CombinedHierarchyBuilder(parts(), weights=[1, 2])
+    embedding = HierarchicalEmbedding(builder, alpha=2).fit(X, y)
+    products = embedding.transform_query(Q) @ embedding.transform(X).T
+    D, order = HierarchicalRetriever(builder, alpha=2).fit(X, y).kneighbors(Q, 10)
+    np.testing.assert_allclose(D, 1 + 2 - np.take_along_axis(products, order, axis=1), atol=1e-10)
+
+
+def test_weights_and_parts_can_be_searched(data):
+    X, y, _, _ = data
+    retriever = HierarchicalRetriever(CombinedHierarchyBuilder(parts()))
+    search = GridSearchCV(
+        retriever,
+        {
+            "hierarchy__weights": [[1, 0], [1, 1]],
+            "hierarchy__visual__threshold": [0.05, 0.2],
+            "hierarchy__taxonomy": [TAXONOMY, LinkageHierarchyBuilder()],
+        },
+        scoring=make_retrieval_scorer("map", 5, "query"),
+        cv=2,
+        error_score="raise",
+    ).fit(X, y)
+    assert len(search.cv_results_["mean_test_score"]) == 8
+    assert clone(retriever).get_params()["hierarchy__visual__threshold"] == 0.1
+
+
+def test_only_trees_are_drawn(data):
+    X, y, _, _ = data
+    retriever = HierarchicalRetriever([HierarchyBuilder(), TAXONOMY]).fit(X, y)
+    with pytest.raises(TypeError, match="CombinedHierarchy"):
+        HierarchyDisplay.from_estimator(retriever)
+
+
+def test_bad_parts(data):
+    X, y, _, _ = data
+    for hierarchies, error, message in [
+        ([], ValueError, "is empty"),
+        ([HierarchyBuilder()], ValueError, "tuples, got HierarchyBuilder"),
+        ([("a", HierarchyBuilder()), ("a", TAXONOMY)], ValueError, "not unique"),
+        ([("a", "ward")], TypeError, "'a' must be a builder or a ClassHierarchy"),
+        ([("a__b", TAXONOMY)], ValueError, "__"),
+    ]:
+        with pytest.raises(error, match=message):
+            CombinedHierarchyBuilder(hierarchies).fit(X, y)
+    with pytest.raises(ValueError, match="weights must be 2 numbers"):
+        CombinedHierarchyBuilder(parts(), weights=[1, 2, 3]).fit(X, y)
+    with pytest.raises(ValueError, match="missing in the hierarchy: 4"):
+        CombinedHierarchyBuilder([("small", TAXONOMY.restrict(range(4)))]).fit(X, y)
+    with pytest.raises(ValueError, match=r"pass HierarchicalRetriever\(hierarchy=HierarchyBuilder"):
+        HierarchicalRetriever([TAXONOMY]).set_params(hierarchy__weights=[1])

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.neighbors import NearestNeighbors
+
+from sklearn_hierret import (
+    ClassHierarchy,
+    average_hierarchical_precision_at_k,
+    average_precision_at_k,
+    average_precision_at_r,
+    evaluate_retrieval,
+    hierarchical_average_precision,
+    hierarchical_precision_at_k,
+    make_retrieval_scorer,
+    ndcg_at_k,
+    precision_at_k,
+    r_precision,
+    recall_at_k,
+)
+from tests.reference.metrics import over_tied_orders
+
+TREE = ClassHierarchy.from_newick("((a,b),(c,d));")
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
+@settings(max_examples=40)
+def test_equals_the_mean_over_all_orders(seed, k):
+    rng = np.random.default_rng(seed)
+    gallery = rng.choice(list("aabcd"), 6)
+    ranked = rng.permutation(gallery)
+    distances = np.sort(rng.integers(0, 3, 6))
+    R = [np.sum(gallery == "a")]
+    graded = {"hierarchy": TREE, "y_gallery": gallery}
+    metrics = {
+        precision_at_k: {"k": k, "n_relevant": R},
+        recall_at_k: {"k": k, "n_relevant": R},
+        r_precision: {"n_relevant": R},
+        average_precision_at_r: {"n_relevant": R},
+        hierarchical_precision_at_k: {"k": k, **graded},
+        average_hierarchical_precision_at_k: {"k": k, "integration": "trapezoid", **graded},
+        ndcg_at_k: {"k": k, "gain": "exp2", "discount": "log2(rank)", **graded},
+        hierarchical_average_precision: {"k": k, **graded},
+    }
+    cases = [*metrics.items(), *((average_precision_at_k, {"k": k, "n_relevant": R, "denominator": d})
+                                 for d in ("min", "relevant", "k"))]  # fmt: skip
+    for function, params in cases:
+        expected = over_tied_orders(distances, lambda o, f=function, p=params: f(["a"], [ranked[o]], **p)[0])
+        found = function(["a"], [ranked], distances=[distances], **params)
+        np.testing.assert_allclose(found, [expected], atol=1e-12, err_msg=function.__name__)
+
+
+def test_without_ties_nothing_changes(rng):
+    ranked, distances = rng.choice(list("abcd"), (5, 8)), np.sort(rng.random((5, 8)), axis=1)
+    queries = list("abcda")
+    np.testing.assert_allclose(
+        average_precision_at_k(queries, ranked, 4, distances=distances),
+        average_precision_at_k(queries, ranked, 4),
+        atol=1e-15,
+    )
+
+
+def test_bad_distances():
+    for distances, message in [
+        ([[0.0]], "shape of y_retrieved"),
+        ([[1.0, 0.0]], "ascend"),
+        ([[0.0, np.nan]], "ascend"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            average_precision_at_k(["a"], [["a", "b"]], distances=distances)
+    with pytest.raises(ValueError, match="no closed form"):
+        average_precision_at_k(["a"], [["a", "b"]], distances=[[0, 0]], denominator="hits")
+
+
+@pytest.mark.parametrize("gallery", ["query"])
+def test_scorers_complete_the_groups(rng, gallery):
+    X, y = rng.integers(0, 3, (60, 2)).astype(float), rng.choice(list("abcd"), 60)
+    model = NearestNeighbors(algorithm="brute").fit(X)
+    distances, order = NearestNeighbors(algorithm="brute").fit(X).kneighbors(n_neighbors=59)
+    R = [np.sum(y == label) - 1 for label in y]
+    expected = average_precision_at_k(y, y[order], 5, n_relevant=R, distances=distances).mean()
+    by_index = average_precision_at_k(y, y[order], 5, n_relevant=R).mean()
+    assert abs(expected - by_index) > 1e-3
+    scorer = make_retrieval_scorer("map", 5, gallery, ties="average")
+    assert scorer(model, X, y) == pytest.approx(expected)
+    assert "ties='average'" in repr(scorer)
+    table = evaluate_retrieval(model, X, y, [5], ["map", "hap"], ties="average", hierarchy=TREE)
+    assert table["score"][0] == pytest.approx(expected)
+    for metric in ("asi", "neg_mistake_severity"):
+        with pytest.raises(ValueError, match="no average over tied orders"):
+            make_retrieval_scorer(metric, ties="average", hierarchy=TREE)
+    with pytest.raises(ValueError, match="ties must be"):
+        make_retrieval_scorer(ties="random")
