@@ -6,6 +6,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.utils.estimator_checks import check_estimator
 
 from sklearn_hierret import (
+    CombinedHierarchyBuilder,
     HierarchicalEmbedding,
     HierarchicalRetriever,
     HierarchyBuilder,
@@ -20,6 +21,7 @@ ESTIMATORS = [
     MahalanobisClassifier("spherical"),
     HierarchyBuilder(),
     HierarchyBuilder(linkage="average", class_model=MahalanobisClassifier("tied")),
+    CombinedHierarchyBuilder([("visual", HierarchyBuilder()), ("ward", LinkageHierarchyBuilder())]),
     LinkageHierarchyBuilder(),
     HierarchicalEmbedding(),
     HierarchicalEmbedding(HierarchyBuilder(0.5), alpha=1, assignment="hard", n_components=1),
@@ -27,6 +29,7 @@ ESTIMATORS = [
     HierarchicalRetriever(alpha=0, n_neighbors=3),
     HierarchicalRetriever(HierarchyBuilder(0.5), alpha=np.inf, assignment="hard"),
     HierarchicalRetriever(LinkageHierarchyBuilder(), class_model=GaussianNB()),
+    HierarchicalRetriever([HierarchyBuilder(), LinkageHierarchyBuilder()]),
 ]
 
 

@@ -17,6 +17,10 @@ _NAMES = {
     "recall": "recall@k",
     "hp": "hierarchical precision@k",
     "ahp": "average hierarchical precision@k",
+    "ndcg": "nDCG@k",
+    "hap": "H-AP@k",
+    "asi": "average set intersection@k",
+    "mistake_severity": "mean LCA height of wrong results@k",
 }
 _MARKERS = "osD^vPX*<>"
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret.display._figure import name_of, new_axes, size_in_inches
 from sklearn_hierret.hierarchy import ClassHierarchy
@@ -105,6 +105,7 @@ class HierarchyDisplay:
         layout: str = "auto",
         n_clusters: int = 20,
         max_characters: int = 28,
+        highlight: ArrayLike | None = None,
     ) -> HierarchyDisplay:
         """Draw the tree.
 
@@ -119,6 +120,9 @@ class HierarchyDisplay:
             Colours: at most this many clusters of several classes are told apart.
         max_characters : int, default=28
             Longer names are shortened.
+        highlight : array-like of class labels, optional
+            The ways of these classes to their lowest common ancestor are drawn in bold, and
+            its height is noted above.
 
         Returns
         -------
@@ -137,10 +141,21 @@ class HierarchyDisplay:
             ax = new_axes(ax, 4.5 + 0.085 * longest, max(1.6, 0.24 * tree.n_classes + 0.7))
         position = tree_positions(tree)
         colors = cluster_colors(tree, n_clusters)
-        if on_circle:
-            self.text_ = _draw_circle(ax, tree, position, colors, names)
-        else:
-            self.text_ = _draw_rows(ax, tree, position, colors, names)
+        bold, lca = ([], None) if highlight is None else _ways_to_lca(tree, highlight)
+        draw = _draw_circle if on_circle else _draw_rows
+        self.text_, place = draw(ax, tree, position, colors, names, bold)
+        if lca is not None:
+            x, y = place(lca)
+            ax.plot(x, y, "o", color="black", markersize=5, zorder=3)
+            leaves = [node for node in bold if node < tree.n_classes]
+            for leaf in leaves:
+                self.text_[leaf].set(fontweight="bold", color="black")
+            ax.set_title(
+                f"LCA of {', '.join(names[leaf] for leaf in leaves)}: "
+                f"height {tree.heights[lca]:g} of {tree.height:g}",
+                fontsize=10,
+                parse_math=False,
+            )
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -191,6 +206,31 @@ def cluster_colors(tree: ClassHierarchy, n_clusters: int) -> list[tuple]:
     return colors
 
 
+def _ways_to_lca(tree: ClassHierarchy, labels: ArrayLike) -> tuple[list[int], int]:
+    """The nodes on the ways of some classes to their LCA, and the LCA."""
+    leaves = np.unique(tree.index(labels)).tolist()
+    if len(leaves) < 2:
+        raise ValueError("highlight needs at least two classes.")
+    lca = int(np.max(tree.lca(tree.classes[leaves[0]], tree.classes[leaves[1:]])))
+    ways = set()
+    for node in leaves:
+        above = node
+        while above != lca:
+            ways.add(above)
+            above = int(tree.parents[above])
+    return sorted(ways), lca
+
+
+def _add_lines(ax: Any, lines: list[NDArray], colors: list, width: float, bold: list[int]) -> None:
+    """A line a node; those of bold nodes above the others."""
+    from matplotlib.collections import LineCollection
+
+    ax.add_collection(LineCollection(lines, colors=colors[:-1], linewidths=width, capstyle="round"))
+    if bold:
+        chosen = [lines[node] for node in bold]
+        ax.add_collection(LineCollection(chosen, colors="black", linewidths=2.5, capstyle="round"))
+
+
 def _segments(tree: ClassHierarchy, position: NDArray) -> list[tuple[int, NDArray, NDArray]]:
     """(node, heights, positions) of the way of each node to its parent: up, then across."""
     ways = []
@@ -200,12 +240,13 @@ def _segments(tree: ClassHierarchy, position: NDArray) -> list[tuple[int, NDArra
     return ways
 
 
-def _draw_rows(ax: Any, tree: ClassHierarchy, position: NDArray, colors: list, names: list[str]) -> list:
-    from matplotlib.collections import LineCollection
+def _draw_rows(
+    ax: Any, tree: ClassHierarchy, position: NDArray, colors: list, names: list[str], bold: list[int]
+) -> tuple[list, Callable[[int], tuple[float, float]]]:
     from matplotlib.ticker import MaxNLocator
 
     lines = [np.column_stack([up, across]) for _, up, across in _segments(tree, position)]
-    ax.add_collection(LineCollection(lines, colors=colors[:-1], linewidths=1.4, capstyle="round"))
+    _add_lines(ax, lines, colors, 1.4, bold)
     ax.set_xlim(tree.height * 1.02 or 1.0, 0)
     ax.set_ylim(tree.n_classes - 0.4, -0.6)
     fontsize = float(np.clip(size_in_inches(ax)[1] / tree.n_classes * 72 * 0.75, 4, 10))
@@ -230,12 +271,12 @@ def _draw_rows(ax: Any, tree: ClassHierarchy, position: NDArray, colors: list, n
     ax.set_xlabel("height")
     for side in ("left", "right", "top"):
         ax.spines[side].set_visible(False)
-    return texts
+    return texts, lambda node: (tree.heights[node], position[node])
 
 
-def _draw_circle(ax: Any, tree: ClassHierarchy, position: NDArray, colors: list, names: list[str]) -> list:
-    from matplotlib.collections import LineCollection
-
+def _draw_circle(
+    ax: Any, tree: ClassHierarchy, position: NDArray, colors: list, names: list[str], bold: list[int]
+) -> tuple[list, Callable[[int], tuple[float, float]]]:
     # A gap at the top separates the first class from the last.
     turn = 2 * np.pi / (tree.n_classes + 2)
     lines = []
@@ -246,7 +287,7 @@ def _draw_circle(ax: Any, tree: ClassHierarchy, position: NDArray, colors: list,
         radii = np.concatenate([radius[:1], np.full(n_points, radius[1])])
         angle = np.pi / 2 - (np.concatenate([across[:1], arc]) + 1.5) * turn
         lines.append(np.column_stack([radii * np.cos(angle), radii * np.sin(angle)]))
-    ax.add_collection(LineCollection(lines, colors=colors[:-1], linewidths=1.0, capstyle="round"))
+    _add_lines(ax, lines, colors, 1.0, bold)
     ax.set_aspect("equal")
     ax.axis("off")
     # Names run outwards: leave room for the longest one.
@@ -274,7 +315,13 @@ def _draw_circle(ax: Any, tree: ClassHierarchy, position: NDArray, colors: list,
                 parse_math=False,
             )
         )
-    return texts
+
+    def place(node: int) -> tuple[float, float]:
+        radius = 1 - tree.heights[node] / (tree.height or 1.0)
+        angle = np.pi / 2 - (position[node] + 1.5) * turn
+        return radius * np.cos(angle), radius * np.sin(angle)
+
+    return texts, place
 
 
 def _readable(color: tuple) -> tuple:

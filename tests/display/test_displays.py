@@ -223,3 +223,20 @@ def test_threshold_path(rng):
     ax = plt.subplots()[1]
     few = ThresholdPathDisplay.from_estimator(builder, [0.02, 0.05], ax=ax)
     assert few.ax_ is ax
+
+
+@pytest.mark.parametrize("layout", ["rows", "circle"])
+def test_two_classes_and_their_lca_stand_out(layout):
+    tree = ClassHierarchy.from_newick("((dog,cat)mammal,(trout,eel)fish)animal;")
+    display = HierarchyDisplay.from_hierarchy(tree, layout=layout, highlight=["dog", "cat"])
+    assert "cat, dog: height 1 of 2" in display.ax_.get_title()
+    bold = [text.get_text() for text in display.text_ if text.get_fontweight() == "bold"]
+    assert bold == ["cat", "dog"]
+    lines = [len(collection.get_segments()) for collection in display.ax_.collections]
+    assert lines == [tree.n_nodes - 1, 2]
+    all_of_them = HierarchyDisplay.from_hierarchy(tree, layout=layout, highlight=tree.classes)
+    assert "height 2 of 2" in all_of_them.ax_.get_title()
+    with pytest.raises(ValueError, match="at least two classes"):
+        HierarchyDisplay.from_hierarchy(tree, highlight=["dog"])
+    with pytest.raises(ValueError, match="missing in the hierarchy: 'bat'"):
+        HierarchyDisplay.from_hierarchy(tree, highlight=["dog", "bat"])
