@@ -53,6 +53,8 @@ class CombinedHierarchy:
     height = 1.0
 
     def __init__(self, hierarchies: Sequence[ClassHierarchy], weights: ArrayLike | None = None) -> None:
+        if isinstance(hierarchies, ClassHierarchy):
+            raise TypeError("A sequence of hierarchies is expected, got one ClassHierarchy.")
         hierarchies = list(hierarchies)
         if not hierarchies:
             raise ValueError("At least one hierarchy is needed.")

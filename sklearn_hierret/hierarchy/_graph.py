@@ -90,6 +90,10 @@ class ClassGraph:
         heights: str = "classes",
         multiple_roots: str = "error",
     ) -> None:
+        if not isinstance(parents_of, Mapping) or any(isinstance(p, str) for p in parents_of.values()):
+            raise TypeError("parents_of must map each node to a sequence of its parents.")
+        if not parents_of:
+            raise ValueError("graph: no edge found.")
         nodes = dict.fromkeys([*parents_of, *(p for above in parents_of.values() for p in above)])
         edges = Edges({n: list(above) for n, above in parents_of.items()}, nodes, {}, "graph", str)
         self._build(edges, classes, depth, heights, multiple_roots)

@@ -172,6 +172,8 @@ def check_choice(value: Any, name: str, allowed: tuple[str, str]) -> None:
 
 def _pairs(source: Any, id_type: type | None) -> Iterable[tuple[Hashable, Hashable, str]]:
     """(first, second, where) of each edge; ids typed as in the whole source."""
+    if not is_file(source) and not isinstance(source, Iterable):
+        raise TypeError(f"Edges are a path, a text file or pairs, got {type(source).__name__}.")
     if not is_file(source):
         found = [(pair, f"pair {i}") for i, pair in enumerate(source)]
     else:

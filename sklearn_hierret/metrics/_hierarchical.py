@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_hierret.hierarchy import ClassGraph, ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.metrics._curves import (
     average_hierarchical_precision_curve,
     average_set_intersection_curve,
@@ -71,7 +72,7 @@ def hierarchical_precision_at_k(
     ... )
     array([0.33333333])
     """
-    table = hierarchy.similarity_matrix(similarity)
+    table = relevances(hierarchy, similarity)
     graded = Graded(y_query, y_retrieved, k, hierarchy, table, y_gallery, exclude_query, distances)
     return hierarchical_precision_curve(graded)[:, -1]
 
@@ -113,7 +114,7 @@ def average_hierarchical_precision_at_k(
     ... )
     array([0.75])
     """
-    table = hierarchy.similarity_matrix(similarity)
+    table = relevances(hierarchy, similarity)
     graded = Graded(y_query, y_retrieved, k, hierarchy, table, y_gallery, exclude_query, distances)
     return average_hierarchical_precision_curve(graded, integration)[:, -1]
 
@@ -166,7 +167,7 @@ def ndcg_at_k(
     >>> ndcg_at_k(["dog"], [["cat", "dog"]], tree, y_gallery=["dog", "cat", "trout"]).round(3)
     array([0.86])
     """
-    table = gains_of(hierarchy.similarity_matrix(similarity), gain)
+    table = gains_of(relevances(hierarchy, similarity), gain)
     graded = Graded(y_query, y_retrieved, k, hierarchy, table, y_gallery, exclude_query, distances)
     return ndcg_curve(graded, discount, average)[:, -1]
 
@@ -215,7 +216,7 @@ def hierarchical_average_precision(
     >>> hierarchical_average_precision(["dog"], [["cat", "dog", "trout"]], tree, y_gallery=gallery)
     array([0.83333333])
     """
-    table = hierarchy.similarity_matrix(similarity)
+    table = relevances(hierarchy, similarity)
     graded = Graded(y_query, y_retrieved, k, hierarchy, table, y_gallery, exclude_query, distances)
     return hierarchical_average_precision_curve(graded, denominator)[:, -1]
 
@@ -258,7 +259,7 @@ def average_set_intersection_at_k(
     >>> average_set_intersection_at_k(["dog"], [["cat", "dog"]], tree, y_gallery=gallery)
     array([0.5])
     """
-    table = hierarchy.similarity_matrix(similarity)
+    table = relevances(hierarchy, similarity)
     graded = Graded(y_query, y_retrieved, k, hierarchy, table, y_gallery, exclude_query)
     return average_set_intersection_curve(graded)[:, -1]
 
@@ -304,6 +305,21 @@ def mistake_severity_at_k(
     return mistake_severities(ranked, hierarchy, normalize)[:, -1]
 
 
+def relevances(hierarchy: Any, similarity: str) -> NDArray[np.float64]:
+    """Similarity matrix of the truth about the classes."""
+    check_truth(hierarchy)
+    return hierarchy.similarity_matrix(similarity)
+
+
+def check_truth(hierarchy: Any) -> None:
+    """Raise a TypeError unless it can tell what is similar."""
+    if not isinstance(hierarchy, (ClassHierarchy, ClassGraph, CombinedHierarchy)):
+        raise TypeError(
+            f"hierarchy must be a ClassHierarchy (or ClassGraph, CombinedHierarchy), "
+            f"got {type(hierarchy).__name__}."
+        )
+
+
 def gains_of(
     relevances: NDArray[np.float64], gain: str | Callable[[NDArray], NDArray]
 ) -> NDArray[np.float64]:
@@ -318,9 +334,10 @@ def gains_of(
 
 def mistake_severities(ranked: Ranked, hierarchy: Any, normalize: bool = False) -> NDArray[np.float64]:
     """`mistake_severity_at_k` at 1 ... k, (n_queries, k)."""
+    table = relevances(hierarchy, "lca")
     own, position = np.unique(hierarchy.index(ranked.query), return_inverse=True)
     codes = hierarchy.index(ranked.retrieved[:, : ranked.k])
-    heights = 1.0 - hierarchy.similarity_matrix("lca")[own]
+    heights = 1.0 - table[own]
     if not normalize:
         heights *= hierarchy.height
     return mistake_severity_curve(heights[position[:, None], codes], codes != own[position][:, None])

@@ -148,6 +148,8 @@ class Graded(Ranked):
     ) -> None:
         super().__init__(y_query, y_retrieved, k, distances)
         gallery = np.asarray(y_gallery)
+        if gallery.ndim != 1:
+            raise ValueError(f"y_gallery must be one-dimensional, got shape {gallery.shape}.")
         n_ranked = len(gallery) - int(exclude_query)
         if self.k > n_ranked:
             raise ValueError(

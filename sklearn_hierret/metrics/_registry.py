@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_hierret.hierarchy import ClassGraph, ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.metrics._curves import (
     DENOMINATORS,
     DISCOUNTS,
@@ -23,7 +22,7 @@ from sklearn_hierret.metrics._curves import (
     precision_curve,
     recall_curve,
 )
-from sklearn_hierret.metrics._hierarchical import GAINS, gains_of, mistake_severities
+from sklearn_hierret.metrics._hierarchical import GAINS, check_truth, gains_of, mistake_severities
 from sklearn_hierret.metrics._judged import Binary, Graded, Ranked
 from sklearn_hierret.metrics._ranking import at_r
 from sklearn_hierret.metrics._retrieved import TIES, Ranking, Search
@@ -158,8 +157,9 @@ def check_metric(name: str, params: dict, ties: str, is_one_of_many: bool = Fals
         if value not in allowed and not (key in ("gain", "discount") and callable(value)):
             raise ValueError(f"{key} must be one of {allowed}, got {value!r}.")
     hierarchy = params.get("hierarchy")
-    kinds = (ClassHierarchy, ClassGraph, CombinedHierarchy)
-    if hierarchy is not None and not isinstance(hierarchy, kinds) and hierarchy != "fitted":
-        raise TypeError(f"hierarchy must be a ClassHierarchy, got {type(hierarchy).__name__}.")
+    if hierarchy is not None and not (isinstance(hierarchy, str) and hierarchy == "fitted"):
+        check_truth(hierarchy)
+    if name == "hap" and params.get("denominator", "min") not in ("relevant", "min"):
+        raise ValueError(f"denominator of 'hap' must be 'relevant' or 'min', got {params['denominator']!r}.")
     if metric.takes_hierarchy and hierarchy is None:
         raise ValueError(f"Metric {name!r} needs hierarchy=, the ClassHierarchy that tells what is similar.")

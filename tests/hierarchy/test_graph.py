@@ -109,6 +109,16 @@ def test_bad_graphs(edges, params, message):
         ClassGraph.from_parent_child(edges, **params)
 
 
+def test_things_that_are_no_graph():
+    for wrong in ({"a": "root"}, [("r", "a")], None):
+        with pytest.raises(TypeError, match="parents_of must map"):
+            ClassGraph(wrong)
+    with pytest.raises(ValueError, match="no edge"):
+        ClassGraph({})
+    with pytest.raises(TypeError, match="got NoneType"):
+        ClassGraph.from_parent_child(None)
+
+
 def test_bad_similarity_and_unknown_class():
     graph = ClassGraph.from_parent_child(GOLF)
     with pytest.raises(ValueError, match="kind must be"):

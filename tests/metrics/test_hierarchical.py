@@ -210,6 +210,14 @@ def test_bad_input():
         hierarchical_precision_at_k(["a"], [["b"]], tree, y_gallery=["a", "z"])
     with pytest.raises(ValueError, match="results of query 0 are better than any ranking"):
         hierarchical_precision_at_k(["a"], [["a", "a"]], tree, y_gallery=["a", "b"])
+    for wrong in (None, "tree", {"a": "b"}):
+        for function in (ndcg_at_k, hierarchical_average_precision, average_set_intersection_at_k):
+            with pytest.raises(TypeError, match="hierarchy must be a ClassHierarchy"):
+                function(["a"], [["b"]], wrong, y_gallery=["a", "b"])
+        with pytest.raises(TypeError, match="hierarchy must be a ClassHierarchy"):
+            mistake_severity_at_k(["a"], [["b"]], wrong)
+    with pytest.raises(ValueError, match="one-dimensional"):
+        ndcg_at_k(["a"], [["b"]], tree, y_gallery=[["a", "b"]])
     with pytest.raises(ValueError, match="larger than the gallery"):
         hierarchical_precision_at_k(["a"], [["b", "a"]], tree, y_gallery=["a", "b"], exclude_query=True)
     with pytest.raises(ValueError, match="Query 0 is not in y_gallery"):

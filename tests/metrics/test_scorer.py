@@ -240,6 +240,7 @@ def test_ks_beyond_the_gallery_are_dropped(data):
         ({"metric": "ahp", "hierarchy": TREE, "integration": "x"}, ValueError, "integration must be"),
         ({"metric": "ndcg", "hierarchy": TREE, "gain": "x"}, ValueError, "gain must be"),
         ({"metric": "mistake_severity", "hierarchy": TREE}, ValueError, "use metric='neg_mistake"),
+        ({"metric": "hap", "hierarchy": TREE, "denominator": "k"}, ValueError, "denominator of 'hap'"),
         ({"k": 0}, ValueError, "positive integer"),
         ({"k": 2.5}, ValueError, "positive integer"),
         ({"empty": "drop"}, ValueError, "empty must be"),
