@@ -1,0 +1,6 @@
+"""Without torch, what needs it is not collected."""
+
+from importlib.util import find_spec
+
+if find_spec("torch") is None or find_spec("skorch") is None:
+    collect_ignore_glob = ["sklearn_hierret/nn/*", "tests/nn/*"]

@@ -1,0 +1,195 @@
+"""Images in an array or in files, read a batch at a time."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sklearn_hierret._arrays import row_chunks
+
+_CHANNELS = (1, 3, 4)
+
+
+class ImageSource:
+    """Images of one size: an array as it is, or files that are read when they are needed.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, height, width) or (n, height, width, channels), or paths
+        uint8, or floats from 0 to 1; or a sequence of paths of image files.
+    image_size : (int, int), optional
+        (height, width) that files are resized to; default: they must be of one size.
+    n_channels : int, optional
+        Channels that files are converted to; default: those of the first file.
+
+    Attributes
+    ----------
+    image_shape : (int, int, int)
+        height, width, channels of each image.
+
+    Raises
+    ------
+    ValueError
+        For images of several sizes, of no known number of channels, with values that are not
+        finite.
+
+    Warns
+    -----
+    UserWarning
+        If floats look like 0 ... 255, or uint8 like 0 ... 1.
+    """
+
+    def __init__(
+        self, X: Any, image_size: tuple[int, int] | None = None, n_channels: int | None = None
+    ) -> None:
+        self._paths: list[str] | None = None
+        self._resize = image_size is not None
+        self._size, self._n_channels = image_size, n_channels
+        if _are_paths(X):
+            paths = [os.fspath(path) for path in np.asarray(X, dtype=object).ravel()]
+            first = self._read(paths[0])
+            self._paths = paths
+            self._size, self._n_channels = first.shape[:2], first.shape[2]
+            self.image_shape = first.shape
+        else:
+            self._images = _checked_array(X)
+            self.image_shape = self._images.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self._images) if self._paths is None else len(self._paths)
+
+    def batch(self, rows: Any) -> NDArray:
+        """Some images, (n, height, width, channels), uint8 or float32."""
+        if self._paths is not None:
+            return np.stack([self._read(self._paths[i]) for i in np.arange(len(self))[rows]])
+        images = self._images[rows]
+        return images if images.dtype == np.uint8 else images.astype(np.float32, copy=False)
+
+    def key(self) -> Any:
+        """What tells these images from others: the array, or paths with sizes and times of files."""
+        if self._paths is None:
+            return self._images
+        files = [os.stat(path) for path in self._paths]
+        return self._size, [(p, f.st_size, f.st_mtime_ns) for p, f in zip(self._paths, files, strict=True)]
+
+    def statistics(self, n_images: int = 2000) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and standard deviation of each channel, of images spread over all, from 0 to 1."""
+        rows = np.unique(np.linspace(0, len(self) - 1, n_images).astype(np.intp))
+        n_channels, count = self.image_shape[2], 0
+        total, squares = np.zeros(n_channels), np.zeros(n_channels)
+        for some in row_chunks(len(rows), 8 * int(np.prod(self.image_shape))):
+            batch = self.batch(rows[some])
+            values = batch.reshape(-1, n_channels).astype(np.float64)
+            if batch.dtype == np.uint8:
+                values /= 255.0
+            total += values.sum(axis=0)
+            squares += (values**2).sum(axis=0)
+            count += len(values)
+        mean = total / count
+        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+        return mean.astype(np.float32), np.where(deviation > 1e-6, deviation, 1.0).astype(np.float32)
+
+    def _read(self, path: str) -> NDArray[np.uint8]:
+        try:
+            from PIL import Image, UnidentifiedImageError
+        except ImportError:
+            raise ImportError("Reading image files needs pillow: python -m pip install pillow") from None
+        try:
+            with Image.open(path) as file:
+                own = "L" if file.mode in ("L", "1", "I;16") else "RGB"
+                image = file.convert({1: "L", 3: "RGB", 4: "RGBA", None: own}[self._n_channels])
+                if self._size is not None and image.size[::-1] != tuple(self._size):
+                    image = self._resized(image, path)
+                array = np.asarray(image)
+        except FileNotFoundError:
+            raise
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            if str(error).startswith(path):
+                raise
+            raise ValueError(f"{path}: this is no image that can be read ({error}).") from error
+        return array[:, :, None] if array.ndim == 2 else array
+
+    def _resized(self, image: Any, path: str) -> Any:
+        if not self._resize:
+            raise ValueError(
+                f"{path}: the image is {image.size[1]} x {image.size[0]} pixels, the first one "
+                f"{self._size[0]} x {self._size[1]}; pass image_size=(height, width)."  # type: ignore[index]
+            )
+        return image.resize(self._size[::-1])  # type: ignore[index]
+
+
+def _are_paths(X: Any) -> bool:
+    if isinstance(X, (str, os.PathLike)):
+        raise TypeError("X is one path; pass a list of paths.")
+    if isinstance(X, np.ndarray):
+        return X.dtype.kind in "US" or (
+            X.dtype == object and X.size > 0 and isinstance(X.flat[0], (str, os.PathLike))
+        )
+    if hasattr(X, "iloc"):
+        return _are_paths(X.to_numpy())
+    return isinstance(X, Sequence) and len(X) > 0 and isinstance(X[0], (str, os.PathLike))
+
+
+def _checked_array(X: ArrayLike) -> NDArray:
+    """Images as (n, height, width, channels), uint8 or floating; not copied if they can be taken."""
+    if isinstance(X, (list, tuple)):
+        shapes = [np.shape(image) for image in X]
+        for i, shape in enumerate(shapes):
+            if shape != shapes[0]:
+                raise ValueError(
+                    f"Images differ in size: number {i} has shape {shape}, the first one {shapes[0]}."
+                )
+    images = np.asarray(X)
+    if images.dtype == object:
+        raise ValueError("X must hold images of one size, or paths; it is an array of other objects.")
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4:
+        raise ValueError(
+            "Images have shape (n, height, width) or (n, height, width, channels), "
+            f"got {images.shape}. Reshape flat ones first."
+        )
+    if images.size == 0:
+        raise ValueError(f"There is no image: shape {images.shape}.")
+    if images.shape[3] not in _CHANNELS:
+        hint = (
+            " Are they (n, channels, height, width)? Move the axis." if images.shape[1] in _CHANNELS else ""
+        )
+        raise ValueError(f"Images have 1, 3 or 4 channels, the last axis; got {images.shape[3]}.{hint}")
+    if images.dtype.kind == "b":
+        images = images.astype(np.float32)
+    if images.dtype.kind in "iu" and images.dtype != np.uint8:
+        low, high = images.min(), images.max()
+        if low < 0 or high > 255:
+            raise ValueError(f"Integer images hold 0 ... 255, got {low} ... {high}.")
+        images = images.astype(np.uint8)
+    if images.dtype.kind not in "uf":
+        raise ValueError(f"Images are uint8 or floating, got {images.dtype}.")
+    _check_range(images)
+    return images
+
+
+def _check_range(images: NDArray) -> None:
+    low, high = np.inf, -np.inf
+    for rows in row_chunks(len(images), images[0].size * 8):
+        low, high = min(low, float(images[rows].min())), max(high, float(images[rows].max()))
+        if not np.isfinite(low) or not np.isfinite(high):
+            raise ValueError("Images hold values that are not finite (NaN or infinity).")
+    if images.dtype == np.uint8:
+        if high == 1:
+            warnings.warn(
+                "uint8 images hold only 0 and 1: were they floats from 0 to 1? uint8 means 0 ... 255.",
+                UserWarning,
+                4,
+            )
+    elif low >= 0 and high > 2:
+        warnings.warn(
+            f"Floating images hold 0 ... {high:g}: expected 0 ... 1. Divide them, or pass uint8.",
+            UserWarning,
+            4,
+        )

@@ -1,0 +1,30 @@
+"""Networks on images, with the scikit-learn API: features for a retriever.
+
+Needs the extra ``nn``: ``python -m pip install "sklearn-hierret[nn]"``.
+"""
+
+try:
+    import skorch  # noqa: F401
+    import torch  # noqa: F401
+except ImportError as error:  # pragma: no cover
+    raise ImportError(
+        f'sklearn_hierret.nn needs torch and skorch ({error}): python -m pip install "sklearn-hierret[nn]"'
+    ) from None
+
+from sklearn_hierret.nn._augmentation import Augmentation
+from sklearn_hierret.nn._extractor import CNNFeatureExtractor
+from sklearn_hierret.nn._presets import training_preset
+from sklearn_hierret.nn.backbones import Plain11, ResNetCifar, TinyNet, make_backbone
+from sklearn_hierret.nn.losses import Correlation, CrossEntropy
+
+__all__ = [
+    "Augmentation",
+    "CNNFeatureExtractor",
+    "Correlation",
+    "CrossEntropy",
+    "Plain11",
+    "ResNetCifar",
+    "TinyNet",
+    "make_backbone",
+    "training_preset",
+]

@@ -1,0 +1,584 @@
+"""The network as a scikit-learn transformer and classifier."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, check_memory, column_or_1d
+from skorch import NeuralNetClassifier
+from skorch.callbacks import (
+    EarlyStopping,
+    EpochScoring,
+    EpochTimer,
+    PassthroughScoring,
+    PrintLog,
+    ProgressBar,
+)
+from skorch.dataset import ValidSplit
+from skorch.utils import to_device
+
+from sklearn_hierret.embedding import class_embedding
+from sklearn_hierret.images import ImageSource
+from sklearn_hierret.nn import _saving
+from sklearn_hierret.nn._callbacks import RetrievalScoring, code_accuracy
+from sklearn_hierret.nn._data import ImageDataset, loader
+from sklearn_hierret.nn._network import ImageNetwork, Vectors
+from sklearn_hierret.nn.backbones import make_backbone, make_pooling
+from sklearn_hierret.nn.backbones._adapter import n_features_of
+from sklearn_hierret.nn.losses import Correlation, CrossEntropy, Objective
+
+
+class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NeuralNetClassifier):
+    """Train a network on labelled images; `transform` gives features for a retriever.
+
+    A skorch `NeuralNetClassifier` that is a transformer, too: it goes into a `Pipeline` before a
+    `HierarchicalRetriever`, or into one as its ``class_model``. All of skorch's parameters work,
+    such as ``optimizer__weight_decay``, ``iterator_train__num_workers``, ``compile``, ``warm_start``.
+
+    Parameters
+    ----------
+    backbone : str, nn.Module or callable, default="plain11"
+        See `make_backbone`.
+    loss : {"cross_entropy", "corr+cls", "corr"} or callable, default="cross_entropy"
+        "corr" and "corr+cls" pull features to the embeddings of their classes (`Correlation`);
+        they need `hierarchy`. Or a function ``(n_features, n_classes) -> Objective``.
+    hierarchy : ClassHierarchy or CombinedHierarchy, default=None
+        A taxonomy, or the visual hierarchy of another network's features.
+    pooling : {"average", "gem", "max"} or nn.Module, default="average"
+    augmentation : nn.Module, default=None
+        Changes batches while training, such as `Augmentation`.
+    image_size : (int, int), default=None
+        (height, width) that files are resized to; None: they must be of one size.
+    feature_layer : str, default=None
+        `transform` gives the output of the module of that name, such as "backbone.network", maps
+        averaged over places. None: what comes before the classifier, that is, the vectors of the
+        backbone, or for "corr" losses the semantic embedding.
+    validation_fraction : float, default=0.0
+        Share of the training images, stratified, that losses, accuracy and mAP@k are measured
+        on after each epoch.
+    retrieval_k : int, default=20
+        k of that mAP.
+    early_stopping : int, default=0
+        Stop when it has not risen for so many epochs, and go back to the best; 0: never. Needs
+        `validation_fraction`.
+    mixed_precision : bool, default=False
+        Compute in bfloat16 where that is safe.
+    memory : str or joblib.Memory, default=None
+        Caches `transform`, by the weights and the images: a search over a retriever's parameters
+        computes features once per fold. (A Pipeline's own ``memory`` caches fits.)
+    random_state : int, RandomState or None, default=None
+        Of the weights, the batches and the augmentation. An int makes a CPU run repeatable.
+    device : str, default="auto"
+        "auto" is "cuda" where there is such a device, else "cpu".
+    optimizer : torch Optimizer class, default=torch.optim.AdamW
+    lr : float, default=1e-3
+    max_epochs : int, default=20
+        `training_preset` has more elaborate ways of training.
+    batch_size : int, default=128
+    verbose : int, default=0
+        1 prints a line an epoch; 2 adds a progress bar.
+    **params
+        skorch's.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    module_ : ImageNetwork
+    image_shape_ : (int, int, int)
+        height, width, channels of the training images.
+    n_features_out_ : int
+    history_ : skorch History
+        Losses and scores of each epoch.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_hierret.nn import CNNFeatureExtractor
+    >>> digits = load_digits()
+    >>> images = digits.images / 16
+    >>> cnn = CNNFeatureExtractor("tiny", max_epochs=1, random_state=0).fit(images, digits.target)
+    >>> cnn.transform(images[:3]).shape
+    (3, 64)
+    """
+
+    def __init__(
+        self,
+        backbone: Any = "plain11",
+        *,
+        loss: str | Callable[[int, int], Objective] = "cross_entropy",
+        hierarchy: Any = None,
+        pooling: Any = "average",
+        augmentation: Any = None,
+        image_size: tuple[int, int] | None = None,
+        feature_layer: str | None = None,
+        validation_fraction: float = 0.0,
+        retrieval_k: int = 20,
+        early_stopping: int = 0,
+        mixed_precision: bool = False,
+        memory: Any = None,
+        random_state: int | np.random.RandomState | None = None,
+        device: str = "auto",
+        optimizer: Any = torch.optim.AdamW,
+        lr: float = 1e-3,
+        max_epochs: int = 20,
+        batch_size: int = 128,
+        verbose: int = 0,
+        module: Any = ImageNetwork,
+        criterion: Any = torch.nn.Identity,
+        dataset: Any = ImageDataset,
+        train_split: Any = None,
+        **params: Any,
+    ) -> None:
+        self.backbone = backbone
+        self.loss = loss
+        self.hierarchy = hierarchy
+        self.pooling = pooling
+        self.augmentation = augmentation
+        self.image_size = image_size
+        self.feature_layer = feature_layer
+        self.validation_fraction = validation_fraction
+        self.retrieval_k = retrieval_k
+        self.early_stopping = early_stopping
+        self.mixed_precision = mixed_precision
+        self.memory = memory
+        self.random_state = random_state
+        super().__init__(
+            module,
+            criterion=criterion,
+            optimizer=optimizer,
+            lr=lr,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            verbose=verbose,
+            device=device,
+            dataset=dataset,
+            train_split=train_split,
+            **params,
+        )
+
+    # -------------------------------------------------------------------- learning
+
+    def fit(self, X: Any, y: ArrayLike, **fit_params: Any) -> CNNFeatureExtractor:
+        """Train on images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width) or (n, height, width, channels), or paths
+            uint8, or floats from 0 to 1; or paths of image files.
+        y : array-like of shape (n,)
+            Class labels, of any kind, at least two distinct ones.
+        **fit_params
+            skorch's.
+
+        Returns
+        -------
+        self : object
+        """
+        starts_anew = not (self.warm_start and self.initialized_)
+        data = self._training_data(X, y, None if starts_anew else self.classes_)
+        with self._seeded(), self._memory_hint():
+            super().fit(data, data.codes, **fit_params)
+        return self
+
+    def partial_fit(
+        self, X: Any, y: ArrayLike | None = None, classes: ArrayLike | None = None, **fit_params: Any
+    ) -> CNNFeatureExtractor:
+        """Train on, for `max_epochs` more epochs.
+
+        Parameters
+        ----------
+        X, y
+            See `fit`.
+        classes : array-like, optional
+            All labels that may come, needed at the first call if `y` lacks some.
+        **fit_params
+            skorch's.
+
+        Returns
+        -------
+        self : object
+        """
+        if isinstance(X, ImageDataset):  # from fit
+            return super().partial_fit(X, y, **fit_params)
+        is_new = not self.initialized_
+        data = self._training_data(X, y, classes if is_new else self.classes_)
+        with self._seeded() if is_new else contextlib.nullcontext(), self._memory_hint():
+            return super().partial_fit(data, data.codes, **fit_params)
+
+    # ---------------------------------------------------------------- using what was learnt
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Features of images.
+
+        Parameters
+        ----------
+        X : as in `fit`
+            Of the size of the training images.
+
+        Returns
+        -------
+        features : ndarray of shape (n, n_features_out_), float32
+        """
+        check_is_fitted(self)
+        source = self._source(X)
+        if self.memory is None:
+            return self.features_of(ImageDataset(source))
+        cached = check_memory(self.memory).cache(_cached_features, ignore=["net", "source"])
+        return cached(self, source, self._state_hash(), self.feature_layer, source.key())
+
+    def features_of(self, dataset: Any) -> NDArray[np.float32]:
+        """Features of a torch dataset of (images, code) pairs, batch by batch."""
+        self.module_.eval()
+        features, start = np.empty((0, 0), dtype=np.float32), 0
+        with torch.inference_mode(), self._autocast(), self._memory_hint():
+            for images, _ in self.get_iterator(dataset, training=False):
+                batch = self._layer_output(to_device(images, self.device))
+                if not start:
+                    features = np.empty((len(dataset), batch.shape[1]), dtype=np.float32)
+                features[start : start + len(batch)] = batch.float().cpu().numpy()
+                start += len(batch)
+        return features
+
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:
+        """Class probabilities.
+
+        Parameters
+        ----------
+        X : as in `fit`
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n, n_classes)
+            Columns in the order of `classes_`.
+        """
+        check_is_fitted(self)
+        objective = self.module_.objective
+        with torch.inference_mode(), self._memory_hint():
+            parts = [
+                objective.probabilities(_as_float(outputs)).cpu().numpy() for outputs in self.forward_iter(X)
+            ]
+        return np.concatenate(parts)
+
+    def predict(self, X: Any) -> NDArray:
+        """Most probable class of each image.
+
+        Parameters
+        ----------
+        X : as in `fit`
+
+        Returns
+        -------
+        labels : ndarray of shape (n,)
+        """
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def save(self, folder: Any) -> None:
+        """Save to a folder: ``weights.safetensors`` and ``extractor.json``, no pickle.
+
+        Parameters
+        ----------
+        folder : path
+            Made if it does not exist. Modules and functions among the parameters are not saved;
+            `load` asks for those it needs.
+        """
+        check_is_fitted(self)
+        _saving.save(self, folder)
+
+    @classmethod
+    def load(cls, folder: Any, *, device: str = "auto", **parts: Any) -> CNNFeatureExtractor:
+        """Load what `save` saved, on any device.
+
+        Parameters
+        ----------
+        folder : path
+        device : str, default="auto"
+        **parts
+            Parameters that were modules or functions: `backbone`, `pooling`, `loss`.
+
+        Returns
+        -------
+        extractor : CNNFeatureExtractor, fitted
+
+        Warns
+        -----
+        UserWarning
+            If other versions of the packages saved it.
+        """
+        return _saving.load(cls, folder, device, parts)
+
+    # ------------------------------------------------------------------ what skorch asks for
+
+    @property
+    def device(self) -> str:
+        """The device in use; "auto" is settled here."""
+        wanted = self.__dict__["device"]
+        return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+    @device.setter
+    def device(self, value: str) -> None:
+        self.__dict__["device"] = value
+
+    @property
+    def classes_(self) -> NDArray:
+        """The labels, sorted."""
+        return self.label_classes_
+
+    @property
+    def n_features_out_(self) -> int:
+        return self._n_features_out
+
+    @property
+    def _n_features_out(self) -> int:
+        check_is_fitted(self)
+        with torch.inference_mode():
+            self.module_.eval()
+            zeros = torch.zeros(1, *self.image_shape_, device=self.device)
+            return int(self._layer_output(zeros).shape[1])
+
+    def get_params(self, deep: bool = True, **kwargs: Any) -> dict[str, Any]:
+        """Parameters; `device` as it was given.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+        **kwargs
+            skorch's.
+
+        Returns
+        -------
+        params : dict
+        """
+        return {**super().get_params(deep=deep, **kwargs), "device": self.__dict__["device"]}
+
+    def initialize_module(self) -> CNNFeatureExtractor:
+        """Make the network for the images and classes seen by `fit`."""
+        if not hasattr(self, "image_shape_"):
+            raise NotFittedError("The network depends on the images: call fit, not initialize.")
+        height, width, n_channels = self.image_shape_
+        backbone = make_backbone(self.backbone, n_channels)
+        pooling = make_pooling(self.pooling)
+        n_features = n_features_of(Vectors(backbone, pooling), n_channels, (height, width))
+        self.module_ = self.module(
+            backbone,
+            pooling,
+            self._objective(n_features),
+            *self.image_statistics_,
+            self.augmentation,
+            **self.get_params_for("module"),
+        )
+        return self
+
+    def check_training_readiness(self) -> None:
+        """Check parameters and device before anything is made."""
+        super().check_training_readiness()
+        self._check_parameters()
+
+    def get_dataset(self, X: Any, y: Any = None) -> Any:
+        """Images as a dataset."""
+        return X if isinstance(X, torch.utils.data.Dataset) else ImageDataset(self._source(X), y)
+
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
+        """Images to learn from and, if asked for, to validate on."""
+        if self.train_split is not None or not self.validation_fraction:
+            return super().get_split_datasets(X, y, **fit_params)
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        split = ValidSplit(float(self.validation_fraction), stratified=True, random_state=seed)
+        return split(X, y)
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Batches of a dataset."""
+        params = self.get_params_for("iterator_train" if training else "iterator_valid")
+        return loader(dataset, params.pop("batch_size", self.batch_size), training, **params)
+
+    def infer(self, x: Any, **fit_params: Any) -> Any:
+        """Outputs of a batch."""
+        with self._autocast():
+            return super().infer(x, **fit_params)
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> torch.Tensor:
+        """Loss of a batch, that of the objective."""
+        return self.module_.objective.loss(_as_float(y_pred), to_device(y_true, self.device))
+
+    @property
+    def _default_callbacks(self) -> list:
+        callbacks = [
+            ("epoch_timer", EpochTimer()),
+            ("train_loss", PassthroughScoring("train_loss", on_train=True)),
+            ("valid_loss", PassthroughScoring("valid_loss")),
+            ("valid_acc", EpochScoring(code_accuracy, name="valid_acc", lower_is_better=False)),
+            ("valid_map", RetrievalScoring(self.retrieval_k)),
+        ]
+        if self.early_stopping:
+            stopping = EarlyStopping(
+                "valid_map",
+                patience=self.early_stopping,
+                lower_is_better=False,
+                threshold=0.0,
+                load_best=True,
+                sink=print if self.verbose else _silent,
+            )
+            callbacks.append(("early_stopping", stopping))
+        if self.verbose > 1:
+            callbacks.append(("progress_bar", ProgressBar()))
+        return [*callbacks, ("print_log", PrintLog())]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # skorch takes modules that are set for its own parts; these are parameters.
+        if name in ("backbone", "pooling", "augmentation"):
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        device = state["device"]
+        if device == "auto":
+            state = {**state, "device": "cuda" if torch.cuda.is_available() else "cpu"}
+        super().__setstate__(state)
+        if device == "auto":
+            self.__dict__["device"] = device
+
+    # --------------------------------------------------------------------- inside
+
+    def _training_data(self, X: Any, y: ArrayLike | None, classes: ArrayLike | None) -> ImageDataset:
+        """Check images and labels; what the network depends on is noted when it is new."""
+        if y is None:
+            raise ValueError("This estimator requires y to be passed, but the target y is None.")
+        self._check_parameters()
+        source = ImageSource(X, self.image_size) if classes is None else self._source(X)
+        labels = column_or_1d(y, warn=True)
+        check_consistent_length(source, labels)
+        check_classification_targets(labels)
+        seen, codes = np.unique(labels, return_inverse=True)
+        known = seen if classes is None else np.unique(np.asarray(classes))
+        unknown = np.setdiff1d(seen, known)
+        if len(unknown):
+            raise ValueError(f"y has labels that are not among the classes: {unknown.tolist()[:10]}.")
+        if len(known) < 2:
+            raise ValueError(f"At least two classes are needed, got one class: {known.tolist()[0]!r}.")
+        if self.hierarchy is not None:
+            self.hierarchy.index(known)
+        if classes is None or not self.initialized_:
+            self.label_classes_ = known
+            self.image_shape_ = source.image_shape
+            self.image_statistics_ = source.statistics()
+        return ImageDataset(source, np.searchsorted(known, seen)[codes])
+
+    def _source(self, X: Any) -> ImageSource:
+        if not hasattr(self, "image_shape_"):
+            return ImageSource(X, self.image_size)
+        source = ImageSource(X, self.image_size, n_channels=self.image_shape_[2])
+        if source.image_shape != self.image_shape_:
+            shapes = source.image_shape, self.image_shape_
+            sizes = ["{} x {} pixels, {} channels".format(*shape) for shape in shapes]
+            raise ValueError(f"Images of {sizes[0]}, but the network was trained on {sizes[1]}.")
+        return source
+
+    def _check_parameters(self) -> None:
+        if self.loss not in ("cross_entropy", "corr", "corr+cls") and not callable(self.loss):
+            raise ValueError(
+                f"loss must be 'cross_entropy', 'corr', 'corr+cls' or a callable, got {self.loss!r}."
+            )
+        if self.loss in ("corr", "corr+cls") and self.hierarchy is None:
+            raise ValueError(f"loss={self.loss!r} needs hierarchy=, whose class embedding it learns.")
+        if self.hierarchy is not None and not hasattr(self.hierarchy, "distance_matrix"):
+            raise TypeError(
+                f"hierarchy must be a ClassHierarchy, got {type(self.hierarchy).__name__}; fit a builder "
+                "on the features of another network and pass its hierarchy_."
+            )
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction must be in [0, 1), got {self.validation_fraction}.")
+        if self.early_stopping and not self.validation_fraction and self.train_split is None:
+            raise ValueError("early_stopping needs validation_fraction, a share of the training images.")
+        if str(self.device).startswith("cuda") and not torch.cuda.is_available():
+            raise ValueError(
+                f"device={self.device!r}, but torch finds no CUDA device here; "
+                "device='auto' takes what there is."
+            )
+
+    def _objective(self, n_features: int) -> Objective:
+        n_classes = len(self.classes_)
+        if callable(self.loss):
+            return self.loss(n_features, n_classes)
+        if self.loss == "cross_entropy":
+            return CrossEntropy(n_features, n_classes)
+        phi = torch.from_numpy(class_embedding(self.hierarchy.restrict(self.classes_)))
+        return Correlation(n_features, phi, weight=0.1 if self.loss == "corr+cls" else 0.0)
+
+    def _layer_output(self, images: torch.Tensor) -> torch.Tensor:
+        """Features of a batch, or the output of `feature_layer`, maps averaged."""
+        if self.feature_layer is None:
+            return self.module_.features(images)
+        names = dict(self.module_.named_modules())
+        if self.feature_layer not in names:
+            raise ValueError(
+                f"feature_layer={self.feature_layer!r} is no module of the network; some that are: "
+                f"{[name for name in names if name][:12]}."
+            )
+        caught: list[torch.Tensor] = []
+        hook = names[self.feature_layer].register_forward_hook(lambda *args: caught.append(args[2]))
+        try:
+            self.module_(images)
+        finally:
+            hook.remove()
+        return caught[0].flatten(2).mean(dim=2) if caught[0].ndim > 2 else caught[0]
+
+    def _autocast(self) -> Any:
+        kind = torch.device(self.device).type
+        return torch.autocast(kind, dtype=torch.bfloat16, enabled=bool(self.mixed_precision))
+
+    @contextlib.contextmanager
+    def _seeded(self) -> Iterator[None]:
+        """torch's random numbers from `random_state`; the caller's own go on as if nothing happened."""
+        if self.random_state is None:
+            yield
+            return
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        devices = [torch.cuda.current_device()] if self.device.startswith("cuda") else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            yield
+
+    @contextlib.contextmanager
+    def _memory_hint(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            if "memory" not in str(error).lower() or "allocate" not in str(error).lower():
+                raise
+            raise RuntimeError(
+                f"Out of memory on {self.device} with batch_size={self.batch_size}: try a smaller "
+                "batch_size, smaller images or mixed_precision=True."
+            ) from error
+
+    def _state_hash(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for name, tensor in self.module_.state_dict().items():
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).tobytes())
+        digest.update(str(self.mixed_precision).encode())
+        return digest.hexdigest()
+
+
+def _cached_features(
+    net: CNNFeatureExtractor, source: ImageSource, state: str, layer: str | None, key: Any
+) -> NDArray[np.float32]:
+    return net.features_of(ImageDataset(source))
+
+
+def _as_float(outputs: Any) -> Any:
+    """Outputs in single precision, whatever the network computed in."""
+    return tuple(part.float() for part in outputs) if isinstance(outputs, tuple) else outputs.float()
+
+
+def _silent(text: str) -> None:
+    """Where messages go that nobody asked for."""

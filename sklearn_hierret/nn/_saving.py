@@ -1,0 +1,133 @@
+"""Networks in files that run nothing when they are read: safetensors and JSON."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import skorch
+import torch
+
+from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
+
+if TYPE_CHECKING:
+    from sklearn_hierret.nn._extractor import CNNFeatureExtractor
+
+_FORMAT = "sklearn_hierret.CNNFeatureExtractor/1"
+_WEIGHTS, _DESCRIPTION = "weights.safetensors", "extractor.json"
+#: Parameters that the network is made of.
+_PARTS = ("backbone", "pooling", "loss")
+_SAVED = (*_PARTS, "image_size", "feature_layer", "retrieval_k", "mixed_precision", "batch_size")
+
+
+def save(net: CNNFeatureExtractor, folder: Any) -> None:
+    """Write weights and description of a fitted extractor."""
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = {name: getattr(net, name) for name in _SAVED}
+    not_saved = [name for name in _PARTS if not isinstance(parameters[name], str)]
+    classes = net.classes_
+    if classes.dtype.kind not in "iufUb" and not all(isinstance(c, str) for c in classes.tolist()):
+        raise ValueError(f"Class labels must be text or numbers to be saved, got {classes.dtype}.")
+    description = {
+        "format": _FORMAT,
+        "versions": _versions(),
+        "parameters": {name: value for name, value in parameters.items() if name not in not_saved},
+        "not_saved": {name: _name_of(parameters[name]) for name in not_saved},
+        "hierarchy": _hierarchy_to_json(net.hierarchy),
+        "classes": classes.tolist(),
+        "dtype_of_classes": classes.dtype.str,
+        "image_shape": list(net.image_shape_),
+        "image_statistics": [values.tolist() for values in net.image_statistics_],
+    }
+    state = {name: tensor.contiguous().cpu() for name, tensor in net.module_.state_dict().items()}
+    save_file(state, folder / _WEIGHTS)
+    (folder / _DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+
+
+def load(cls: type[CNNFeatureExtractor], folder: Any, device: str, parts: dict) -> CNNFeatureExtractor:
+    """An extractor from what `save` wrote."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    for name in (_DESCRIPTION, _WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} does not exist: is {folder} what save wrote?")
+    try:
+        description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{folder / _DESCRIPTION}: this is no JSON ({error}).") from None
+    if not isinstance(description, dict) or description.get("format") != _FORMAT:
+        raise ValueError(f"{folder / _DESCRIPTION}: the format is not {_FORMAT!r}.")
+    missing = {name: what for name, what in description["not_saved"].items() if name not in parts}
+    if missing:
+        name, what = next(iter(missing.items()))
+        raise ValueError(f"The {name} was no name but {what}, which is not saved: pass {name}=.")
+    wrong = [name for name in parts if name not in description["not_saved"]]
+    if wrong:
+        raise TypeError(f"{wrong[0]} is saved, or no part of a network.")
+    _compare_versions(description["versions"], folder)
+    parameters = {**description["parameters"], **parts}
+    if parameters.get("image_size") is not None:
+        parameters["image_size"] = tuple(parameters["image_size"])
+    net = cls(device=device, hierarchy=_hierarchy_from_json(description["hierarchy"]), **parameters)
+    net.label_classes_ = np.array(description["classes"], dtype=description["dtype_of_classes"])
+    net.image_shape_ = tuple(description["image_shape"])
+    mean, deviation = (np.array(values, dtype=np.float32) for values in description["image_statistics"])
+    net.image_statistics_ = mean, deviation
+    net.initialize()
+    try:
+        net.module_.load_state_dict(load_file(folder / _WEIGHTS))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{folder / _WEIGHTS}: no weights of this network ({error}).") from error
+    net.module_.to(net.device)
+    return net
+
+
+def _versions() -> dict[str, str]:
+    from sklearn_hierret import __version__
+
+    return {
+        "sklearn_hierret": __version__,
+        "torch": torch.__version__.partition("+")[0],
+        "skorch": skorch.__version__,
+    }
+
+
+def _compare_versions(saved: dict[str, str], folder: Path) -> None:
+    here = _versions()
+    other = [
+        f"{name} {saved.get(name)} (here {here[name]})" for name in here if saved.get(name) != here[name]
+    ]
+    if other:
+        warnings.warn(
+            f"{folder} was saved with {', '.join(other)}: features may differ slightly.", UserWarning, 4
+        )
+
+
+def _name_of(part: Any) -> str:
+    return f"a {type(part).__name__}" if not hasattr(part, "__name__") else part.__name__
+
+
+def _hierarchy_to_json(hierarchy: Any) -> Any:
+    if hierarchy is None:
+        return None
+    if isinstance(hierarchy, CombinedHierarchy):
+        parts = [json.loads(part.to_json()) for part in hierarchy.hierarchies]
+        return {"hierarchies": parts, "weights": hierarchy.weights.tolist()}
+    return json.loads(hierarchy.to_json())
+
+
+def _hierarchy_from_json(value: Any) -> Any:
+    if value is None:
+        return None
+    if "hierarchies" in value:
+        parts = [ClassHierarchy.from_json(json.dumps(part)) for part in value["hierarchies"]]
+        return CombinedHierarchy(parts, value["weights"])
+    return ClassHierarchy.from_json(json.dumps(value))

@@ -1,0 +1,73 @@
+"""Semantic embeddings: features that lie where their class is embedded (barz2019, section 4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sklearn_hierret.nn.losses._objective import Objective
+
+
+class Correlation(Objective):
+    """L_CORR and L_CORR+CLS: dot products with class embeddings (barz2019, eqs. 8-10).
+
+    ``L = mean(1 - psi . phi_y) + weight * cross entropy``, where psi, the features, are a linear
+    layer's outputs on the unit sphere, and the cross entropy is that of another linear layer
+    on top of them.
+
+    Parameters
+    ----------
+    n_features : int
+        Of the backbone.
+    embedding : Tensor of shape (n_classes, n_dimensions)
+        phi, from `class_embedding`; divided by their lengths.
+    weight : float, default=0.1
+        lambda, the weight of the cross entropy; 0 leaves the layer out: L_CORR.
+    decision : {"softmax", "nearest"}, optional
+        Where probabilities come from: the layer on top, or the nearest embedding, a softmax
+        of ``psi . phi / temperature``. Default: "nearest" if `weight` is 0, else "softmax".
+    temperature : float, default=0.1
+    """
+
+    embedding: Tensor
+
+    def __init__(
+        self,
+        n_features: int,
+        embedding: Tensor,
+        weight: float = 0.1,
+        decision: str | None = None,
+        temperature: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if decision is None:
+            decision = "softmax" if weight > 0 else "nearest"
+        if decision not in ("softmax", "nearest") or (decision == "softmax" and not weight > 0):
+            raise ValueError(
+                f"decision must be 'nearest', or 'softmax' where weight is above 0, got {decision!r}."
+            )
+        n_classes, n_dimensions = embedding.shape
+        self.projection = nn.Linear(n_features, n_dimensions)
+        self.classifier = nn.Linear(n_dimensions, n_classes) if weight > 0 else None
+        self.register_buffer("embedding", F.normalize(embedding.float(), dim=1))
+        self.weight, self.decision, self.temperature = weight, decision, temperature
+
+    def features(self, vectors: Tensor) -> Tensor:
+        return F.normalize(self.projection(vectors), dim=1)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        similarities = features @ self.embedding.T
+        return (similarities,) if self.classifier is None else (similarities, self.classifier(features))
+
+    def loss(self, outputs: tuple[Tensor, ...], codes: Tensor) -> Tensor:
+        own = outputs[0].gather(1, codes[:, None])
+        loss = torch.mean(1.0 - own)
+        if self.classifier is not None:
+            loss = loss + self.weight * F.cross_entropy(outputs[1], codes)
+        return loss
+
+    def probabilities(self, outputs: tuple[Tensor, ...]) -> Tensor:
+        if self.decision == "softmax":
+            return outputs[1].softmax(dim=1)
+        return (outputs[0] / self.temperature).softmax(dim=1)

@@ -1,0 +1,32 @@
+"""Classification: cross entropy of a softmax."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sklearn_hierret.nn.losses._objective import Objective
+
+
+class CrossEntropy(Objective):
+    """A linear layer, softmax and cross entropy.
+
+    Parameters
+    ----------
+    n_features, n_classes : int
+    label_smoothing : float, default=0.0
+    """
+
+    def __init__(self, n_features: int, n_classes: int, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(n_features, n_classes)
+        self.label_smoothing = label_smoothing
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.classifier(features)
+
+    def loss(self, outputs: Tensor, codes: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, codes, label_smoothing=self.label_smoothing)
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        return outputs.softmax(dim=1)

@@ -1,0 +1,29 @@
+"""The interface of everything that networks are trained for."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class Objective(nn.Module):
+    """A head with its loss.
+
+    Vectors of the backbone go in; `features` are what a retriever gets, `forward` is what the loss
+    and the probabilities are computed from.
+    """
+
+    def features(self, vectors: Tensor) -> Tensor:
+        """Features for retrieval, (n, n_features); the vectors themselves unless said otherwise."""
+        return vectors
+
+    def forward(self, features: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Outputs of the head, from `features`."""
+        raise NotImplementedError
+
+    def loss(self, outputs: Tensor | tuple[Tensor, ...], codes: Tensor) -> Tensor:
+        """Mean loss of a batch; `codes` are positions of classes."""
+        raise NotImplementedError
+
+    def probabilities(self, outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
+        """Class probabilities, (n, n_classes)."""
+        raise NotImplementedError
