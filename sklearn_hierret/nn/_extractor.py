@@ -32,6 +32,7 @@ from sklearn_hierret.images import ImageSource
 from sklearn_hierret.nn import _saving
 from sklearn_hierret.nn._callbacks import RetrievalScoring, code_accuracy
 from sklearn_hierret.nn._data import ImageDataset, loader
+from sklearn_hierret.nn._head import HeadClassifier
 from sklearn_hierret.nn._network import ImageNetwork, Vectors
 from sklearn_hierret.nn.backbones import make_backbone, make_pooling
 from sklearn_hierret.nn.backbones._adapter import n_features_of
@@ -280,7 +281,20 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Neu
         -------
         labels : ndarray of shape (n,)
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        codes = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[codes]
+
+    def as_class_model(self) -> HeadClassifier:
+        """The network's last layer as a retriever's ``class_model``, for the features of `transform`.
+
+        Returns
+        -------
+        classifier : HeadClassifier
+        """
+        check_is_fitted(self)
+        if self.feature_layer is not None:
+            raise ValueError(f"The last layer does not take features of {self.feature_layer!r}.")
+        return HeadClassifier(self)
 
     def save(self, folder: Any) -> None:
         """Save to a folder: ``weights.safetensors`` and ``extractor.json``, no pickle.

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.frozen import FrozenEstimator
 
 from sklearn_hierret import (
     ClassHierarchy,
@@ -76,8 +75,6 @@ def rows_of(name: str, loss: str, net: CNNFeatureExtractor, speed: list, data: d
     proba_test = net.predict_proba(X_test)
     accuracy = float(np.mean(net.classes_[proba_test.argmax(axis=1)] == y_test))
     print(f"{name}, {loss}: accuracy {accuracy:.3f}, {speed[0]} s an epoch on {speed[1]}", flush=True)
-    # The softmax as a class model: it sees features behind which it puts the network's last layer.
-    softmax = Softmax(net)
     paper_model = MahalanobisClassifier("tied", n_components=0.95, decision="mahalanobis")
     visual = HierarchyBuilder(0.001, linkage="average")
     methods = {
@@ -90,12 +87,8 @@ def rows_of(name: str, loss: str, net: CNNFeatureExtractor, speed: list, data: d
         "control: flat": HierarchicalRetriever(ClassHierarchy.flat(net.classes_)),
         "taxonomy": HierarchicalRetriever(data["taxonomy"]),
         "visual hierarchy and taxonomy": HierarchicalRetriever([visual, data["taxonomy"]]),
-        "visual hierarchy, softmax leaves": HierarchicalRetriever(
-            visual, class_model=FrozenEstimator(softmax)
-        ),
-        "taxonomy, softmax leaves": HierarchicalRetriever(
-            data["taxonomy"], class_model=FrozenEstimator(softmax)
-        ),
+        "visual hierarchy, softmax leaves": HierarchicalRetriever(visual, class_model=net.as_class_model()),
+        "taxonomy, softmax leaves": HierarchicalRetriever(data["taxonomy"], class_model=net.as_class_model()),
     }
     rows = []
     for method, model in methods.items():
@@ -110,24 +103,6 @@ def rows_of(name: str, loss: str, net: CNNFeatureExtractor, speed: list, data: d
         rows.append([name, loss, f"{accuracy:.3f}", method, f"{table['map', 20]:.3f}"])
         rows[-1].append(f"{table['ahp', 100]:.3f}")
     return rows
-
-
-class Softmax:
-    """The network's last layer as a classifier of its features."""
-
-    def __init__(self, net: CNNFeatureExtractor) -> None:
-        self.net, self.classes_ = net, net.classes_
-
-    def fit(self, X: np.ndarray, y: np.ndarray) -> Softmax:
-        return self
-
-    def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        objective = self.net.module_.objective.eval()
-        with torch.inference_mode():
-            return objective.probabilities(objective(torch.from_numpy(X))).numpy()
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
 def main() -> None:
