@@ -1,0 +1,242 @@
+"""skorch's network, told about images: what training and searching for parameters go through."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import check_random_state
+from skorch import NeuralNetClassifier
+from skorch.callbacks import (
+    EarlyStopping,
+    EpochScoring,
+    EpochTimer,
+    PassthroughScoring,
+    PrintLog,
+    ProgressBar,
+)
+from skorch.dataset import ValidSplit
+from skorch.utils import to_device
+
+from sklearn_hierret.embedding import class_embedding
+from sklearn_hierret.images import ImageSource
+from sklearn_hierret.nn._callbacks import RetrievalScoring, code_accuracy
+from sklearn_hierret.nn._data import ImageDataset, loader
+from sklearn_hierret.nn._network import Vectors
+from sklearn_hierret.nn.backbones import make_backbone, make_pooling
+from sklearn_hierret.nn.backbones._adapter import n_features_of
+from sklearn_hierret.nn.losses import Correlation, CrossEntropy, Objective
+
+
+class ImageNeuralNet(NeuralNetClassifier):
+    """The hooks of skorch that `CNNFeatureExtractor` fills; it has the parameters and the documentation.
+
+    A network is made when the images and classes are known, `image_shape_`, `image_statistics_` and
+    `label_classes_`; losses are those of its objective.
+    """
+
+    @property
+    def device(self) -> str:
+        """The device in use; "auto" is settled here."""
+        wanted = self.__dict__["device"]
+        if not isinstance(wanted, str) or wanted != "auto":
+            return wanted
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @device.setter
+    def device(self, value: str) -> None:
+        self.__dict__["device"] = value
+
+    @property
+    def classes_(self) -> NDArray:
+        """The labels, sorted."""
+        return self.label_classes_
+
+    def get_params(self, deep: bool = True, **kwargs: Any) -> dict[str, Any]:
+        """Parameters; `device` as it was given.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+        **kwargs
+            skorch's.
+
+        Returns
+        -------
+        params : dict
+        """
+        return {**super().get_params(deep=deep, **kwargs), "device": self.__dict__["device"]}
+
+    def _get_param_names(self) -> list[str]:
+        return [name for name in super()._get_param_names() if not name.startswith("_")]
+
+    def initialize_module(self) -> ImageNeuralNet:
+        """Make the network for the images and classes seen by `fit`."""
+        if not hasattr(self, "image_shape_"):
+            raise NotFittedError("The network depends on the images: call fit, not initialize.")
+        height, width, n_channels = self.image_shape_
+        backbone = make_backbone(self.backbone, n_channels)
+        pooling = make_pooling(self.pooling)
+        n_features = n_features_of(Vectors(backbone, pooling), n_channels, (height, width))
+        self.module_ = self.module(
+            backbone,
+            pooling,
+            self._objective(n_features),
+            *self.image_statistics_,
+            self.augmentation,
+            **self.get_params_for("module"),
+        )
+        return self
+
+    def check_training_readiness(self) -> None:
+        """Check parameters and device before anything is made."""
+        super().check_training_readiness()
+        self._check_parameters()
+
+    def get_dataset(self, X: Any, y: Any = None) -> Any:
+        """Images as a dataset."""
+        return X if isinstance(X, torch.utils.data.Dataset) else ImageDataset(self._source(X), y)
+
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
+        """Images to learn from and, if asked for, to validate on."""
+        if self.train_split is not None or not self.validation_fraction:
+            return super().get_split_datasets(X, y, **fit_params)
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        split = ValidSplit(float(self.validation_fraction), stratified=True, random_state=seed)
+        return split(X, y)
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Batches of a dataset."""
+        params = self.get_params_for("iterator_train" if training else "iterator_valid")
+        return loader(dataset, params.pop("batch_size", self.batch_size), training, **params)
+
+    def infer(self, x: Any, **fit_params: Any) -> Any:
+        """Outputs of a batch."""
+        with self._autocast():
+            return super().infer(x, **fit_params)
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> torch.Tensor:
+        """Loss of a batch, that of the objective."""
+        return self.module_.objective.loss(as_float(y_pred), to_device(y_true, self.device))
+
+    @property
+    def _default_callbacks(self) -> list:
+        callbacks = [
+            ("epoch_timer", EpochTimer()),
+            ("train_loss", PassthroughScoring("train_loss", on_train=True)),
+            ("valid_loss", PassthroughScoring("valid_loss")),
+            ("valid_acc", EpochScoring(code_accuracy, name="valid_acc", lower_is_better=False)),
+            ("valid_map", RetrievalScoring(self.retrieval_k)),
+        ]
+        if isinstance(self.early_stopping, int) and self.early_stopping:
+            stopping = EarlyStopping(
+                "valid_map",
+                patience=self.early_stopping,
+                lower_is_better=False,
+                threshold=0.0,
+                load_best=True,
+                sink=print if self.verbose else _silent,
+            )
+            callbacks.append(("early_stopping", stopping))
+        if isinstance(self.verbose, int) and self.verbose > 1:
+            callbacks.append(("progress_bar", ProgressBar()))
+        return [*callbacks, ("print_log", PrintLog())]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # skorch takes modules that are set for its own parts; these are parameters.
+        if name in ("backbone", "pooling", "augmentation"):
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        device = state["device"]
+        if device == "auto":
+            state = {**state, "device": "cuda" if torch.cuda.is_available() else "cpu"}
+        super().__setstate__(state)
+        if device == "auto":
+            self.__dict__["device"] = device
+
+    # --------------------------------------------------------------------- inside
+
+    def _source(self, X: Any) -> ImageSource:
+        if not hasattr(self, "image_shape_"):
+            return ImageSource(X, self.image_size)
+        source = ImageSource(X, self.image_size, n_channels=self.image_shape_[2])
+        if source.image_shape != self.image_shape_:
+            shapes = source.image_shape, self.image_shape_
+            sizes = ["{} x {} pixels, {} channels".format(*shape) for shape in shapes]
+            raise ValueError(f"Images of {sizes[0]}, but the network was trained on {sizes[1]}.")
+        return source
+
+    def _check_parameters(self) -> None:
+        if self.loss not in ("cross_entropy", "corr", "corr+cls") and not callable(self.loss):
+            raise ValueError(
+                f"loss must be 'cross_entropy', 'corr', 'corr+cls' or a callable, got {self.loss!r}."
+            )
+        if self.loss in ("corr", "corr+cls") and self.hierarchy is None:
+            raise ValueError(f"loss={self.loss!r} needs hierarchy=, whose class embedding it learns.")
+        if self.hierarchy is not None and not hasattr(self.hierarchy, "distance_matrix"):
+            raise TypeError(
+                f"hierarchy must be a ClassHierarchy, got {type(self.hierarchy).__name__}; fit a builder "
+                "on the features of another network and pass its hierarchy_."
+            )
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction must be in [0, 1), got {self.validation_fraction}.")
+        if self.early_stopping and not self.validation_fraction and self.train_split is None:
+            raise ValueError("early_stopping needs validation_fraction, a share of the training images.")
+        if str(self.device).startswith("cuda") and not torch.cuda.is_available():
+            raise ValueError(
+                f"device={self.device!r}, but torch finds no CUDA device here; "
+                "device='auto' takes what there is."
+            )
+
+    def _objective(self, n_features: int) -> Objective:
+        n_classes = len(self.classes_)
+        if callable(self.loss):
+            return self.loss(n_features, n_classes)
+        if self.loss == "cross_entropy":
+            return CrossEntropy(n_features, n_classes)
+        phi = torch.from_numpy(class_embedding(self.hierarchy.restrict(self.classes_)))
+        return Correlation(n_features, phi, weight=0.1 if self.loss == "corr+cls" else 0.0)
+
+    def _autocast(self) -> Any:
+        kind = torch.device(self.device).type
+        return torch.autocast(kind, dtype=torch.bfloat16, enabled=bool(self.mixed_precision))
+
+    @contextlib.contextmanager
+    def _seeded(self) -> Iterator[None]:
+        """torch's random numbers from `random_state`; the caller's own go on as if nothing happened."""
+        if self.random_state is None:
+            yield
+            return
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        devices = [torch.cuda.current_device()] if self.device.startswith("cuda") else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            yield
+
+    @contextlib.contextmanager
+    def _memory_hint(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            if "memory" not in str(error).lower() or "allocate" not in str(error).lower():
+                raise
+            raise RuntimeError(
+                f"Out of memory on {self.device} with batch_size={self.batch_size}: try a smaller "
+                "batch_size, smaller images or mixed_precision=True."
+            ) from error
+
+
+def as_float(outputs: Any) -> Any:
+    """Outputs in single precision, whatever the network computed in."""
+    return tuple(part.float() for part in outputs) if isinstance(outputs, tuple) else outputs.float()
+
+
+def _silent(text: str) -> None:
+    """Where messages go that nobody asked for."""
