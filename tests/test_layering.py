@@ -11,6 +11,7 @@ ROOT = Path(sklearn_hierret.__file__).parent
 #: From the bottom up; each may import those before it.
 LAYERS = [
     "_arrays",
+    "images",
     "hierarchy",
     "datasets",
     "gaussian",
@@ -20,6 +21,7 @@ LAYERS = [
     "metrics",
     "retrieval",
     "display",
+    "nn",
 ]
 
 

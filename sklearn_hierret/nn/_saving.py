@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,10 +92,8 @@ def load(cls: type[CNNFeatureExtractor], folder: Any, device: str, parts: dict) 
 
 
 def _versions() -> dict[str, str]:
-    from sklearn_hierret import __version__
-
     return {
-        "sklearn_hierret": __version__,
+        "sklearn_hierret": version("sklearn-hierret"),
         "torch": torch.__version__.partition("+")[0],
         "skorch": skorch.__version__,
     }
