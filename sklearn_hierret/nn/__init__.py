@@ -14,16 +14,30 @@ except ImportError as error:  # pragma: no cover
 from sklearn_hierret.nn._augmentation import Augmentation
 from sklearn_hierret.nn._extractor import CNNFeatureExtractor
 from sklearn_hierret.nn._presets import training_preset
-from sklearn_hierret.nn.backbones import Plain11, ResNetCifar, TinyNet, make_backbone
-from sklearn_hierret.nn.losses import Correlation, CrossEntropy
+from sklearn_hierret.nn.backbones import Plain11, PyramidNet, ResNetCifar, TinyNet, make_backbone
+from sklearn_hierret.nn.losses import (
+    CenterLoss,
+    Correlation,
+    CrossEntropy,
+    DeViSE,
+    LabelEmbedding,
+    MetricLearning,
+    SmoothAP,
+)
 
 __all__ = [
     "Augmentation",
     "CNNFeatureExtractor",
+    "CenterLoss",
     "Correlation",
     "CrossEntropy",
+    "DeViSE",
+    "LabelEmbedding",
+    "MetricLearning",
     "Plain11",
+    "PyramidNet",
     "ResNetCifar",
+    "SmoothAP",
     "TinyNet",
     "make_backbone",
     "training_preset",

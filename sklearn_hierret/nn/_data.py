@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sklearn_hierret.images import ImageSource
 
@@ -49,9 +49,56 @@ def loader(dataset: Dataset, batch_size: int, training: bool, **params: Any) -> 
     Batch normalisation can't learn from a single image.
     """
     size = len(dataset)
+    samples_per_class = params.pop("samples_per_class", None)
+    if samples_per_class is not None:
+        batches = BalancedBatches(labels_of(dataset), batch_size, samples_per_class)
+        return DataLoader(dataset, batch_sampler=batches, collate_fn=_collated, **params)
     batch_size = size if batch_size == -1 else batch_size
     params = {"shuffle": training, "drop_last": training and size > 1 and size % batch_size == 1, **params}
     return DataLoader(dataset, batch_size=batch_size, collate_fn=_collated, **params)
+
+
+class BalancedBatches(Sampler):
+    """Batches of the same number of samples of each of several classes, drawn anew every epoch.
+
+    Every sample comes at most once an epoch, unless its class has fewer than are asked for.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n,)
+    batch_size : int
+    samples_per_class : int
+        At least 2; classes with fewer samples repeat some.
+    """
+
+    def __init__(self, codes: NDArray, batch_size: int, samples_per_class: int) -> None:
+        if samples_per_class < 2 or batch_size < 2 * samples_per_class:
+            raise ValueError(
+                f"samples_per_class={samples_per_class} must be at least 2 and fit twice into "
+                f"batch_size={batch_size}."
+            )
+        self.members = [np.flatnonzero(codes == c) for c in np.unique(codes)]
+        self.per_class, self.n_classes = samples_per_class, batch_size // samples_per_class
+
+    def __iter__(self) -> Iterator[list[int]]:
+        random = np.random.RandomState(int(torch.randint(2**31 - 1, ())))
+        groups = []
+        for members in self.members:
+            order = random.permutation(members)
+            if len(order) < self.per_class:
+                order = np.resize(order, self.per_class)
+            whole = len(order) // self.per_class * self.per_class
+            groups += list(order[:whole].reshape(-1, self.per_class))
+        shuffled = random.permutation(len(groups))
+        for start in range(0, len(groups), self.n_classes):
+            chosen = shuffled[start : start + self.n_classes]
+            if len(chosen) > 1 or start == 0:
+                yield np.concatenate([groups[i] for i in chosen]).tolist()
+
+    def __len__(self) -> int:
+        n_groups = sum(max(1, len(m) // self.per_class) for m in self.members)
+        full, rest = divmod(n_groups, self.n_classes)
+        return full + (rest > 1 or not full)
 
 
 def labels_of(dataset: Any) -> NDArray[np.int64]:

@@ -36,12 +36,16 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
     ----------
     backbone : str, nn.Module or callable, default="plain11"
         See `make_backbone`.
-    loss : {"cross_entropy", "corr+cls", "corr"} or callable, default="cross_entropy"
+    loss : str or callable, default="cross_entropy"
         "corr" and "corr+cls" pull features to the embeddings of their classes (`Correlation`);
-        they need `hierarchy`. Or a function ``(n_features, n_classes) -> Objective``.
+        they need `hierarchy`. Others: "cross_entropy", "center" (`CenterLoss`), "label_embedding"
+        (`LabelEmbedding`), "smooth_ap" (`SmoothAP`), "triplet" (the hardest of a batch; needs
+        pytorch-metric-learning). Or a function ``(n_features, n_classes) -> Objective``, such as
+        `MetricLearning` or `DeViSE`.
     hierarchy : ClassHierarchy or CombinedHierarchy, default=None
         A taxonomy, or the visual hierarchy of another network's features.
-    pooling : {"average", "gem", "max"} or nn.Module, default="average"
+    pooling : str or nn.Module, default="average"
+        "average", "max" (MAC), "gem", "spoc", "partial_mean" or "rmac".
     augmentation : nn.Module, default=None
         Changes batches while training, such as `Augmentation`.
     image_size : (int, int), default=None
@@ -50,6 +54,9 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         `transform` gives the output of the module of that name, such as "backbone.network", maps
         averaged over places. None: what comes before the classifier, that is, the vectors of the
         backbone, or for "corr" losses the semantic embedding.
+    samples_per_class : int, default=None
+        Batches of so many images of each of several classes, as losses on the distances within a
+        batch want; None: whatever comes.
     validation_fraction : float, default=0.0
         Share of the training images, stratified, that losses, accuracy and mAP@k are measured
         on after each epoch.
@@ -108,6 +115,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         augmentation: Any = None,
         image_size: tuple[int, int] | None = None,
         feature_layer: str | None = None,
+        samples_per_class: int | None = None,
         validation_fraction: float = 0.0,
         retrieval_k: int = 20,
         early_stopping: int = 0,
@@ -133,6 +141,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         self.augmentation = augmentation
         self.image_size = image_size
         self.feature_layer = feature_layer
+        self.samples_per_class = samples_per_class
         self.validation_fraction = validation_fraction
         self.retrieval_k = retrieval_k
         self.early_stopping = early_stopping

@@ -29,7 +29,7 @@ from sklearn_hierret.nn._data import ImageDataset, loader
 from sklearn_hierret.nn._network import Vectors
 from sklearn_hierret.nn.backbones import make_backbone, make_pooling
 from sklearn_hierret.nn.backbones._adapter import n_features_of
-from sklearn_hierret.nn.losses import Correlation, CrossEntropy, Objective
+from sklearn_hierret.nn.losses import LOSSES, Correlation, Objective
 
 
 class ImageNeuralNet(NeuralNetClassifier):
@@ -112,6 +112,8 @@ class ImageNeuralNet(NeuralNetClassifier):
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Batches of a dataset."""
         params = self.get_params_for("iterator_train" if training else "iterator_valid")
+        if training and self.samples_per_class is not None:
+            params["samples_per_class"] = self.samples_per_class
         return loader(dataset, params.pop("batch_size", self.batch_size), training, **params)
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
@@ -174,10 +176,9 @@ class ImageNeuralNet(NeuralNetClassifier):
         return source
 
     def _check_parameters(self) -> None:
-        if self.loss not in ("cross_entropy", "corr", "corr+cls") and not callable(self.loss):
-            raise ValueError(
-                f"loss must be 'cross_entropy', 'corr', 'corr+cls' or a callable, got {self.loss!r}."
-            )
+        names = (*LOSSES, "corr", "corr+cls")
+        if not callable(self.loss) and self.loss not in names:
+            raise ValueError(f"loss must be one of {names} or a callable, got {self.loss!r}.")
         if self.loss in ("corr", "corr+cls") and self.hierarchy is None:
             raise ValueError(f"loss={self.loss!r} needs hierarchy=, whose class embedding it learns.")
         if self.hierarchy is not None and not hasattr(self.hierarchy, "distance_matrix"):
@@ -199,8 +200,8 @@ class ImageNeuralNet(NeuralNetClassifier):
         n_classes = len(self.classes_)
         if callable(self.loss):
             return self.loss(n_features, n_classes)
-        if self.loss == "cross_entropy":
-            return CrossEntropy(n_features, n_classes)
+        if self.loss in LOSSES:
+            return LOSSES[self.loss](n_features, n_classes)
         phi = torch.from_numpy(class_embedding(self.hierarchy.restrict(self.classes_)))
         return Correlation(n_features, phi, weight=0.1 if self.loss == "corr+cls" else 0.0)
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_hierret.nn import Plain11, ResNetCifar, TinyNet, make_backbone
+from sklearn_hierret.nn import Plain11, PyramidNet, ResNetCifar, TinyNet, make_backbone
 from sklearn_hierret.nn._network import Vectors
-from sklearn_hierret.nn.backbones import GeMPooling, make_pooling
+from sklearn_hierret.nn.backbones import POOLINGS, GeMPooling, make_pooling
+from sklearn_hierret.nn.backbones._pooling import PartialMeanPooling, RMACPooling, regions
 
 
 def convolutions(module):
@@ -57,6 +58,59 @@ def test_poolings_in_numpy():
         np.testing.assert_allclose(GeMPooling(p)(maps).detach(), expected, rtol=1e-5)
     far = GeMPooling(300.0)(maps).detach()
     np.testing.assert_allclose(far, array.max(axis=(2, 3)), rtol=0.02)
+
+
+def test_spoc_and_partial_mean_in_numpy():
+    maps = torch.rand(2, 3, 5, 7)
+    array = maps.numpy().astype(float)
+    y, x = np.mgrid[:5, :7]
+    prior = np.exp(-((y - 2) ** 2 + (x - 3) ** 2) / (2 * (5 / 6) ** 2))
+    np.testing.assert_allclose(make_pooling("spoc")(maps), (array * prior).sum(axis=(2, 3)), rtol=1e-5)
+    largest = np.sort(array.reshape(2, 3, 35), axis=2)[:, :, -4:]  # a tenth of 35, rounded
+    np.testing.assert_allclose(make_pooling("partial_mean")(maps), largest.mean(axis=2), rtol=1e-6)
+    for share, other in ((1.0, "average"), (1e-9, "max")):
+        torch.testing.assert_close(PartialMeanPooling(share)(maps), make_pooling(other)(maps))
+    with pytest.raises(ValueError, match="share must be"):
+        PartialMeanPooling(0)
+
+
+def test_rmac_in_numpy():
+    maps = torch.rand(2, 3, 6, 6)
+    total = np.zeros((2, 3))
+    for side, starts in ((6, [0]), (4, [0, 2]), (3, [0, 1, 3])):
+        for top in starts:
+            for left in starts:
+                region = maps[:, :, top : top + side, left : left + side].numpy().max(axis=(2, 3))
+                total += region / np.linalg.norm(region, axis=1, keepdims=True)
+    expected = total / np.linalg.norm(total, axis=1, keepdims=True)
+    np.testing.assert_allclose(RMACPooling()(maps), expected, rtol=1e-5)
+    wide = regions(6, 12, 1)
+    assert [top for top, *_ in wide] == [0] * len(wide)
+    assert wide[-1] == (0, 6, 6)
+    assert len(wide) == 3  # half of each overlaps with the next
+    assert len(regions(12, 6, 2)) == 3 + 8
+    assert RMACPooling()(torch.rand(1, 2, 1, 1)).shape == (1, 2)
+    with pytest.raises(ValueError, match="n_scales must be"):
+        RMACPooling(0)
+
+
+@pytest.mark.parametrize("name", sorted(POOLINGS))
+def test_poolings_can_learn(name):
+    pooling = make_pooling(name).double()
+    maps = torch.rand(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(pooling, (maps,))
+
+
+def test_pyramidnet():
+    network = make_backbone("pyramidnet272")
+    assert len(convolutions(network)) + 1 == 272
+    widths = [m.out_channels for m in convolutions(network) if m.kernel_size == (3, 3)]
+    assert widths[0] == 16
+    assert widths[1:] == [int(16 + 200 * k / 90) for k in range(1, 91)]
+    small = PyramidNet(1, depth=20, widening=12).eval()
+    assert small(torch.zeros(2, 1, 9, 16)).shape == (2, 112, 3, 4)
+    with pytest.raises(ValueError, match="9 n"):
+        PyramidNet(depth=21)
 
 
 def test_gem_learns_its_p():

@@ -20,7 +20,8 @@ from sklearn_hierret import (
     make_retrieval_scorer,
     map_at_k,
 )
-from sklearn_hierret.nn import Augmentation, CNNFeatureExtractor, TinyNet, training_preset
+from sklearn_hierret.nn import Augmentation, CNNFeatureExtractor, DeViSE, TinyNet, training_preset
+from sklearn_hierret.nn._data import BalancedBatches
 
 
 def tiny(backbone="tiny", **params):
@@ -223,6 +224,45 @@ def test_the_network_as_class_model(digits, fitted):
     other = pickle.loads(pickle.dumps(fitted)).set_params(feature_layer="backbone.network")
     with pytest.raises(ValueError, match="does not take features"):
         other.as_class_model()
+
+
+@pytest.mark.parametrize("loss", ["center", "label_embedding", "smooth_ap", "triplet", "devise"])
+def test_other_losses_learn(digits, loss):
+    X, y = digits
+    params = {"loss": loss, "max_epochs": 25, "lr": 5e-3}
+    if loss == "devise":
+        words = np.random.default_rng(0).normal(size=(10, 16))
+        params["loss"] = lambda n_features, n_classes: DeViSE(n_features, words)
+    if loss in ("smooth_ap", "triplet"):
+        params["samples_per_class"] = 5
+    if loss == "triplet":
+        pytest.importorskip("pytorch_metric_learning", reason="the extra metric")
+    net = tiny(**params).fit(X[:300], y[:300])
+    assert net.score(X[300:], y[300:]) > 0.7
+    scorer = make_retrieval_scorer("map", 10, "query")
+    features, untrained = net.transform(X[300:]), tiny(max_epochs=0).fit(X[:300], y[:300]).transform(X[300:])
+    cosine = HierarchicalRetriever(alpha=0)
+    better = scorer(cosine.fit(features, y[300:]), features, y[300:])
+    assert better > scorer(cosine.fit(untrained, y[300:]), untrained, y[300:]) + 0.1
+
+
+def test_batches_with_as_many_of_each_class():
+    codes = np.repeat([0, 1, 2, 3], [1, 5, 8, 30])
+    batches = BalancedBatches(codes, batch_size=9, samples_per_class=3)
+    found = list(batches)
+    assert len(found) == len(batches)
+    seen = np.concatenate(found)
+    assert len(np.unique(seen)) >= len(seen) - 2  # only the class of one sample repeats
+    for batch in found:
+        groups = np.array(batch).reshape(-1, 3)
+        assert (codes[groups] == codes[groups[:, :1]]).all()
+    torch.manual_seed(0)
+    first = list(batches)
+    torch.manual_seed(0)
+    assert first == list(batches) != list(batches)
+    for params in ((9, 1), (5, 3)):
+        with pytest.raises(ValueError, match="samples_per_class="):
+            BalancedBatches(codes, *params)
 
 
 @pytest.mark.parametrize("loss", ["corr", "corr+cls"])

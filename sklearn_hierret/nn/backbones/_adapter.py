@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 from sklearn_hierret.nn.backbones._plain import Plain11, TinyNet
+from sklearn_hierret.nn.backbones._pyramid import PyramidNet
 from sklearn_hierret.nn.backbones._resnet import ResNetCifar
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "tiny": TinyNet,
     "plain11": Plain11,
     "resnet110": ResNetCifar,
+    "pyramidnet272": PyramidNet,
     "resnet110w": lambda in_channels: ResNetCifar(in_channels, channels=(32, 64, 128)),
 }
 
@@ -26,10 +28,10 @@ def make_backbone(backbone: Any, in_channels: int = 3) -> nn.Module:
     Parameters
     ----------
     backbone : str, nn.Module, or callable
-        "tiny", "plain11", "resnet110", "resnet110w"; ``"timm:NAME"`` or ``"torchvision:NAME"``
-        for a network of those packages, ``"timm:NAME:pretrained"`` with its weights; a module,
-        which is copied; or a callable from the number of channels to a module. Its output is a
-        map (n, features, height, width) or vectors (n, features).
+        "tiny", "plain11", "resnet110", "resnet110w", "pyramidnet272"; ``"timm:NAME"`` or
+        ``"torchvision:NAME"`` for a network of those packages, ``"timm:NAME:pretrained"`` with its
+        weights; a module, which is copied; or a callable from the number of channels to a
+        module. Its output is a map (n, features, height, width) or vectors (n, features).
     in_channels : int, default=3
 
     Returns

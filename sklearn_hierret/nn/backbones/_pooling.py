@@ -61,10 +61,105 @@ class GeMPooling(nn.Module):
         return means.pow(1.0 / p) * top[:, :, 0, 0]
 
 
+class SPoCPooling(nn.Module):
+    """Sum with a prior for the middle, a Gaussian of a third of the distance to the border [1]_.
+
+    References
+    ----------
+    .. [1] A. Babenko, V. Lempitsky, "Aggregating Deep Convolutional Features for Image
+       Retrieval", ICCV 2015, section 3.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        height, width = maps.shape[2:]
+        y = torch.arange(height, device=maps.device, dtype=maps.dtype) - (height - 1) / 2
+        x = torch.arange(width, device=maps.device, dtype=maps.dtype) - (width - 1) / 2
+        sigma = min(height, width) / 2 / 3
+        prior = torch.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / (2 * sigma**2))
+        return (maps * prior).sum(dim=(2, 3))
+
+
+class PartialMeanPooling(nn.Module):
+    """Mean of the largest responses of each channel, between maximum and mean [1]_.
+
+    Parameters
+    ----------
+    share : float, default=0.1
+        Of the places that count, at least one.
+
+    References
+    ----------
+    .. [1] "Partial mean pooling" of barz2020, section 2.2, [54] there.
+    """
+
+    def __init__(self, share: float = 0.1) -> None:
+        super().__init__()
+        if not 0 < share <= 1:
+            raise ValueError(f"share must be in (0, 1], got {share}.")
+        self.share = share
+
+    def forward(self, maps: Tensor) -> Tensor:
+        places = maps.flatten(2)
+        k = max(1, round(self.share * places.shape[2]))
+        return places.topk(k, dim=2).values.mean(dim=2)
+
+
+class RMACPooling(nn.Module):
+    """R-MAC: maxima of overlapping square regions of several sizes, normalised and summed [1]_.
+
+    At scale l the regions' side is ``2 min(height, width) / (l + 1)``, spread evenly, about 40 % of
+    two neighbours in common. The whitening of the paper is left to what comes behind.
+
+    Parameters
+    ----------
+    n_scales : int, default=3
+
+    References
+    ----------
+    .. [1] G. Tolias, R. Sicre, H. Jegou, "Particular Object Retrieval with Integral
+       Max-Pooling of CNN Activations", ICLR 2016, section 3.2.
+    """
+
+    def __init__(self, n_scales: int = 3) -> None:
+        super().__init__()
+        if n_scales < 1:
+            raise ValueError(f"n_scales must be at least 1, got {n_scales}.")
+        self.n_scales = n_scales
+
+    def forward(self, maps: Tensor) -> Tensor:
+        total = 0.0
+        for top, left, side in regions(maps.shape[2], maps.shape[3], self.n_scales):
+            region = maps[:, :, top : top + side, left : left + side].amax(dim=(2, 3))
+            total = total + nn.functional.normalize(region, dim=1)
+        return nn.functional.normalize(total, dim=1)
+
+
+def regions(height: int, width: int, n_scales: int) -> list[tuple[int, int, int]]:
+    """(top, left, side) of R-MAC's regions."""
+    short, long = min(height, width), max(height, width)
+    # As many along the longer side that neighbours share about 40 %.
+    steps = torch.arange(1, 7)
+    overlap = (short**2 - short * (long - short) / steps) / short**2
+    extra = 0 if long == short else int((overlap - 0.4).abs().argmin()) + 1
+    found = []
+    for scale in range(1, n_scales + 1):
+        side = max(1, 2 * short // (scale + 1))
+        n_rows, n_columns = (scale + (extra if size == long != short else 0) for size in (height, width))
+        for i in range(n_rows):
+            for j in range(n_columns):
+                top = 0 if n_rows == 1 else i * (height - side) // (n_rows - 1)
+                left = 0 if n_columns == 1 else j * (width - side) // (n_columns - 1)
+                found.append((top, left, side))
+    return found
+
+
 POOLINGS: dict[str, Callable[[], nn.Module]] = {
     "average": AveragePooling,
     "max": MaxPooling,
     "gem": GeMPooling,
+    "spoc": SPoCPooling,
+    "partial_mean": PartialMeanPooling,
+    "rmac": RMACPooling,
 }
 
 

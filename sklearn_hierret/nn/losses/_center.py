@@ -1,0 +1,43 @@
+"""Cross entropy with centres that features are pulled to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sklearn_hierret.nn.losses._cross_entropy import CrossEntropy
+
+
+class CenterLoss(CrossEntropy):
+    """``cross entropy + weight / 2 * mean |x - c_y|^2`` [1]_.
+
+    The centres are parameters; they follow the gradient of the second term, as the features do.
+
+    Parameters
+    ----------
+    n_features, n_classes : int
+    weight : float, default=0.1
+        lambda.
+
+    References
+    ----------
+    .. [1] Y. Wen, K. Zhang, Z. Li, Y. Qiao, "A Discriminative Feature Learning Approach for Deep
+       Face Recognition", ECCV 2016, eq. 5.
+    """
+
+    def __init__(self, n_features: int, n_classes: int, weight: float = 0.1) -> None:
+        super().__init__(n_features, n_classes)
+        self.centers = nn.Parameter(torch.zeros(n_classes, n_features))
+        self.weight = weight
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.classifier(features), features
+
+    def loss(self, outputs: tuple[Tensor, Tensor], codes: Tensor) -> Tensor:
+        logits, features = outputs
+        distances = (features - self.centers[codes]).pow(2).sum(dim=1)
+        return F.cross_entropy(logits, codes) + self.weight / 2 * distances.mean()
+
+    def probabilities(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
+        return outputs[0].softmax(dim=1)
