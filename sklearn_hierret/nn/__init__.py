@@ -13,6 +13,7 @@ except ImportError as error:  # pragma: no cover
 
 from sklearn_hierret.nn._augmentation import Augmentation
 from sklearn_hierret.nn._extractor import CNNFeatureExtractor
+from sklearn_hierret.nn._latent_gaussian import LatentGaussianExtractor
 from sklearn_hierret.nn._presets import training_preset
 from sklearn_hierret.nn.backbones import Plain11, PyramidNet, ResNetCifar, TinyNet, make_backbone
 from sklearn_hierret.nn.losses import (
@@ -33,6 +34,7 @@ __all__ = [
     "CrossEntropy",
     "DeViSE",
     "LabelEmbedding",
+    "LatentGaussianExtractor",
     "MetricLearning",
     "Plain11",
     "PyramidNet",

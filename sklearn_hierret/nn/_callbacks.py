@@ -29,7 +29,7 @@ class RetrievalScoring(Callback):
         """Record the score, and whether it is the best so far."""
         if dataset_valid is None:
             return
-        codes = labels_of(dataset_valid)
+        codes = net.class_codes(labels_of(dataset_valid))
         k = min(self.k, len(codes) - 1)
         search = NearestNeighbors(metric="cosine", algorithm="brute").fit(net.features_of(dataset_valid))
         ranked = codes[search.kneighbors(n_neighbors=k, return_distance=False)]
@@ -42,4 +42,4 @@ class RetrievalScoring(Callback):
 
 def code_accuracy(net: Any, X: Any, y: ArrayLike) -> float:
     """Share of the samples whose class is right; `y` are codes, since skorch sees no labels."""
-    return float(np.mean(net.predict_proba(X).argmax(axis=1) == np.asarray(y)))
+    return float(np.mean(net.predict_proba(X).argmax(axis=1) == net.class_codes(np.asarray(y))))

@@ -56,6 +56,15 @@ class ImageNeuralNet(NeuralNetClassifier):
         """The labels, sorted."""
         return self.label_classes_
 
+    @property
+    def n_outputs_(self) -> int:
+        """Classes of the last layer."""
+        return len(self.classes_)
+
+    def class_codes(self, codes: NDArray) -> NDArray:
+        """Positions of classes, from the codes that the network learns."""
+        return codes
+
     def get_params(self, deep: bool = True, **kwargs: Any) -> dict[str, Any]:
         """Parameters; `device` as it was given.
 
@@ -197,7 +206,7 @@ class ImageNeuralNet(NeuralNetClassifier):
             )
 
     def _objective(self, n_features: int) -> Objective:
-        n_classes = len(self.classes_)
+        n_classes = self.n_outputs_
         if callable(self.loss):
             return self.loss(n_features, n_classes)
         if self.loss in LOSSES:

@@ -35,6 +35,7 @@ def save(net: CNNFeatureExtractor, folder: Any) -> None:
     classes = net.classes_
     if classes.dtype.kind not in "iufUb" and not all(isinstance(c, str) for c in classes.tolist()):
         raise ValueError(f"Class labels must be text or numbers to be saved, got {classes.dtype}.")
+    clusters = getattr(net, "cluster_classes_", None)
     description = {
         "format": _FORMAT,
         "versions": _versions(),
@@ -42,6 +43,7 @@ def save(net: CNNFeatureExtractor, folder: Any) -> None:
         "not_saved": {name: _name_of(parameters[name]) for name in not_saved},
         "hierarchy": _hierarchy_to_json(net.hierarchy),
         "classes": classes.tolist(),
+        "cluster_classes": None if clusters is None else clusters.tolist(),
         "dtype_of_classes": classes.dtype.str,
         "image_shape": list(net.image_shape_),
         "image_statistics": [values.tolist() for values in net.image_statistics_],
@@ -79,6 +81,8 @@ def load(cls: type[CNNFeatureExtractor], folder: Any, device: str, parts: dict) 
         parameters["image_size"] = tuple(parameters["image_size"])
     net = cls(device=device, hierarchy=_hierarchy_from_json(description["hierarchy"]), **parameters)
     net.label_classes_ = np.array(description["classes"], dtype=description["dtype_of_classes"])
+    clusters = description.get("cluster_classes")
+    net.cluster_classes_ = None if clusters is None else np.array(clusters)
     net.image_shape_ = tuple(description["image_shape"])
     mean, deviation = (np.array(values, dtype=np.float32) for values in description["image_statistics"])
     net.image_statistics_ = mean, deviation
