@@ -35,6 +35,13 @@ def test_guide_runs(capsys):
     assert re.findall(r"cosine +mAP@20 = 0\.\d+", printed)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("skorch") is None, reason="needs the extra nn")
+def test_networks_guide_runs(capsys):
+    assert run_blocks(ROOT / "docs" / "networks.md")["search"].best_params_["retriever__alpha"] == 16
+    assert "accuracy 0." in capsys.readouterr().out
+
+
 def test_links_inside_are_whole():
     for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):

@@ -1,0 +1,96 @@
+"""Every loss and pooling on one small network: Plain-11 of a quarter of the width, 32 x 32 pixels.
+
+    python -m tests.benchmarks.losses --grocery PATH/grocery_store
+
+Needs the extra ``metric``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sklearn_hierret import HierarchicalRetriever, HierarchyBuilder, class_embedding, evaluate_retrieval
+from sklearn_hierret.nn import (
+    Augmentation,
+    CNNFeatureExtractor,
+    DeViSE,
+    LatentGaussianExtractor,
+    Plain11,
+    training_preset,
+)
+from tests.benchmarks._data import markdown_table
+from tests.benchmarks.networks import N_QUERIES, read
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--grocery", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--threads", type=int)
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    data = read(options.grocery, by_id=False)
+    (X_train, y_train), (X_test, y_test) = data["train"], data["test"]
+    tree = data["taxonomy"].restrict(np.unique(y_train))
+    # Stand-ins for word vectors: the taxonomy's embedding, in 50 dimensions, with noise.
+    words = class_embedding(tree, 50)
+    words = words + 0.05 * np.random.default_rng(0).normal(size=words.shape)
+    cases: dict[str, dict[str, Any]] = {
+        "cross entropy": {},
+        "corr (taxonomy)": {"loss": "corr", "hierarchy": tree},
+        "corr+cls (taxonomy)": {"loss": "corr+cls", "hierarchy": tree},
+        "center": {"loss": "center"},
+        "label embedding": {"loss": "label_embedding"},
+        "DeViSE (noisy taxonomy as words)": {"loss": lambda d, k: DeViSE(d, words)},
+        "Smooth-AP": {"loss": "smooth_ap", "samples_per_class": 4},
+        "triplet, hardest of a batch": {"loss": "triplet", "samples_per_class": 4},
+        "latent Gaussian": {"class": LatentGaussianExtractor},
+        **{
+            f"cross entropy, pooling {name}": {"pooling": name}
+            for name in ("gem", "max", "spoc", "partial_mean", "rmac")
+        },
+    }
+    rows = []
+    for name, params in cases.items():
+        start = time.perf_counter()
+        kind = params.pop("class", CNNFeatureExtractor)
+        epochs = options.epochs // 2 if kind is LatentGaussianExtractor else options.epochs
+        net = kind(
+            partial(Plain11, width=0.25),
+            augmentation=Augmentation(4, erasing=0.25),
+            random_state=0,
+            **training_preset("one_cycle", epochs=epochs),
+            **params,
+        ).fit(X_train, y_train)
+        seconds = (time.perf_counter() - start) / options.epochs
+        train, test = net.transform(X_train), net.transform(X_test[:N_QUERIES])
+        scores = []
+        for model in (
+            HierarchicalRetriever(alpha=0),
+            HierarchicalRetriever(HierarchyBuilder(0.001, linkage="average")),
+        ):
+            table = evaluate_retrieval(
+                model.fit(train, y_train),
+                test,
+                y_test[:N_QUERIES],
+                [20, 100],
+                ["map", "ahp"],
+                hierarchy=tree,
+            ).set_index(["metric", "k"])["score"]
+            scores += [f"{table['map', 20]:.3f}", f"{table['ahp', 100]:.3f}"]
+        rows.append([name, f"{net.score(X_test, y_test):.3f}", *scores, f"{seconds:.1f}"])
+        print(rows[-1], flush=True)
+    header = ["network", "accuracy", "cosine mAP@20", "AHP@100", "visual hierarchy mAP@20", "AHP@100"]
+    print(markdown_table([*header, "s an epoch"], rows))
+
+
+if __name__ == "__main__":
+    main()
