@@ -1,5 +1,16 @@
-"""Data that come with the package."""
+"""Data: what comes with the package, what is fetched, what is one's own, what is made up."""
 
-from sklearn_hierret.datasets._cifar100 import load_cifar100_taxonomy
+from sklearn_hierret.datasets._birds import fetch_cub200, load_nabirds
+from sklearn_hierret.datasets._cifar100 import fetch_cifar100, load_cifar100_taxonomy
+from sklearn_hierret.datasets._generated import make_hierarchical_blobs
+from sklearn_hierret.datasets._own import load_image_folder, load_image_table
 
-__all__ = ["load_cifar100_taxonomy"]
+__all__ = [
+    "fetch_cifar100",
+    "fetch_cub200",
+    "load_cifar100_taxonomy",
+    "load_image_folder",
+    "load_image_table",
+    "load_nabirds",
+    "make_hierarchical_blobs",
+]

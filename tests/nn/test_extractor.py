@@ -282,8 +282,7 @@ def test_semantic_embeddings(digits, loss, combined):
     nearest = net.classes_[(features @ embedding.T).argmax(axis=1)]
     assert accuracy_score(y[300:], nearest) > 0.7
     assert net.score(X[300:], y[300:]) > 0.7
-    if loss == "corr":
-        np.testing.assert_array_equal(net.predict(X[300:]), nearest)
+    np.testing.assert_array_equal(net.predict(X[300:]), nearest)
     if not combined:
         scorer = make_retrieval_scorer("ahp", 20, "query", hierarchy=truth)
         plain = tiny(max_epochs=25, lr=5e-3).fit(X[:300], y[:300])

@@ -54,7 +54,8 @@ def test_cross_entropy_in_numpy():
 
 @pytest.mark.parametrize("weight", [0.0, 0.1])
 def test_correlation_in_numpy(phi, weight):
-    objective, vectors, codes = in_double(Correlation(5, phi, weight))
+    decision = "softmax" if weight else "nearest"
+    objective, vectors, codes = in_double(Correlation(5, phi, weight, decision=decision))
     objective.embedding = phi
     [(W, b)] = arrays(objective.projection)
     psi = vectors.detach().numpy() @ W.T + b

@@ -17,7 +17,7 @@ class CenterLoss(CrossEntropy):
     Parameters
     ----------
     n_features, n_classes : int
-    weight : float, default=0.1
+    weight : float, default=0.003
         lambda.
 
     References
@@ -26,7 +26,7 @@ class CenterLoss(CrossEntropy):
        Face Recognition", ECCV 2016, eq. 5.
     """
 
-    def __init__(self, n_features: int, n_classes: int, weight: float = 0.1) -> None:
+    def __init__(self, n_features: int, n_classes: int, weight: float = 0.003) -> None:
         super().__init__(n_features, n_classes)
         self.centers = nn.Parameter(torch.zeros(n_classes, n_features))
         self.weight = weight

@@ -24,9 +24,10 @@ class Correlation(Objective):
         phi, from `class_embedding`; divided by their lengths.
     weight : float, default=0.1
         lambda, the weight of the cross entropy; 0 leaves the layer out: L_CORR.
-    decision : {"softmax", "nearest"}, optional
-        Where probabilities come from: the layer on top, or the nearest embedding, a softmax
-        of ``psi . phi / temperature``. Default: "nearest" if `weight` is 0, else "softmax".
+    decision : {"nearest", "softmax"}, default="nearest"
+        Where probabilities come from: the nearest embedding, a softmax of
+        ``psi . phi / temperature``; or the layer on top, which learns slowly, since its weight is
+        small and its input short.
     temperature : float, default=0.1
     """
 
@@ -37,12 +38,10 @@ class Correlation(Objective):
         n_features: int,
         embedding: Tensor,
         weight: float = 0.1,
-        decision: str | None = None,
+        decision: str = "nearest",
         temperature: float = 0.1,
     ) -> None:
         super().__init__()
-        if decision is None:
-            decision = "softmax" if weight > 0 else "nearest"
         if decision not in ("softmax", "nearest") or (decision == "softmax" and not weight > 0):
             raise ValueError(
                 f"decision must be 'nearest', or 'softmax' where weight is above 0, got {decision!r}."
