@@ -22,6 +22,7 @@ LAYERS = [
     "retrieval",
     "display",
     "nn",
+    "study",
 ]
 
 

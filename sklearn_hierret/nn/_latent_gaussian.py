@@ -193,8 +193,9 @@ class LatentGaussianExtractor(CNNFeatureExtractor):
         self.initialize()
         with torch.no_grad():
             self.module_.backbone.load_state_dict(learnt)
-        self.history.extend(epochs)  # a new network starts a new one
         super().partial_fit(data, data.codes)
+        # Schedules begin anew, with a history of their own; here is the whole one.
+        self.history[:0] = epochs
 
 
 def x_means(X: NDArray, max_clusters: int, random: np.random.RandomState) -> NDArray[np.intp]:

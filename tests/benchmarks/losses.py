@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--grocery", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--only", nargs="*", help="networks whose names start so")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -60,6 +61,8 @@ def main() -> None:
     }
     rows = []
     for name, params in cases.items():
+        if options.only and not name.startswith(tuple(options.only)):
+            continue
         start = time.perf_counter()
         kind = params.pop("class", CNNFeatureExtractor)
         epochs = options.epochs // 2 if kind is LatentGaussianExtractor else options.epochs

@@ -5,7 +5,7 @@ import pytest
 from sklearn.base import clone
 
 from sklearn_hierret import ClassHierarchy, HierarchicalRetriever
-from sklearn_hierret.nn import LatentGaussianExtractor
+from sklearn_hierret.nn import LatentGaussianExtractor, training_preset
 from sklearn_hierret.nn._latent_gaussian import x_means
 
 
@@ -85,6 +85,8 @@ def test_copies_and_validation(parity, tmp_path):
         net.partial_fit(X, y)
     with pytest.raises(ValueError, match="clusters, not classes"):
         net.as_class_model()
+    scheduled = make(max_false_negative_rate=0.0, **training_preset("one_cycle", epochs=2)).fit(X, y)
+    assert len(scheduled.history) == 4
     assert make(max_epochs=1).partial_fit(X, y).partial_fit(X, y).history[-1, "epoch"] == 2
 
 

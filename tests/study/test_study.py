@@ -1,0 +1,153 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from sklearn_hierret import HierarchicalRetriever, evaluate_retrieval
+from sklearn_hierret.datasets import make_hierarchical_blobs
+from sklearn_hierret.study.__main__ import main
+from sklearn_hierret.study._data import read_data
+from sklearn_hierret.study._methods import Method, SemanticProjection, tuned
+from sklearn_hierret.study._report import summarise
+
+
+@pytest.fixture
+def features(tmp_path):
+    """Features of nine classes with their taxonomy beside them."""
+    X, y, tree = make_hierarchical_blobs(360, level_std=(2, 1), n_features=6, random_state=0)
+    path = tmp_path / "blobs.npz"
+    np.savez(path, X_train=X[:220], y_train=y[:220], X_test=X[220:], y_test=y[220:])
+    tree.to_json(tmp_path / "hierarchy.json")
+    return path
+
+
+def test_the_whole_study(features, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["--features", str(features), "--out", str(out), "--queries", "100"]) == 0
+    report = (out / "report.md").read_text()
+    assert report in capsys.readouterr().out
+    for method in ("Euclidean", "paper: hard leaves", "soft leaves on semantic embeddings", "control: flat"):
+        assert f"| {method} |" in report
+    assert sorted(p.name for p in out.iterdir()) == [
+        "config.json", "curves.png", "parameters.json", "report.md", "steps", "summary.csv",
+    ]  # fmt: skip
+    summary = pd.read_csv(out / "summary.csv")
+    assert ((summary["low"] <= summary["score"]) & (summary["score"] <= summary["high"])).all()
+    # A row by hand: cosine on the first hundred of the shuffled test part.
+    data = read_data(None, features, None, 0)
+    with np.load(out / "steps" / "features_clean.npz") as file:
+        fit, y_fit = file["plain_fit"], file["y_fit"]
+    model = HierarchicalRetriever(alpha=0).fit(fit, y_fit)
+    Q = data.X_test[:100].astype(np.float32)
+    expected = evaluate_retrieval(model, Q, data.y_test[:100], [20])["score"].item()
+    row = summary[(summary["method"] == "cosine") & (summary["metric"] == "map") & (summary["k"] == 20)]
+    assert row["score"].item() == pytest.approx(expected, abs=1e-4)
+    # Again: nothing is computed, the same comes out; and a deleted step alone is made again.
+    before = (out / "summary.csv").read_bytes()
+    (out / "steps" / "scores_clean_cosine.csv").unlink()
+    assert main(["--features", str(features), "--out", str(out), "--queries", "100"]) == 0
+    printed = capsys.readouterr().out
+    assert "going on with" in printed
+    assert printed.count("clean: ") == 1
+    assert (out / "summary.csv").read_bytes() == before
+    assert main(["--features", str(features), "--out", str(out), "--queries", "99"]) == 2
+    assert "holds another study" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_digits_with_pixels(tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["--data", "digits", "--network", "none", "--out", str(out), "--queries", "300"]
+    assert main(arguments) == 0
+    summary = pd.read_csv(out / "summary.csv")
+    assert set(summary["kind"]) == {"clean", "blur", "occlusion"}
+    score = summary[(summary["metric"] == "map") & (summary["k"] == 20)].set_index(["kind", "method"])[
+        "score"
+    ]
+    assert score["clean", "soft leaves"] > score["clean", "cosine"] + 0.05
+    assert score["occlusion", "cosine"] < score["clean", "cosine"]
+    assert (out / "robustness.png").stat().st_size > 10_000
+    assert main([*arguments, "--seed", "1"]) == 2
+
+
+def test_validation_chooses(rng):
+    X, y, _ = make_hierarchical_blobs(300, level_std=(1.5, 0.7), n_features=6, random_state=1)
+    method = Method("m", HierarchicalRetriever(), {"assignment": ["hard", "soft"]}, alphas=[0.0, 2.0, 8.0])
+    model, params = tuned(method, X[:200], y[:200], X[200:], y[200:], 10)
+    scores = {}
+    for assignment in ("hard", "soft"):
+        for alpha in (0.0, 2.0, 8.0):
+            one = HierarchicalRetriever(assignment=assignment, alpha=alpha).fit(X[:200], y[:200])
+            scores[assignment, alpha] = evaluate_retrieval(one, X[200:], y[200:], [10])["score"].item()
+    assert scores[params["assignment"], params["alpha"]] == max(scores.values())
+    assert (model.assignment, model.alpha) == (params["assignment"], params["alpha"])
+
+
+def test_intervals_are_those_of_a_paired_bootstrap(rng):
+    n = 400
+    base = rng.random(n)
+    scores = {"cosine": base, "better": base + 0.02, "noise": rng.random(n)}
+    frame = pd.concat(
+        pd.DataFrame({"kind": "clean", "method": m, "metric": "map", "k": 5, "query": range(n), "score": s})
+        for m, s in scores.items()
+    )
+    summary = summarise(frame, seed=0).set_index("method")
+    better = summary.loc["better"]
+    assert better["over_cosine_low"] == pytest.approx(0.02)  # the same for each query
+    assert better["over_cosine_high"] == pytest.approx(0.02)
+    noise = scores["noise"] - base
+    half = 1.96 * noise.std() / np.sqrt(n)
+    assert summary.loc["noise", "over_cosine_low"] == pytest.approx(noise.mean() - half, abs=half / 5)
+    assert summary.loc["noise", "over_cosine_high"] == pytest.approx(noise.mean() + half, abs=half / 5)
+
+
+def test_semantic_projection_points_to_the_class():
+    X, y, tree = make_hierarchical_blobs(400, n_features=12, random_state=0)
+    projected = SemanticProjection(tree).fit(X[:200], y[:200]).transform(X[200:])
+    from sklearn_hierret import class_embedding
+
+    nearest = (projected @ class_embedding(tree).T).argmax(axis=1)
+    assert np.mean(nearest == y[200:]) > 0.9
+
+
+def test_what_is_wrong_is_said(features, tmp_path, capsys):
+    (tmp_path / "bad.npz").write_bytes(b"junk")
+    np.savez(tmp_path / "few.npz", X_train=np.zeros((2, 2)))
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "tree.txt").write_text("r 0\nr 1\n")
+    wrong = [
+        ([], "--data or --features"),
+        (["--data", "imagenet"], "--data is digits"),
+        (["--data", "plankton"], "plankton=PATH"),
+        (["--data", f"plankton={tmp_path}"], "train.npz is not there"),
+        (["--data", f"folder={tmp_path / 'none'}"], "none is not there"),
+        (["--features", str(tmp_path / "none.npz")], "none.npz is not there"),
+        (["--features", str(tmp_path / "bad.npz")], "bad.npz"),
+        (["--features", str(tmp_path / "few.npz")], "no array 'y_train'"),
+        (["--features", str(features), "--taxonomy", str(tmp_path / "none.txt")], "none.txt is not there"),
+        (
+            ["--features", str(features), "--taxonomy", str(tmp_path / "tree.txt")],
+            "missing in the hierarchy: 2",
+        ),
+        (["--features", str(features), "--out", str(tmp_path / "file" / "out")], "can't be written to"),
+    ]
+    for arguments, message in wrong:
+        out = [] if "--out" in arguments else ["--out", str(tmp_path / "out")]
+        assert main([*arguments, *out]) == 2, arguments
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+
+def test_folders_of_images(tmp_path, rng, capsys):
+    image = pytest.importorskip("PIL.Image", reason="pillow comes with matplotlib")
+    for name, low in (("light/white", 200), ("light/pale", 140), ("dark/black", 0), ("dark/dim", 60)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(12):
+            pixels = rng.integers(low, low + 50, (10, 8, 3), dtype=np.uint8)
+            image.fromarray(pixels).save(tmp_path / "images" / name / f"{i}.png")
+    data = read_data(f"folder={tmp_path / 'images'}", None, None, 0)
+    assert len(data.X_train) == len(data.X_test) == 24
+    assert data.taxonomy.distance("black", ["dim", "pale"]).tolist() == [0.5, 1.0]
+    out = tmp_path / "out"
+    arguments = ["--data", f"folder={tmp_path / 'images'}", "--network", "none", "--out", str(out)]
+    assert main([*arguments, "--no-retrain"]) == 0
+    assert set(pd.read_csv(out / "summary.csv")["kind"]) == {"clean", "blur", "saturation", "occlusion"}
