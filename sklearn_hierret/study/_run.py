@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
 from sklearn_hierret.datasets._files import written_whole
@@ -22,6 +23,8 @@ from sklearn_hierret.study._data import StudyData
 from sklearn_hierret.study._methods import SemanticProjection, all_methods, tuned
 
 CORRUPTIONS = ("blur", "saturation", "occlusion")
+#: Images of more numbers are reduced to a quarter of as many.
+N_PIXELS = 512
 KS = (1, 5, 10, 20, 50, 100, 250)
 
 
@@ -155,7 +158,7 @@ class Study:
         tree = self.data.taxonomy
         tree = None if tree is None else tree.restrict(np.unique(y))
         if not self.data.are_images or self.network == "none":
-            plain: Any = _Pixels(self.data.image_size) if self.data.are_images else _AsItIs()
+            plain: Any = _Pixels(self.data.image_size).fit(X) if self.data.are_images else _AsItIs()
             if tree is None:
                 return {"plain": plain}
             projection = SemanticProjection(tree).fit(plain.transform(X), y)
@@ -247,15 +250,23 @@ class _AsItIs:
 
 
 class _Pixels:
-    """Images as rows of numbers from 0 to 1."""
+    """Images as rows of numbers from 0 to 1, or, where they are many, their principal components."""
 
     def __init__(self, image_size: tuple[int, int] | None) -> None:
         self.image_size = image_size
 
+    def fit(self, X: Any) -> _Pixels:
+        self.pca = None
+        rows = self.transform(X)
+        if rows.shape[1] > N_PIXELS:
+            self.pca = PCA(min(N_PIXELS // 4, len(rows) // 2), random_state=0).fit(rows)
+        return self
+
     def transform(self, X: Any) -> NDArray:
         images = ImageSource(X, self.image_size).batch(slice(None))
         scale = 255.0 if images.dtype == np.uint8 else 1.0
-        return (images / scale).reshape(len(images), -1)
+        rows = (images / np.float32(scale)).reshape(len(images), -1)
+        return rows if self.pca is None else self.pca.transform(rows)
 
 
 class _Then:

@@ -113,7 +113,7 @@ def test_what_is_wrong_is_said(features, tmp_path, capsys):
     (tmp_path / "bad.npz").write_bytes(b"junk")
     np.savez(tmp_path / "few.npz", X_train=np.zeros((2, 2)))
     (tmp_path / "file").write_text("in the way")
-    (tmp_path / "tree.txt").write_text("r 0\nr 1\n")
+    (tmp_path / "tree.txt").write_text("9 0\n9 1\n")
     wrong = [
         ([], "--data or --features"),
         (["--data", "imagenet"], "--data is digits"),
