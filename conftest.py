@@ -3,4 +3,4 @@
 from importlib.util import find_spec
 
 if find_spec("torch") is None or find_spec("skorch") is None:
-    collect_ignore_glob = ["sklearn_hierret/nn/*", "tests/nn/*"]
+    collect_ignore = ["sklearn_hierret/nn", "tests/nn"]
