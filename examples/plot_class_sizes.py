@@ -36,7 +36,7 @@ for size in sizes:
             continue
         curves[name].append(HierarchyBuilder(class_model=model).fit(X, y).overlap_[0, 1])
 for name, values in curves.items():
-    print(f"{name:32s}" + " ".join(f"{value:6.3f}" for value in values))
+    print(f"{name:32s}" + " ".join("     -" if value != value else f"{value:6.3f}" for value in values))
 
 # %%
 # The tied covariance knows no difference in shape, and so no bias by size; the mean still moves.

@@ -45,7 +45,7 @@ for ax, (title, params) in zip(
     image = ax.contourf(grid[..., 0], grid[..., 1], values.reshape(160, 160), 20, cmap="viridis")
     ax.scatter(X[:, 0], X[:, 1], c=y, s=5, cmap="tab10", vmin=0, vmax=9, alpha=0.6)
     ax.plot(*query[0], "*", color="white", markeredgecolor="black", markersize=16)
-    ax.set(title=title, xticks=[], yticks=[])
+    ax.set(title=title, xticks=[], yticks=[], xlim=(0.2, 7.5), ylim=(0.2, 7.8))
     figure.colorbar(image, ax=ax, label="distance from the star")
 
 # %%

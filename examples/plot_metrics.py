@@ -74,8 +74,6 @@ ks = np.arange(1, 61)
 for name, ranked in rankings.items():
     curve = [hierarchical_precision_at_k(queries, ranked, k=int(k), **graded).mean() for k in ks]
     ax.plot(ks, curve, label=name)
-precision = [(right[:, :k].mean(axis=1) / np.minimum(1, 40 / k)).mean() for k in ks]
-ax.plot(ks, precision, color="grey", linestyle=":", label="precision@k, all of them")
 ax.set(xlabel="k", ylabel="hierarchical precision@k", ylim=(0, 1))
 ax.grid(alpha=0.3)
 ax.legend(fontsize=9)

@@ -21,10 +21,10 @@ X, y, truth = make_hierarchical_blobs(
     9000, branching=(3, 4), level_std=(2, 1), n_features=8, anisotropy=0.15, random_state=0
 )
 late = y >= 8
-order = np.concatenate([np.flatnonzero(~late)[:2000], np.random.RandomState(0).permutation(9000)])
+order = np.concatenate([np.flatnonzero(~late)[:600], np.random.RandomState(0).permutation(9000)[:1400]])
 builder = HierarchyBuilder(1e-6, linkage="average")
 seen, agreement, n_classes = [], [], []
-for rows in np.array_split(order, 60):
+for rows in np.array_split(order, 50):
     builder.partial_fit(X[rows], y[rows])  # cheap: nothing is built yet
     tree = builder.hierarchy_  # now it is
     pairs = np.triu_indices(tree.n_classes, k=1)

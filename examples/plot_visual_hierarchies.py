@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from sklearn_hierret import (
+    ClassHierarchy,
     HierarchicalRetriever,
     HierarchyBuilder,
     HierarchyDisplay,
@@ -46,13 +47,15 @@ for name, builder in builders.items():
     print(f"mAP@20 {ahp['map', 20]:.3f}, AHP@100 {ahp['ahp', 100]:.3f}")
 
 # %%
-# The truth and two of them, in colours of their own clusters.
+# The truth and two of them, in colours of their own clusters, and with a step of the same height
+# from level to level: heights of average linkage, 1 - overlap, crowd near 1.
 figure = Figure(figsize=(15, 5.6), layout="constrained")
 for ax, name in zip(
-    figure.subplots(1, 3), ["the truth", "single linkage, t 0.3", "average linkage"], strict=True
+    figure.subplots(1, 3), ["the truth", "single linkage, t 0.05 (the paper)", "average linkage"], strict=True
 ):
     tree = truth if name == "the truth" else trees[name]
-    HierarchyDisplay.from_hierarchy(tree, ax=ax, layout="circle")
+    by_level = ClassHierarchy.from_levels(tree.levels(), tree.classes)
+    HierarchyDisplay.from_hierarchy(by_level, ax=ax, layout="circle", n_clusters=40)
     ax.set_title(name)
 
 # %%

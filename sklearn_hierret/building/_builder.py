@@ -64,7 +64,7 @@ class HierarchyBuilder(BaseEstimator):
         ``arange(n_classes)``, the last row all zeros (the root). With "single" linkage
         the heights are the row numbers, with the others the distinct node heights.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Only if `X` had string column names.
 
     See Also

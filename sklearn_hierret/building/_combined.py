@@ -34,7 +34,7 @@ class CombinedHierarchyBuilder(_BaseComposition, BaseEstimator):
         That of the first builder that has one; missing if none has.
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Only if `X` had string column names.
 
     Examples

@@ -32,11 +32,11 @@ class LinkageHierarchyBuilder(BaseEstimator):
     ----------
     hierarchy_ : ClassHierarchy
     classes_ : ndarray of shape (n_classes,)
-    means_ : ndarray of shape (n_classes, n_features_in_)
+    means_ : ndarray of shape (n_classes, n_features)
     linkage_matrix_ : ndarray of shape (n_classes - 1, 4)
         SciPy's linkage matrix over the classes in their order.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Only if `X` had string column names.
 
     References

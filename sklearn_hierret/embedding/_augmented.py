@@ -54,7 +54,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     class_embedding_ : ndarray of shape (n_leaves, n_components)
         phi of the class model's classes.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Only if `X` had string column names.
 
     Notes

@@ -78,7 +78,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
     temperature_ : float
         The chosen temperature, if `temperature` is "auto".
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Only if `X` had string column names.
 
     References
@@ -279,15 +279,15 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def means_(self) -> NDArray[np.float64]:
-        """Class means in the space of the components, (n_classes, n_components_)."""
+        """Class means in the space of the components, (n_classes, n_components)."""
         return self._fitted().statistics.means
 
     @property
     def covariances_(self) -> NDArray[np.float64]:
         """Covariances of the classes.
 
-        Of shape (n_classes, n_components_, n_components_) for "full", (n_components_,
-        n_components_) for "tied", (n_classes, n_components_) for "diag" and (n_classes,)
+        Of shape (n_classes, n_components, n_components) for "full", (n_components,
+        n_components) for "tied", (n_classes, n_components) for "diag" and (n_classes,)
         for "spherical". They divide by n_c - 1, the tied one by n - n_classes.
         """
         return self._fitted().covariances

@@ -223,7 +223,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
 
         Returns
         -------
-        features : ndarray of shape (n, n_features_out_), float32
+        features : ndarray of shape (n, n_features), float32
         """
         check_is_fitted(self)
         source = self._source(X)

@@ -89,7 +89,7 @@ class HierarchicalRetriever(ClassifierMixin, BaseEstimator):
     hierarchy_builder_ : fitted builder, or None if a hierarchy was given
     class_model_ : fitted classifier
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Only if `X` had string column names.
 
     Notes

@@ -1,0 +1,49 @@
+"""Sphinx: the guide in Markdown, the API from docstrings, the gallery from examples that run."""
+
+from importlib.metadata import version as version_of
+from importlib.util import find_spec
+
+project = "sklearn_hierret"
+author = "The sklearn_hierret developers"
+copyright = "the sklearn_hierret developers"
+release = version = version_of("sklearn-hierret")
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "gallery/*.ipynb"]
+templates_path = ["_templates"]
+default_role = "autolink"
+add_module_names = False
+
+myst_heading_anchors = 3
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+autosummary_generate = True
+autodoc_default_options = {"members": True, "inherited-members": False}
+autodoc_typehints = "none"
+
+html_theme = "pydata_sphinx_theme"
+html_title = "sklearn_hierret"
+html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "show_prev_next": False}
+html_sidebars = {"*": []}
+
+needs_extra = [] if find_spec("skorch") else ["plot_cnn_pipeline"]
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": "plot_",
+    "ignore_pattern": "|".join(["__init__", *needs_extra]),
+    "reset_modules": (),
+    "download_all_examples": False,
+    "show_memory": False,
+    "min_reported_time": 5,
+    "matplotlib_animations": False,
+}
+# Configuration that can't be pickled is not kept between builds; nothing is lost.
+suppress_warnings = ["config.cache"]
