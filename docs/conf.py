@@ -3,6 +3,9 @@
 from importlib.metadata import version as version_of
 from importlib.util import find_spec
 
+from matplotlib.figure import Figure
+from sphinx_gallery.scrapers import figure_rst
+
 project = "sklearn_hierret"
 author = "The sklearn_hierret developers"
 copyright = "the sklearn_hierret developers"
@@ -33,6 +36,22 @@ html_title = "sklearn_hierret"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "show_prev_next": False}
 html_sidebars = {"*": []}
 
+
+def figures_of_an_example(block, block_vars, gallery_conf):
+    """Show an example's figures where it saves them, in its last block: they are done there."""
+    if "savefig" not in block[1]:
+        return ""
+    found = []
+    for value in block_vars["example_globals"].values():
+        figure = getattr(value, "figure_", value)
+        if isinstance(figure, Figure) and figure not in found:
+            found.append(figure)
+    paths = [next(block_vars["image_path_iterator"]) for _ in found]
+    for figure, path in zip(found, paths, strict=True):
+        figure.savefig(path, dpi=110)
+    return figure_rst(paths, gallery_conf["src_dir"])
+
+
 needs_extra = [] if find_spec("skorch") else ["plot_cnn_pipeline"]
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
@@ -40,8 +59,10 @@ sphinx_gallery_conf = {
     "filename_pattern": "plot_",
     "ignore_pattern": "|".join(["__init__", *needs_extra]),
     "reset_modules": (),
+    "image_scrapers": (figures_of_an_example,),
     "download_all_examples": False,
     "show_memory": False,
+    "capture_repr": (),
     "min_reported_time": 5,
     "matplotlib_animations": False,
 }

@@ -2,7 +2,7 @@
 Metrics that know how wrong a result is
 =======================================
 
-Three rankings with the same relevant results at the same ranks: mAP can't tell them apart. Metrics
+Four rankings with the same relevant results at the same ranks: mAP can't tell them apart. Metrics
 with a taxonomy can.
 """
 

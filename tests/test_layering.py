@@ -1,9 +1,12 @@
 """A layer imports only lower layers, and the package loads no optional dependency."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import sklearn_hierret
 
@@ -75,6 +78,15 @@ def test_import_loads_nothing_optional():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("package", ["", ".datasets", ".images", ".nn"])
+def test_every_public_name_has_an_example(package):
+    if package == ".nn":
+        pytest.importorskip("skorch", reason="needs the extra nn")
+    module = importlib.import_module(f"sklearn_hierret{package}")
+    without = [name for name in module.__all__ if ">>> " not in getattr(module, name).__doc__]
+    assert without == []
 
 
 def test_public_names_are_documented():

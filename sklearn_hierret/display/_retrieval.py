@@ -38,6 +38,20 @@ class RetrievalDisplay:
     ----------
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_hierret import HierarchicalRetriever, RetrievalDisplay
+    >>> digits = load_digits()
+    >>> retriever = HierarchicalRetriever().fit(digits.data[:500], digits.target[:500])
+    >>> display = RetrievalDisplay.from_estimator(
+    ...     retriever,
+    ...     digits.data[500:502],
+    ...     digits.target[500:502],
+    ...     query_images=digits.images[500:502],
+    ...     gallery_images=digits.images[:500],
+    ... )
     """
 
     def __init__(

@@ -42,6 +42,14 @@ class ImageSource:
     -----
     UserWarning
         If floats look like 0 ... 255, or uint8 like 0 ... 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_hierret.images import ImageSource
+    >>> source = ImageSource(np.zeros((10, 8, 6), dtype=np.uint8))
+    >>> len(source), source.image_shape, source.batch([3, 5]).shape
+    (10, (8, 6, 1), (2, 8, 6, 1))
     """
 
     def __init__(

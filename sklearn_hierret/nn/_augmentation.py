@@ -23,6 +23,13 @@ class Augmentation(nn.Module):
         By up to so many degrees either way; 30 for plankton, say.
     erasing : float, default=0.0
         Share of the images of which a rectangle of 2 to 20 % of the area becomes 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_hierret.nn import Augmentation
+    >>> Augmentation(2, rotation=15)(torch.rand(8, 3, 16, 16)).shape
+    torch.Size([8, 3, 16, 16])
     """
 
     def __init__(

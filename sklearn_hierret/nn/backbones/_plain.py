@@ -36,6 +36,12 @@ class Plain11(nn.Module):
     ----------
     .. [1] B. Barz, J. Denzler, "Deep Learning is not a Matter of Depth but of Good Training",
        ICPRAI 2018; used in their WACV 2019 paper, section 5.1.1.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from sklearn_hierret.nn import CNNFeatureExtractor, Plain11
+    >>> cnn = CNNFeatureExtractor(partial(Plain11, width=0.25))
     """
 
     def __init__(self, in_channels: int = 3, width: float = 1.0) -> None:
@@ -56,6 +62,12 @@ class TinyNet(nn.Module):
     ----------
     in_channels : int, default=3
     channels : sequence of int, default=(16, 32, 64)
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from sklearn_hierret.nn import CNNFeatureExtractor, TinyNet
+    >>> cnn = CNNFeatureExtractor(partial(TinyNet, channels=(8, 16)))
     """
 
     def __init__(self, in_channels: int = 3, channels: Sequence[int] = (16, 32, 64)) -> None:

@@ -20,6 +20,12 @@ class PyramidNet(nn.Module):
     References
     ----------
     .. [1] D. Han, J. Kim, J. Kim, "Deep Pyramidal Residual Networks", CVPR 2017.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from sklearn_hierret.nn import CNNFeatureExtractor, PyramidNet
+    >>> cnn = CNNFeatureExtractor(partial(PyramidNet, depth=110, widening=84))
     """
 
     def __init__(self, in_channels: int = 3, depth: int = 272, widening: int = 200) -> None:

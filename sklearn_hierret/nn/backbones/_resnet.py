@@ -22,6 +22,12 @@ class ResNetCifar(nn.Module):
     ----------
     .. [1] K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition",
        CVPR 2016, section 4.2.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from sklearn_hierret.nn import CNNFeatureExtractor, ResNetCifar
+    >>> cnn = CNNFeatureExtractor(partial(ResNetCifar, n_blocks=3))  # ResNet-20
     """
 
     def __init__(

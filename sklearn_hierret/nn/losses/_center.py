@@ -24,6 +24,12 @@ class CenterLoss(CrossEntropy):
     ----------
     .. [1] Y. Wen, K. Zhang, Z. Li, Y. Qiao, "A Discriminative Feature Learning Approach for Deep
        Face Recognition", ECCV 2016, eq. 5.
+
+    Examples
+    --------
+    >>> from sklearn_hierret.nn import CenterLoss, CNNFeatureExtractor
+    >>> cnn = CNNFeatureExtractor(loss="center")
+    >>> cnn = CNNFeatureExtractor(loss=lambda n_features, n_classes: CenterLoss(n_features, n_classes, 0.01))
     """
 
     def __init__(self, n_features: int, n_classes: int, weight: float = 0.003) -> None:

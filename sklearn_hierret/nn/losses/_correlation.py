@@ -29,6 +29,17 @@ class Correlation(Objective):
         ``psi . phi / temperature``; or the layer on top, which learns slowly, since its weight is
         small and its input short.
     temperature : float, default=0.1
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_hierret import ClassHierarchy, class_embedding
+    >>> from sklearn_hierret.nn import Correlation
+    >>> tree = ClassHierarchy.from_newick("((cat,dog)mammal,trout)animal;")
+    >>> objective = Correlation(16, torch.from_numpy(class_embedding(tree)))
+    >>> features = objective.features(torch.rand(5, 16))
+    >>> objective.probabilities(objective(features)).shape
+    torch.Size([5, 3])
     """
 
     embedding: Tensor

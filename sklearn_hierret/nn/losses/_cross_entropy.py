@@ -15,6 +15,12 @@ class CrossEntropy(Objective):
     ----------
     n_features, n_classes : int
     label_smoothing : float, default=0.0
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from sklearn_hierret.nn import CNNFeatureExtractor, CrossEntropy
+    >>> cnn = CNNFeatureExtractor(loss=partial(CrossEntropy, label_smoothing=0.1))
     """
 
     def __init__(self, n_features: int, n_classes: int, label_smoothing: float = 0.0) -> None:

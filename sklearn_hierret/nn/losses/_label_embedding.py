@@ -29,6 +29,12 @@ class LabelEmbedding(Objective):
     ----------
     .. [1] X. Sun, B. Wei, X. Ren, S. Ma, "Label Embedding Network: Learning Label Representation
        for Soft Training of Deep Networks", 2017; a baseline of barz2019.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from sklearn_hierret.nn import CNNFeatureExtractor, LabelEmbedding
+    >>> cnn = CNNFeatureExtractor(loss=partial(LabelEmbedding, beta=0.3))
     """
 
     def __init__(

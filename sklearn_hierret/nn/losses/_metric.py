@@ -28,6 +28,13 @@ class MetricLearning(Objective):
         are the loss's third argument.
     n_dimensions : int, optional
         Of a linear layer before the features; default: none.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from sklearn_hierret.nn import CNNFeatureExtractor, MetricLearning, SmoothAP
+    >>> loss = partial(MetricLearning, loss=SmoothAP(0.05), n_dimensions=64)
+    >>> cnn = CNNFeatureExtractor(loss=loss, samples_per_class=4)
     """
 
     def __init__(
@@ -68,6 +75,14 @@ class SmoothAP(nn.Module):
     ----------
     .. [1] A. Brown, W. Xie, V. Kalogeiton, A. Zisserman, "Smooth-AP: Smoothing the Path Towards
        Large-Scale Image Retrieval", ECCV 2020, eq. 7.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_hierret.nn import SmoothAP
+    >>> features = torch.tensor([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0], [-0.8, 0.6]])
+    >>> round(SmoothAP()(features, torch.tensor([0, 0, 1, 1])).item(), 3)
+    0.0
     """
 
     def __init__(self, temperature: float = 0.01) -> None:
