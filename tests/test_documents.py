@@ -35,6 +35,10 @@ def test_guide_runs(capsys):
     assert re.findall(r"cosine +mAP@20 = 0\.\d+", printed)
 
 
+def test_getting_started_runs():
+    assert run_blocks(ROOT / "docs" / "start.md")["indices"].shape == (450, 5)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("skorch") is None, reason="needs the extra nn")
 def test_networks_guide_runs(capsys):
