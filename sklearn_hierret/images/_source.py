@@ -160,7 +160,7 @@ def _checked_array(X: ArrayLike) -> NDArray:
     if images.ndim != 4:
         raise ValueError(
             "Images have shape (n, height, width) or (n, height, width, channels), "
-            f"got {images.shape}. Reshape flat ones first."
+            f"got {images.shape}. Reshape flat ones first; a single one is image[None]."
         )
     if images.size == 0:
         raise ValueError(f"There is no image: shape {images.shape}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.utils import TransformerTags, check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, check_memory, column_or_1d
 from skorch.utils import to_device
+from torch.utils.data import DataLoader
 
 from sklearn_hierret.images import ImageSource
 from sklearn_hierret.nn import _saving
@@ -161,6 +163,18 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
             train_split=train_split,
             **params,
         )
+
+    def __repr__(self) -> str:
+        # As scikit-learn does, what differs from the defaults; some of these are skorch's.
+        defaults: dict[str, Any] = {"iterator_train": DataLoader, "iterator_valid": DataLoader}
+        for cls in reversed(type(self).__mro__[:-1]):
+            if "__init__" in vars(cls):
+                defaults.update(
+                    (p.name, p.default) for p in signature(vars(cls)["__init__"]).parameters.values()
+                )
+        params = self.get_params(deep=False)
+        given = {k: v for k, v in params.items() if not (k in defaults and repr(v) == repr(defaults[k]))}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
 
     # -------------------------------------------------------------------- learning
 

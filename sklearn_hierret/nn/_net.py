@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -194,6 +195,10 @@ class ImageNeuralNet(NeuralNetClassifier):
             raise TypeError(
                 f"hierarchy must be a ClassHierarchy, got {type(self.hierarchy).__name__}; fit a builder "
                 "on the features of another network and pass its hierarchy_."
+            )
+        if not isinstance(self.batch_size, Integral) or (self.batch_size < 1 and self.batch_size != -1):
+            raise ValueError(
+                f"batch_size must be a positive integer, or -1 for all, got {self.batch_size!r}."
             )
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(f"validation_fraction must be in [0, 1), got {self.validation_fraction}.")

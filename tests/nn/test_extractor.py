@@ -116,7 +116,9 @@ def test_pickle_clone_and_names(digits, fitted, tmp_path):
     assert fitted.get_feature_names_out()[:2].tolist() == ["cnnfeatureextractor0", "cnnfeatureextractor1"]
     frame = pickle.loads(pickle.dumps(fitted)).set_output(transform="pandas").transform(X[:3])
     assert frame.shape == (3, 64)
-    assert "tiny" in str(fitted.get_params()["backbone"])
+    assert repr(CNNFeatureExtractor("tiny", max_epochs=3)) == (
+        "CNNFeatureExtractor(backbone='tiny', max_epochs=3)"
+    )
 
 
 def test_validation_and_early_stopping(digits, capsys):
@@ -359,6 +361,7 @@ def test_memory_of_transform():
         ({"loss": "corr"}, ValueError, "needs hierarchy="),
         ({"loss": "corr", "hierarchy": HierarchyBuilder()}, TypeError, "pass its hierarchy_"),
         ({"loss": "corr", "hierarchy": ClassHierarchy.flat("ab")}, ValueError, "missing in the hierarchy"),
+        ({"batch_size": 0}, ValueError, "batch_size must be"),
         ({"validation_fraction": 1}, ValueError, "validation_fraction must be"),
         ({"early_stopping": 3}, ValueError, "needs validation_fraction"),
         ({"device": "cuda"}, ValueError, "no CUDA device"),
