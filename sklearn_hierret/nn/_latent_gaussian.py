@@ -91,7 +91,6 @@ class LatentGaussianExtractor(CNNFeatureExtractor):
         super().fit(X, y, **fit_params)
         data = self._training_data(X, y, self.classes_)
         codes = data.codes
-        clusters, of_cluster = codes, np.arange(len(self.classes_))
         for _ in range(self.n_rounds):
             features = self.features_of(ImageDataset(data.source))
             found = self.predict_proba(ImageDataset(data.source)).argmax(axis=1)
