@@ -87,6 +87,14 @@ def _features(path: Path) -> StudyData:
     if missing:
         raise ValueError(f"{path} has no array {missing[0]!r}, only {sorted(arrays)}.")
     X_train, y_train, X_test, y_test = (arrays[name] for name in names)
+    for part, X, y in (("train", X_train, y_train), ("test", X_test, y_test)):
+        if X.ndim != 2 or X.dtype.kind not in "fiu" or y.shape != (len(X),):
+            raise ValueError(
+                f"{path}: X_{part} must be a matrix of numbers with a label in y_{part} for each row, got "
+                f"shapes {X.shape} and {y.shape}."
+            )
+        if not np.isfinite(X).all():
+            raise ValueError(f"{path}: X_{part} holds NaN or infinity.")
     own = path.parent / "hierarchy.json"
     tree = read_taxonomy(own, np.unique(y_train)) if own.is_file() else None
     X_train, X_test = X_train.astype(np.float32), X_test.astype(np.float32)

@@ -112,6 +112,14 @@ def test_semantic_projection_points_to_the_class():
 def test_what_is_wrong_is_said(features, tmp_path, capsys):
     (tmp_path / "bad.npz").write_bytes(b"junk")
     np.savez(tmp_path / "few.npz", X_train=np.zeros((2, 2)))
+    X, y = np.zeros((9, 2)), np.arange(9) % 2
+    for name, change in {
+        "short": {"X_train": X[:5]},
+        "nan": {"X_test": np.full((9, 2), np.nan)},
+        "flat": {"X_train": X[:, 0]},
+    }.items():
+        arrays = {"X_train": X, "y_train": y, "X_test": X, "y_test": y, **change}
+        np.savez(tmp_path / f"{name}.npz", **arrays)
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "tree.txt").write_text("9 0\n9 1\n")
     wrong = [
@@ -123,6 +131,9 @@ def test_what_is_wrong_is_said(features, tmp_path, capsys):
         (["--features", str(tmp_path / "none.npz")], "none.npz is not there"),
         (["--features", str(tmp_path / "bad.npz")], "bad.npz"),
         (["--features", str(tmp_path / "few.npz")], "no array 'y_train'"),
+        (["--features", str(tmp_path / "short.npz")], "X_train must be a matrix"),
+        (["--features", str(tmp_path / "flat.npz")], "X_train must be a matrix"),
+        (["--features", str(tmp_path / "nan.npz")], "X_test holds NaN"),
         (["--features", str(features), "--taxonomy", str(tmp_path / "none.txt")], "none.txt is not there"),
         (
             ["--features", str(features), "--taxonomy", str(tmp_path / "tree.txt")],
