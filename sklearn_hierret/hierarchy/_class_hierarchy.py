@@ -281,12 +281,23 @@ class ClassHierarchy(TreeFormats):
         clusters[order] = np.concatenate([[0], np.cumsum(jumps > height)])
         return _tree.number_by_smallest_member(clusters)
 
-    def levels(self) -> NDArray[np.intp]:
+    def levels(self, by: str = "height") -> NDArray[np.intp]:
         """Clusters of the classes, fine to coarse, shape (n_levels, n_classes).
 
-        Row 0 separates all classes; one row follows for each distinct height of an
-        inner node, in ascending order. `from_levels` reads it.
+        Row 0 separates all classes, the last one none. `from_levels` reads it.
+
+        Parameters
+        ----------
+        by : {"height", "depth"}, default="height"
+            "height": one row for each distinct height of an inner node, the tree cut there.
+            "depth": one row for each depth, the deepest first, as in a table of ranks; a class
+            less deep stays its own ancestor up to its level.
         """
+        if by not in ("height", "depth"):
+            raise ValueError(f"by must be 'height' or 'depth', got {by!r}.")
+        if by == "depth":
+            ancestors = _tree.ancestors_by_depth(self._parents, self.n_classes)
+            return np.stack([_tree.number_by_smallest_member(row) for row in ancestors])
         rows = [self.cut(height) for height in np.unique(self._heights[self.n_classes :])]
         return np.stack([np.arange(self.n_classes, dtype=np.intp), *rows])
 

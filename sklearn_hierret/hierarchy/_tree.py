@@ -59,6 +59,20 @@ def depths(parents: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.array(depth, dtype=np.intp)
 
 
+def ancestors_by_depth(parents: NDArray[np.intp], n_leaves: int) -> NDArray[np.intp]:
+    """Ancestor of each leaf at each depth, deepest first, shape (n_depths, n_leaves).
+
+    The last row is the root. A leaf less deep is its own ancestor.
+    """
+    depth = depths(parents)
+    node = np.arange(n_leaves)
+    rows = [node]
+    for d in range(int(depth[:n_leaves].max()) - 1, 0, -1):
+        node = np.where(depth[node] > d, parents[node], node)
+        rows.append(node)
+    return np.stack(rows)
+
+
 def leaf_intervals(
     parents: NDArray[np.intp], n_leaves: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
