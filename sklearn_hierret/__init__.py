@@ -13,6 +13,7 @@ from sklearn_hierret.display import (
 )
 from sklearn_hierret.embedding import HierarchicalEmbedding, class_embedding
 from sklearn_hierret.gaussian import MahalanobisClassifier
+from sklearn_hierret.hashing import ITQHasher, PCAHasher
 from sklearn_hierret.hierarchy import ClassGraph, ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.metrics import (
     average_hierarchical_precision_at_k,
@@ -31,7 +32,7 @@ from sklearn_hierret.metrics import (
     r_precision,
     recall_at_k,
 )
-from sklearn_hierret.retrieval import HierarchicalRetriever
+from sklearn_hierret.retrieval import HammingRetriever, HierarchicalRetriever
 
 __version__ = "0.1.0.dev0"
 
@@ -40,12 +41,15 @@ __all__ = [
     "ClassHierarchy",
     "CombinedHierarchy",
     "CombinedHierarchyBuilder",
+    "HammingRetriever",
     "HierarchicalEmbedding",
     "HierarchicalRetriever",
     "HierarchyBuilder",
     "HierarchyDisplay",
+    "ITQHasher",
     "LinkageHierarchyBuilder",
     "MahalanobisClassifier",
+    "PCAHasher",
     "PrecisionCurveDisplay",
     "RetrievalDisplay",
     "ThresholdPathDisplay",

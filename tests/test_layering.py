@@ -21,6 +21,7 @@ LAYERS = [
     "building",
     "search",
     "embedding",
+    "hashing",
     "metrics",
     "retrieval",
     "display",

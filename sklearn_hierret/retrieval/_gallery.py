@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import column_or_1d
 
 from sklearn_hierret._arrays import check_same_kind
-from sklearn_hierret.search import GalleryIndex
+from sklearn_hierret.search import CodeIndex, GalleryIndex
 
 #: Rows are dropped from the index when more than this share of them was removed.
 DEAD_SHARE = 0.25
@@ -61,7 +61,7 @@ class Gallery:
 
     Attributes
     ----------
-    index : GalleryIndex
+    index : GalleryIndex or CodeIndex
         Rows whose serial numbers count all samples that were ever added.
     assignment : {"hard", "soft"} or None
         What the leaves in the index are; None before they are known.
@@ -73,10 +73,11 @@ class Gallery:
     is_alive : ndarray of bool, by serial number, or None
         None while nothing was removed.
     raw : tuple of ndarray or None
-        The features in the order of their serial numbers, until there are leaves.
+        The features in the order of their serial numbers, until there are leaves, and where the
+        index does not keep them as they were.
     """
 
-    index: GalleryIndex
+    index: GalleryIndex | CodeIndex
     assignment: str | None
     ids: Column
     labels: Column | None
@@ -85,20 +86,18 @@ class Gallery:
     raw: tuple[NDArray, ...] | None = None
 
     @classmethod
-    def from_features(
+    def of(
         cls,
+        index: GalleryIndex | CodeIndex,
         X: NDArray,
         y: ArrayLike | None,
         ids: ArrayLike | None,
         assignment: str | None,
-        leaves: NDArray | None,
-        distances: NDArray[np.float64],
     ) -> Gallery:
-        """Index validated features; labels and ids are checked here."""
+        """Of indexed features; labels and ids are checked here."""
         labels = None if y is None else Column((one_per_row(y, len(X), "labels"),))
         numbers = np.arange(len(X)) if ids is None else distinct(ids, len(X))
-        index = GalleryIndex.build(X, leaves, distances)
-        raw = (X.copy(),) if leaves is None else None
+        raw = (X.copy(),) if assignment is None and not index.is_exact else None
         return cls(index, assignment, Column((numbers,)), labels, _next_id(numbers), raw=raw)
 
     def __getstate__(self) -> dict:
@@ -236,12 +235,11 @@ class Gallery:
 
     @property
     def features(self) -> NDArray:
-        """The features; to within rounding once there are leaves, for they are kept once only."""
+        """The features; for cosine to within rounding once there are leaves, for they are kept once only."""
         if self.raw is not None:
             raw = self.raw[0] if len(self.raw) == 1 else np.concatenate(self.raw)
             return raw if self.is_alive is None else raw[self.serials]
-        unit, norms = self.index.take("unit", self.rows), self.index.take("norms", self.rows)
-        return (unit * norms[:, None]).astype(unit.dtype, copy=False)
+        return self.index.features(self.rows)
 
     @property
     def leaves(self) -> NDArray:

@@ -9,19 +9,17 @@ pair in float64, in an order that no batch changes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.utils._chunking import get_chunk_n_rows
-from threadpoolctl import threadpool_limits
 
 from sklearn_hierret.search._batch import Batch
 from sklearn_hierret.search._index import BLOCK_ROWS, GalleryIndex, Segment
 from sklearn_hierret.search._leaf_distance import LeafDistance
+from sklearn_hierret.search._threads import run_batches
 
 #: Queries of a batch at most.
 BATCH_ROWS = 8192
@@ -73,24 +71,7 @@ def search(
         leaf_distance = None
     task = Task(queries, index, n_neighbors, leaf_distance, alpha, own_row, allowed)
     n_threads = effective_n_jobs(n_jobs)
-    parts = list(task.split(n_threads))
-    done, lock = 0, Lock()
-
-    def run(part: NDArray[np.intp]) -> None:
-        nonlocal done
-        task.search(part)
-        with lock:
-            done += len(part)
-            if report is not None:
-                report(done, len(queries))
-
-    if len(parts) > 1 and n_threads > 1:
-        # Not joblib's pool: to start it takes longer than many a search.
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
-            list(pool.map(run, parts))
-    else:
-        for part in parts:
-            run(part)
+    run_batches(task.split(n_threads), task.search, n_threads, report)
     return task.distances, task.serials
 
 

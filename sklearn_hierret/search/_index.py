@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,6 +155,8 @@ class GalleryIndex:
 
     segments: tuple[Segment, ...]
     series: NDArray[np.intp] | None = None
+    #: Whether `features` are bit for bit what they were.
+    is_exact: ClassVar[bool] = False
 
     @classmethod
     def build(
@@ -227,6 +229,11 @@ class GalleryIndex:
             mine = where == i
             taken[mine] = getattr(segment, name)[rows[mine] - offsets[i]]
         return taken
+
+    def features(self, rows: NDArray[np.intp]) -> NDArray:
+        """Features of some rows, to within rounding."""
+        unit, norms = self.take("unit", rows), self.take("norms", rows)
+        return (unit * norms[:, None]).astype(unit.dtype, copy=False)
 
     def __len__(self) -> int:
         return sum(map(len, self.segments))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_hierret.search._code_index import CodeIndex
 from sklearn_hierret.search._index import GalleryIndex, Segment
 from sklearn_hierret.search._pairs import PAIR_BYTES, run_dots
 
@@ -68,7 +69,7 @@ class HardLeafDistance:
         queries: NDArray[np.intp],
         counts: NDArray[np.intp],
         rows: NDArray[np.intp],
-        index: GalleryIndex,
+        index: GalleryIndex | CodeIndex,
     ) -> NDArray[np.float64]:
         """D_H of single pairs, a run of rows for each query; the same in every batch."""
         return self.distances[np.repeat(self.query_leaves[queries], counts), index.take("leaves", rows)]
@@ -144,7 +145,7 @@ class SoftLeafDistance:
         queries: NDArray[np.intp],
         counts: NDArray[np.intp],
         rows: NDArray[np.intp],
-        index: GalleryIndex,
+        index: GalleryIndex | CodeIndex,
     ) -> NDArray[np.float64]:
         """D_H of single pairs, a run of rows for each query; the same in every batch."""
         return run_dots(self.expected[queries], counts, lambda some: index.take("leaves", rows[some]))

@@ -1,0 +1,466 @@
+"""What retrievers share: a gallery, leaves, neighbours, votes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import mode
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_hierret._arrays import check_nested, check_positive_integer, check_same_kind, unchanged_on_error
+from sklearn_hierret.building import assign_leaves, fit_leaf_model
+from sklearn_hierret.gaussian import is_dask
+from sklearn_hierret.metrics import make_retrieval_scorer
+from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
+from sklearn_hierret.retrieval._gallery import Gallery
+from sklearn_hierret.search import HardLeafDistance, LeafDistance, SoftLeafDistance
+
+
+class Found(NamedTuple):
+    """What a search returns, and what it was made of."""
+
+    distances: NDArray
+    indices: NDArray[np.intp]
+    gallery: Gallery
+    queries: NDArray
+    query_leaves: Any
+    leaf_distance: Any
+
+
+class BaseRetriever(ClassifierMixin, BaseEstimator):
+    """Neighbours by a distance of features, plus alpha times that of their leaves.
+
+    A subclass fits, says what features are (`_checked`), what the class model is given
+    (`_for_class_model`), and searches (`_nearest`, `_pair_distances`).
+    """
+
+    classes_: NDArray
+    _gallery: Gallery
+    #: The index that galleries are made of, and the name of the features' distance in tables.
+    _index_type: ClassVar[Any]
+    _distance_name: ClassVar[str]
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters, nested ones as ``hierarchy__threshold``.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self : object
+        """
+        check_nested(self, params, "hierarchy", f"{type(self).__name__}(hierarchy=HierarchyBuilder())")
+        check_nested(self, params, "class_model", "class_model=MahalanobisClassifier()")
+        return super().set_params(**params)
+
+    def set_gallery(self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None) -> Any:
+        """Replace the gallery; hierarchy and class model stay.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_gallery, n_features)
+        y : array-like of shape (n_gallery,), optional
+            Labels; they define what is relevant and may be unseen at fit. Without them
+            `predict` and `score` raise.
+        ids : array-like of shape (n_gallery,), optional
+            Distinct names of the samples for `retrieve`; default: running numbers.
+
+        Returns
+        -------
+        self : object
+        """
+        check_is_fitted(self, "class_model_")
+        with unchanged_on_error(self):
+            self._index(self._checked(X), y, ids)
+        return self
+
+    def add_to_gallery(self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None) -> Any:
+        """Add samples to the gallery, at its end; hierarchy and class model stay.
+
+        The cost is that of the new samples, amortised: many small additions are cheap.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,), optional
+            Labels, if and only if the gallery has some.
+        ids : array-like of shape (n_samples,), optional
+            Names that no sample of this gallery ever had; default: running numbers,
+            where the gallery's ids are integers.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            For ids that were used before, also by samples that were removed since.
+        """
+        check_is_fitted(self, "class_model_")
+        X = self._checked(X, self._gallery.dtype)
+        gallery = self._gallery_with_leaves() if self.alpha != 0 else self._gallery
+        leaves = None if gallery.assignment is None else self._assign(X, gallery.assignment)
+        added = gallery.added(X, y, ids, leaves)
+        if added.labels is not None:
+            self.classes_ = self._classes_with(self.classes_, np.asarray(y))
+        self._gallery = added
+        return self
+
+    def remove_from_gallery(self, ids: ArrayLike) -> Any:
+        """Remove samples from the gallery; those behind them move up, their ids stay.
+
+        Parameters
+        ----------
+        ids : array-like of shape (n_samples,)
+            Some of `gallery_ids_`, each once.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            For an id that is not there; nothing is removed then.
+        """
+        check_is_fitted(self, "class_model_")
+        self._gallery = self._gallery.removed(ids)
+        return self
+
+    @property
+    def gallery_labels_(self) -> NDArray | None:
+        """Label of each sample of the gallery; None if it has no labels."""
+        return self._gallery.position_labels
+
+    @property
+    def gallery_ids_(self) -> NDArray:
+        """Id of each sample of the gallery."""
+        return self._gallery.position_ids
+
+    @property
+    def distance_dtype(self) -> np.dtype:
+        """Of the distances that `kneighbors` returns."""
+        dtype = self._gallery.dtype
+        return dtype if dtype.kind == "f" else np.dtype(np.float64)
+
+    @property
+    def n_samples_fit_(self) -> int:
+        """Size of the gallery."""
+        return len(self._gallery)
+
+    def kneighbors(
+        self,
+        X: ArrayLike | None = None,
+        n_neighbors: int | None = None,
+        return_distance: bool = True,
+        *,
+        within: ArrayLike | None = None,
+    ) -> Any:
+        """Nearest gallery samples by the combined distance.
+
+        Parameters
+        ----------
+        X : array-like or dask array of shape (n_queries, n_features), optional
+            The queries. Default: the gallery, where no sample is its own neighbour. For a
+            Dask array the results are Dask arrays, computed block by block on its workers.
+        n_neighbors : int, optional
+            Default: the parameter of that name.
+        return_distance : bool, default=True
+        within : array-like, optional
+            Where to search: a boolean mask of shape (n_gallery,), or class labels, such
+            as ``hierarchy_.members(node)``, for the samples whose leaf is one of them.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_queries, n_neighbors)
+            Ascending; only if `return_distance`. For infinite alpha the hierarchical distances.
+            Infinity where `within` allows too few samples.
+        indices : ndarray of shape (n_queries, n_neighbors)
+            Positions in the gallery; equal distances in ascending order of them; -1
+            where `within` allows too few samples.
+        """
+        if is_dask(X):
+            check_is_fitted(self, "class_model_")
+            k = self.n_neighbors if n_neighbors is None else n_neighbors
+            check_positive_integer(k, "n_neighbors")
+            lazily = kneighbors_of_blocks(self, X, int(k), within)
+            return lazily if return_distance else lazily[1]
+        found = self._search(X, n_neighbors, within)
+        return (found.distances, found.indices) if return_distance else found.indices
+
+    def retrieve(
+        self, X: ArrayLike | None = None, k: int | None = None, *, within: ArrayLike | None = None
+    ) -> pd.DataFrame:
+        """Neighbours as a tidy table.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features), optional
+            Default: the gallery, where no sample is its own neighbour.
+        k : int, optional
+            Default: `n_neighbors`.
+        within : array-like, optional
+            Where to search, as in `kneighbors`; queries may have fewer than k rows then.
+
+        Returns
+        -------
+        table : DataFrame
+            One row for each query and rank: query, rank (from 1), id, label (missing
+            without gallery labels), distance, cosine_distance or hamming_distance,
+            hierarchical_distance, query_leaf and leaf (the most probable ones with soft leaves).
+        """
+        check_is_fitted(self, "class_model_")
+        found = self._search(X, k, within, with_leaves=self.class_model_ is not None)
+        gallery, (n_queries, k) = found.gallery, found.indices.shape
+        is_there = found.indices.ravel() >= 0
+        query, item = np.repeat(np.arange(n_queries), k)[is_there], found.indices.ravel()[is_there]
+        row, dtype, labels = gallery.rows[item], found.distances.dtype, gallery.position_labels
+        counts = np.bincount(query, minlength=n_queries)
+        distances = self._pair_distances(found, counts, row)
+        table = pd.DataFrame(
+            {
+                "query": query,
+                "rank": np.tile(np.arange(1, k + 1), n_queries)[is_there],
+                "id": gallery.position_ids[item],
+                "label": None if labels is None else labels[item],
+                "distance": found.distances.ravel()[is_there],
+                self._distance_name: distances.astype(dtype),
+            }
+        )
+        if found.leaf_distance is not None:
+            hierarchical = found.leaf_distance.pairs(np.arange(n_queries), counts, row, gallery.index)
+            table["hierarchical_distance"] = hierarchical.astype(dtype)
+            table["query_leaf"] = self._leaf_labels(found.query_leaves)[query]
+            table["leaf"] = self._leaf_labels(gallery.index.take("leaves", row))
+        return table
+
+    def leaves(self, X: ArrayLike | None = None) -> NDArray:
+        """Leaf of each sample: the class that the class model predicts.
+
+        With soft leaves it is the most probable one.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), optional
+            Default: the gallery.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+        """
+        check_is_fitted(self, "class_model_")
+        self._validate_params()
+        if X is None:
+            return self._leaf_labels(self._gallery_with_leaves().leaves)
+        return self._leaf_labels(self._assign(self._checked(X, self._gallery.dtype)))
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Most frequent label among the nearest neighbours; ties go to the first class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_queries,)
+        """
+        codes = self._neighbour_codes(X)
+        return self.classes_[mode(codes, axis=1).mode]
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Share of each class among the nearest neighbours.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_queries, n_classes)
+            Columns in the order of `classes_`.
+        """
+        codes = self._neighbour_codes(X)
+        votes = np.zeros((len(codes), len(self.classes_)))
+        np.add.at(votes, (np.arange(len(codes))[:, None], codes), 1.0)
+        return votes / codes.shape[1]
+
+    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+        """mAP@n_neighbors of queries against the gallery.
+
+        Meaningless on the training samples while they are the gallery: each finds
+        itself. `make_retrieval_scorer` offers other metrics and leave-one-out.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+        y : array-like of shape (n_queries,)
+            True labels of the queries.
+
+        Returns
+        -------
+        score : float
+        """
+        check_is_fitted(self, "class_model_")
+        return make_retrieval_scorer("map", k=self.n_neighbors, gallery="fit")(self, X, y)
+
+    # ----------------------------------------------------------------------- inside
+
+    def _checked(self, X: ArrayLike, dtype: Any = None) -> NDArray:
+        """Features as an array, of some dtype or of that which suits them."""
+        raise NotImplementedError
+
+    def _for_class_model(self, X: NDArray) -> NDArray:
+        """What the class model is given, for such features."""
+        return X
+
+    def _nearest(
+        self,
+        X: NDArray | None,
+        gallery: Gallery,
+        k: int,
+        leaf_distance: LeafDistance | None,
+        allowed: NDArray[np.bool_] | None,
+    ) -> tuple[NDArray, NDArray[np.intp], NDArray]:
+        """Distances and serial numbers of the nearest to queries, or to all; and the queries as compared."""
+        raise NotImplementedError
+
+    def _pair_distances(self, found: Found, counts: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray:
+        """Distances of the features alone from each query to a run of rows."""
+        raise NotImplementedError
+
+    def _fit_leaves(self, X: NDArray, y: NDArray) -> None:
+        """Fit hierarchy and class model."""
+        start = time.perf_counter()
+        hierarchy, builder, class_model = fit_leaf_model(
+            self.hierarchy, self.class_model, self._for_class_model(X), y
+        )
+        self._print(f"hierarchy and class model in {time.perf_counter() - start:.1f} s")
+        leaves = class_model.classes_
+        self.hierarchy_ = hierarchy
+        self.hierarchy_builder_ = builder
+        self.class_model_ = class_model
+        self._leaf_nodes = hierarchy.index(leaves)
+        self._leaf_distances = hierarchy.distance(leaves[:, None], leaves[None, :])
+        self._leaf_heights = np.unique(self._leaf_distances)  # every search asks for them
+
+    def _index(self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None) -> None:
+        leaves = None if self.alpha == 0 else self._assign(X)
+        assignment = None if leaves is None else self.assignment
+        index = self._index_type.build(X, leaves, self._leaf_distances)
+        gallery = Gallery.of(index, X, y, ids, assignment)
+        self.classes_ = self._classes_with(self._fit_classes, gallery.position_labels)
+        self._gallery = gallery
+
+    def _classes_with(self, classes: NDArray, labels: NDArray | None) -> NDArray:
+        if labels is None:
+            return classes
+        if not len(classes):  # fitted without labels
+            classes = labels[:0]
+        check_same_kind(labels, classes, "Gallery labels", "the labels seen at fit")
+        try:
+            return np.union1d(classes, np.unique(labels))
+        except TypeError:
+            raise ValueError("Gallery labels must be of one type that can be sorted.") from None
+
+    def _search(
+        self,
+        X: ArrayLike | None,
+        n_neighbors: int | None,
+        within: ArrayLike | None = None,
+        with_leaves: bool = False,
+    ) -> Found:
+        check_is_fitted(self, "class_model_")
+        self._validate_params()  # alpha may have been set after fit
+        k = self.n_neighbors if n_neighbors is None else n_neighbors
+        check_positive_integer(k, "n_neighbors")
+        needs_leaves = self.alpha != 0 or with_leaves
+        # Taken once: another thread may replace it meanwhile.
+        gallery = self._gallery_with_leaves() if needs_leaves else self._gallery
+        n_candidates = len(gallery) - (X is None)
+        if k > n_candidates and (within is None or n_candidates < 1):
+            raise ValueError(
+                f"Expected n_neighbors <= n_samples_fit_, but n_neighbors = {k} and the gallery holds "
+                f"{n_candidates} samples" + (" besides the query." if X is None else ".")
+            )
+        if X is not None:
+            X = self._checked(X, gallery.dtype)
+        query_leaves = leaf_distance = None
+        if needs_leaves:
+            query_leaves = gallery.leaves if X is None else self._assign(X)
+            leaf_distance = self._leaf_distance(query_leaves)
+        allowed = gallery.alive_rows if within is None else gallery.rows_at(self._mask(gallery, within))
+        distances, serials, queries = self._nearest(X, gallery, int(k), leaf_distance, allowed)
+        indices = gallery.positions(serials)
+        return Found(distances, indices, gallery, queries, query_leaves, leaf_distance)
+
+    def _mask(self, gallery: Gallery, within: ArrayLike) -> NDArray[np.bool_]:
+        """Positions that `within` allows."""
+        chosen = np.asarray(within)
+        if chosen.dtype == bool:
+            if chosen.shape != (len(gallery),):
+                raise ValueError(f"A mask of shape {chosen.shape} for a gallery of {len(gallery)} samples.")
+            return chosen
+        leaves = self._gallery_with_leaves().leaves
+        is_chosen = np.isin(self._leaf_nodes, self.hierarchy_.index(chosen.ravel()))
+        return is_chosen[leaves if leaves.ndim == 1 else leaves.argmax(axis=1)]
+
+    def _leaf_distance(self, query_leaves: NDArray) -> LeafDistance:
+        if query_leaves.ndim == 1:
+            return HardLeafDistance(query_leaves, self._leaf_distances, self._leaf_heights)
+        nodes = self._leaf_nodes
+        proba = np.zeros((len(query_leaves), self.hierarchy_.n_classes))
+        proba[:, nodes] = query_leaves
+        return SoftLeafDistance(self.hierarchy_.expected_distance(proba)[:, nodes])
+
+    def _gallery_with_leaves(self) -> Gallery:
+        gallery = self._gallery
+        if gallery.assignment != self.assignment:
+            leaves = self._assign(gallery.features)
+            gallery = gallery.with_leaves(self.assignment, leaves, self._leaf_distances)
+            self._gallery = gallery
+        return gallery
+
+    def _assign(self, X: NDArray, assignment: str | None = None) -> NDArray:
+        if self.class_model_ is None:
+            raise ValueError(
+                "There are no leaves: fit with labels and with alpha above 0, a hierarchy or a class_model."
+            )
+        start = time.perf_counter()
+        leaves = assign_leaves(self.class_model_, self._for_class_model(X), assignment or self.assignment)
+        self._print(f"leaves of {len(X)} samples in {time.perf_counter() - start:.1f} s")
+        return leaves
+
+    def _print(self, message: str) -> None:
+        if self.verbose:
+            print(f"[{type(self).__name__}] {message}", flush=True)
+
+    def _progress(self) -> Callable[[int, int], None]:
+        start = time.perf_counter()
+
+        def report(done: int, total: int) -> None:
+            passed = time.perf_counter() - start
+            left = f", about {passed * (total - done) / done:.0f} s left" if done < total else ""
+            self._print(f"searched {done} of {total} queries in {passed:.1f} s{left}")
+
+        return report
+
+    def _leaf_labels(self, leaves: NDArray) -> NDArray:
+        return self.class_model_.classes_[leaves if leaves.ndim == 1 else leaves.argmax(axis=1)]
+
+    def _neighbour_codes(self, X: ArrayLike) -> NDArray[np.intp]:
+        check_is_fitted(self, "class_model_")
+        labels = self._gallery.position_labels
+        if labels is None:
+            raise ValueError("The gallery has no labels: pass y to set_gallery to predict or score.")
+        found = self._search(X, None)
+        return np.searchsorted(self.classes_, labels[found.indices])

@@ -1,0 +1,225 @@
+"""The retriever of binary codes: neighbours by Hamming and hierarchical distance."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
+
+from sklearn_hierret._arrays import row_chunks, unchanged_on_error
+from sklearn_hierret.hashing import check_codes, unpack_signs
+from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
+from sklearn_hierret.retrieval._base import BaseRetriever, Found
+from sklearn_hierret.retrieval._gallery import Gallery
+from sklearn_hierret.search import CodeIndex, LeafDistance, search_codes
+
+
+class HammingRetriever(BaseRetriever):
+    """Retrieve packed binary codes by ``D = Hamming distance / n_bits + alpha * hierarchical distance``.
+
+    Codes come from a hasher (`ITQHasher`, `PCAHasher`, ``sklearn_hierret.nn.CNNHashExtractor``) or
+    from anywhere: rows of bytes, as `numpy.packbits` packs them. The gallery takes ``n_bits / 8`` bytes
+    a sample. Everything else is as in `HierarchicalRetriever`.
+
+    Parameters
+    ----------
+    hierarchy : builder, ClassHierarchy, CombinedHierarchy, list of these or None, default=None
+        As in `HierarchicalRetriever`; builders see the codes as -1 and 1.
+    alpha : float in [0, inf], default=0.0
+        Weight of the hierarchical distance. Where it is 0, and neither `hierarchy` nor `class_model`
+        is given, `fit` needs no labels, and nothing but the codes is kept.
+    assignment : {"hard", "soft"}, default="hard"
+        As in `HierarchicalRetriever`. "soft" keeps a probability of each class for each sample, many
+        times as much as the code, and compares each query with all of them.
+    n_neighbors : int, default=5
+        Default of `kneighbors`, voters in `predict`, and k of the mAP in `score`.
+    class_model : classifier, default=None
+        Gives the leaves of codes, which it sees as -1 and 1. None means the class model of the
+        hierarchy's builder, or else a default `MahalanobisClassifier`: the nearest centre of a class,
+        with the correlations between bits taken out.
+    backend : {"numpy", "faiss"}, default="numpy"
+        Who searches where alpha is 0 and few neighbours are wanted. Results are the same; FAISS has
+        threads of its own.
+    n_jobs : int, default=None
+        Threads of the search.
+    verbose : bool, default=False
+        Print what was done, how far a long search is and how long it will take.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels that `predict` can return: the training set's, and the gallery's where
+        `set_gallery` brought others.
+    hierarchy_ : ClassHierarchy or CombinedHierarchy, or None if none was asked for
+    hierarchy_builder_ : fitted builder, or None if a hierarchy was given
+    class_model_ : fitted classifier, or None
+    n_features_in_ : int
+        Bytes of a code.
+
+    Notes
+    -----
+    Neighbours are in the order of (distance, position in the gallery). Hamming distances tie a
+    lot, so the order of the gallery matters: a gallery sorted by class flatters or ruins metrics. See
+    ``ties="average"`` of `make_retrieval_scorer`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn_hierret import HammingRetriever, ITQHasher
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    >>> pipe = make_pipeline(ITQHasher(32, random_state=0), HammingRetriever()).fit(X_train, y_train)
+    >>> distances, indices = pipe[-1].kneighbors(pipe[:-1].transform(X_test), n_neighbors=3)
+    >>> indices.shape
+    (450, 3)
+    """
+
+    _index_type = CodeIndex
+    _distance_name = "hamming_distance"
+
+    _parameter_constraints: dict = {
+        "hierarchy": [None, ClassHierarchy, CombinedHierarchy, HasMethods("fit"), list],
+        "alpha": [Interval(Real, 0, None, closed="both")],  # infinity included
+        "assignment": [StrOptions({"soft", "hard"})],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "class_model": [None, HasMethods(["fit", "predict"])],
+        "backend": [StrOptions({"numpy", "faiss"})],
+        "n_jobs": [None, Integral],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        hierarchy: Any = None,
+        *,
+        alpha: float = 0.0,
+        assignment: str = "hard",
+        n_neighbors: int = 5,
+        class_model: Any = None,
+        backend: str = "numpy",
+        n_jobs: int | None = None,
+        verbose: bool | int = False,
+    ) -> None:
+        self.hierarchy = hierarchy
+        self.alpha = alpha
+        self.assignment = assignment
+        self.n_neighbors = n_neighbors
+        self.class_model = class_model
+        self.backend = backend
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> HammingRetriever:
+        """Make the training set the gallery; fit hierarchy and class model if they are asked for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_bits / 8), uint8
+            Packed codes.
+        y : array-like of shape (n_samples,), optional
+            Class labels; needed for a hierarchy, and then of at least two classes.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        TypeError
+            For codes that are no bytes.
+        ValueError
+            Among others, for labels that a given hierarchy lacks; they are named.
+        """
+        with unchanged_on_error(self):
+            self._require_backend()
+            X = validate_data(self, self._bytes(X), dtype=None, order="C")
+            asked = self.alpha != 0 or self.hierarchy is not None or self.class_model is not None
+            classes = np.empty(0)
+            if y is not None:
+                y = column_or_1d(y, warn=True)
+                check_consistent_length(X, y)
+                check_classification_targets(y)
+                classes = np.unique(y)
+            elif asked:
+                raise ValueError(
+                    "This HammingRetriever requires y to be passed, but the target y is None: hierarchy "
+                    "and class model are fitted to labels. With alpha=0 and neither of them none are needed."
+                )
+            self.hierarchy_: Any = None
+            self.hierarchy_builder_ = self.class_model_ = self._leaf_distances = None
+            if asked and y is not None:
+                if len(classes) < 2:
+                    raise ValueError(
+                        f"At least two classes are needed, got one class: {classes.tolist()[0]!r}."
+                    )
+                self._fit_leaves(X, y)
+            self._fit_classes = classes
+            self._index(X, y, None)
+        return self
+
+    # ----------------------------------------------------------------------- inside
+
+    def _bytes(self, X: ArrayLike) -> NDArray[np.uint8]:
+        return check_codes(X)
+
+    def _checked(self, X: ArrayLike, dtype: Any = None) -> NDArray:
+        return validate_data(self, self._bytes(X), dtype=None, order="C", reset=False)
+
+    def _for_class_model(self, X: NDArray) -> NDArray:
+        return unpack_signs(X)
+
+    def _assign(self, X: NDArray, assignment: str | None = None) -> NDArray:
+        # Unpacked codes take 32 times the room.
+        parts = [super()._assign(X[rows], assignment) for rows in row_chunks(len(X), 64 * X.shape[1])]
+        return np.concatenate(parts)
+
+    def _require_backend(self) -> None:
+        if self.backend == "faiss":
+            try:
+                import faiss  # noqa: F401
+            except ImportError:
+                raise ImportError("backend='faiss' needs FAISS: python -m pip install faiss-cpu") from None
+
+    def _nearest(
+        self,
+        X: NDArray | None,
+        gallery: Gallery,
+        k: int,
+        leaf_distance: LeafDistance | None,
+        allowed: NDArray[np.bool_] | None,
+    ) -> tuple[NDArray, NDArray[np.intp], NDArray]:
+        self._require_backend()
+        codes = gallery.features if X is None else X
+        assert isinstance(gallery.index, CodeIndex)
+        distances, serials = search_codes(
+            codes,
+            gallery.index,
+            k,
+            leaf_distance=leaf_distance,
+            alpha=float(self.alpha),
+            own_serial=gallery.serials if X is None else None,
+            allowed=allowed,
+            n_jobs=self.n_jobs,
+            report=self._progress() if self.verbose else None,
+            backend=self.backend,
+        )
+        return distances, serials, codes
+
+    def _pair_distances(self, found: Found, counts: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray:
+        theirs = found.gallery.index.features(rows)
+        differing = np.repeat(found.queries, counts, axis=0) ^ theirs
+        return np.bitwise_count(differing).sum(axis=1) / (8 * theirs.shape[1])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False
+        return tags
