@@ -13,6 +13,7 @@ except ImportError as error:  # pragma: no cover
 
 from sklearn_hierret.nn._augmentation import Augmentation
 from sklearn_hierret.nn._extractor import CNNFeatureExtractor
+from sklearn_hierret.nn._hash import CNNHashExtractor
 from sklearn_hierret.nn._latent_gaussian import LatentGaussianExtractor
 from sklearn_hierret.nn._presets import training_preset
 from sklearn_hierret.nn.backbones import Plain11, PyramidNet, ResNetCifar, TinyNet, make_backbone
@@ -21,6 +22,7 @@ from sklearn_hierret.nn.losses import (
     Correlation,
     CrossEntropy,
     DeViSE,
+    HierarchyPreservingHashing,
     LabelEmbedding,
     MetricLearning,
     SmoothAP,
@@ -29,10 +31,12 @@ from sklearn_hierret.nn.losses import (
 __all__ = [
     "Augmentation",
     "CNNFeatureExtractor",
+    "CNNHashExtractor",
     "CenterLoss",
     "Correlation",
     "CrossEntropy",
     "DeViSE",
+    "HierarchyPreservingHashing",
     "LabelEmbedding",
     "LatentGaussianExtractor",
     "MetricLearning",

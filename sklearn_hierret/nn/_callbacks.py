@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from sklearn.neighbors import NearestNeighbors
 from skorch.callbacks import Callback
+from skorch.utils import to_device
 
 from sklearn_hierret.metrics import map_at_k
 from sklearn_hierret.nn._data import labels_of
@@ -31,13 +33,48 @@ class RetrievalScoring(Callback):
             return
         codes = net.class_codes(labels_of(dataset_valid))
         k = min(self.k, len(codes) - 1)
-        search = NearestNeighbors(metric="cosine", algorithm="brute").fit(net.features_of(dataset_valid))
+        features = net.searched(net.features_of(dataset_valid))
+        search = NearestNeighbors(metric="cosine", algorithm="brute").fit(features)
         ranked = codes[search.kneighbors(n_neighbors=k, return_distance=False)]
         counts = np.bincount(codes)[codes] - 1
         score = map_at_k(codes, ranked, n_relevant=counts, empty="zero")
         best = max((row.get("valid_map", -1.0) for row in net.history[:-1]), default=-1.0)
         net.history.record("valid_map", score)
         net.history.record("valid_map_best", bool(score > best))
+
+
+class ClassCenters(Callback):
+    """After each epoch, the mean outputs of the classes, from one pass over the training images.
+
+    They are for objectives with `update_centers` (zhang2021, eq. 3); a class without images keeps
+    its centre.
+
+    Parameters
+    ----------
+    first : int or None, default=1
+        The first epoch after which that is done; None: never.
+    """
+
+    def __init__(self, first: int | None = 1) -> None:
+        self.first = first
+
+    def on_epoch_end(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
+        """Compute the means."""
+        objective = net.module_.objective
+        if self.first is None or len(net.history) < self.first or not hasattr(objective, "update_centers"):
+            return
+        means = objective.centers[: net.n_outputs_].double()
+        sums, counts = torch.zeros_like(means), means.new_zeros(len(means))
+        net.module_.eval()
+        # no_grad, not inference_mode: the loss is to learn with what comes out.
+        with torch.no_grad(), net._autocast():
+            for batch in net.get_iterator(dataset_train, training=False):
+                images, codes = to_device(tuple(batch), net.device)
+                sums.index_add_(0, codes, net.module_.features(images).double())
+                counts += torch.bincount(codes, minlength=len(counts))
+            has_some = counts > 0
+            means[has_some] = sums[has_some] / counts[has_some, None]
+            objective.update_centers(means)
 
 
 def code_accuracy(net: Any, X: Any, y: ArrayLike) -> float:

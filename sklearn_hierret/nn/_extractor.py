@@ -107,6 +107,15 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
     (3, 64)
     """
 
+    #: What `save` keeps, besides the parts of the network.
+    _saved_parameters: tuple[str, ...] = (
+        "image_size",
+        "feature_layer",
+        "retrieval_k",
+        "mixed_precision",
+        "batch_size",
+    )
+
     def __init__(
         self,
         backbone: Any = "plain11",

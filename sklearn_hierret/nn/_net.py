@@ -62,6 +62,10 @@ class ImageNeuralNet(NeuralNetClassifier):
         """Classes of the last layer."""
         return len(self.classes_)
 
+    def searched(self, features: NDArray) -> NDArray:
+        """What a retriever compares, of the outputs that `features_of` gives."""
+        return features
+
     def class_codes(self, codes: NDArray) -> NDArray:
         """Positions of classes, from the codes that the network learns."""
         return codes
@@ -186,11 +190,7 @@ class ImageNeuralNet(NeuralNetClassifier):
         return source
 
     def _check_parameters(self) -> None:
-        names = (*LOSSES, "corr", "corr+cls")
-        if not callable(self.loss) and self.loss not in names:
-            raise ValueError(f"loss must be one of {names} or a callable, got {self.loss!r}.")
-        if self.loss in ("corr", "corr+cls") and self.hierarchy is None:
-            raise ValueError(f"loss={self.loss!r} needs hierarchy=, whose class embedding it learns.")
+        self._check_loss()
         if self.hierarchy is not None and not hasattr(self.hierarchy, "distance_matrix"):
             raise TypeError(
                 f"hierarchy must be a ClassHierarchy, got {type(self.hierarchy).__name__}; fit a builder "
@@ -209,6 +209,13 @@ class ImageNeuralNet(NeuralNetClassifier):
                 f"device={self.device!r}, but torch finds no CUDA device here; "
                 "device='auto' takes what there is."
             )
+
+    def _check_loss(self) -> None:
+        names = (*LOSSES, "corr", "corr+cls")
+        if not callable(self.loss) and self.loss not in names:
+            raise ValueError(f"loss must be one of {names} or a callable, got {self.loss!r}.")
+        if self.loss in ("corr", "corr+cls") and self.hierarchy is None:
+            raise ValueError(f"loss={self.loss!r} needs hierarchy=, whose class embedding it learns.")
 
     def _objective(self, n_features: int) -> Objective:
         n_classes = self.n_outputs_

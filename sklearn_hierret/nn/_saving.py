@@ -21,7 +21,6 @@ _FORMAT = "sklearn_hierret.CNNFeatureExtractor/1"
 _WEIGHTS, _DESCRIPTION = "weights.safetensors", "extractor.json"
 #: Parameters that the network is made of.
 _PARTS = ("backbone", "pooling", "loss")
-_SAVED = (*_PARTS, "image_size", "feature_layer", "retrieval_k", "mixed_precision", "batch_size")
 
 
 def save(net: CNNFeatureExtractor, folder: Any) -> None:
@@ -30,7 +29,7 @@ def save(net: CNNFeatureExtractor, folder: Any) -> None:
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    parameters = {name: getattr(net, name) for name in _SAVED}
+    parameters = {name: getattr(net, name) for name in (*_PARTS, *net._saved_parameters)}
     not_saved = [name for name in _PARTS if not isinstance(parameters[name], str)]
     classes = net.classes_
     if classes.dtype.kind not in "iufUb" and not all(isinstance(c, str) for c in classes.tolist()):
@@ -38,6 +37,7 @@ def save(net: CNNFeatureExtractor, folder: Any) -> None:
     clusters = getattr(net, "cluster_classes_", None)
     description = {
         "format": _FORMAT,
+        "class": type(net).__name__,
         "versions": _versions(),
         "parameters": {name: value for name, value in parameters.items() if name not in not_saved},
         "not_saved": {name: _name_of(parameters[name]) for name in not_saved},
@@ -68,6 +68,9 @@ def load(cls: type[CNNFeatureExtractor], folder: Any, device: str, parts: dict) 
         raise ValueError(f"{folder / _DESCRIPTION}: this is no JSON ({error}).") from None
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
         raise ValueError(f"{folder / _DESCRIPTION}: the format is not {_FORMAT!r}.")
+    saved_as = description.get("class", cls.__name__)
+    if saved_as != cls.__name__:
+        raise ValueError(f"{folder} holds a {saved_as}, not a {cls.__name__}.")
     missing = {name: what for name, what in description["not_saved"].items() if name not in parts}
     if missing:
         name, what = next(iter(missing.items()))

@@ -4,6 +4,7 @@ from sklearn_hierret.nn.losses._center import CenterLoss
 from sklearn_hierret.nn.losses._correlation import Correlation
 from sklearn_hierret.nn.losses._cross_entropy import CrossEntropy
 from sklearn_hierret.nn.losses._devise import DeViSE
+from sklearn_hierret.nn.losses._hashing import HierarchyPreservingHashing
 from sklearn_hierret.nn.losses._label_embedding import LabelEmbedding
 from sklearn_hierret.nn.losses._metric import MetricLearning, SmoothAP, smooth_ap, triplet
 from sklearn_hierret.nn.losses._objective import Objective
@@ -23,6 +24,7 @@ __all__ = [
     "Correlation",
     "CrossEntropy",
     "DeViSE",
+    "HierarchyPreservingHashing",
     "LabelEmbedding",
     "MetricLearning",
     "Objective",
