@@ -4,15 +4,29 @@ import numpy as np
 import pytest
 from sklearn.naive_bayes import GaussianNB
 from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils.validation import validate_data
 
 from sklearn_hierret import (
     CombinedHierarchyBuilder,
+    HammingRetriever,
     HierarchicalEmbedding,
     HierarchicalRetriever,
     HierarchyBuilder,
+    ITQHasher,
     LinkageHierarchyBuilder,
     MahalanobisClassifier,
+    PCAHasher,
 )
+from sklearn_hierret.hashing import pack_signs
+
+
+class OfFloats(HammingRetriever):
+    """What scikit-learn's checks need around it: numbers, of which it makes codes."""
+
+    def _validated(self, X, reset=True):
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
+        return pack_signs((X[:, :, None] - np.linspace(-3, 3, 16)).reshape(len(X), -1))
+
 
 ESTIMATORS = [
     MahalanobisClassifier(),
@@ -30,6 +44,11 @@ ESTIMATORS = [
     HierarchicalRetriever(HierarchyBuilder(0.5), alpha=np.inf, assignment="hard"),
     HierarchicalRetriever(LinkageHierarchyBuilder(), class_model=GaussianNB()),
     HierarchicalRetriever([HierarchyBuilder(), LinkageHierarchyBuilder()]),
+    PCAHasher(8),
+    ITQHasher(8, random_state=0),
+    OfFloats(),
+    OfFloats(alpha=1.0),
+    OfFloats(LinkageHierarchyBuilder(), alpha=1.0, assignment="soft"),
 ]
 
 

@@ -15,7 +15,7 @@ from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 
 
 def fit_leaf_model(
-    hierarchy: Any, class_model: Any, X: NDArray, y: NDArray
+    hierarchy: Any, class_model: Any, X: NDArray, y: NDArray, default_model: Any = None
 ) -> tuple[ClassHierarchy | CombinedHierarchy, Any, Any]:
     """Fit clones of a builder and a class model.
 
@@ -24,9 +24,11 @@ def fit_leaf_model(
     hierarchy : builder, ClassHierarchy, CombinedHierarchy, list of these or None
         None means a default `HierarchyBuilder`; a list, a `CombinedHierarchyBuilder` of it.
     class_model : classifier or None
-        None means the builder's class model, or else a default `MahalanobisClassifier`.
+        None means the builder's class model, or else the default.
     X : ndarray of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,)
+    default_model : classifier, default=None
+        None means `MahalanobisClassifier`.
 
     Returns
     -------
@@ -52,7 +54,8 @@ def fit_leaf_model(
     else:
         class_model = getattr(builder, "class_model_", None)
         if class_model is None:
-            class_model = MahalanobisClassifier().fit(X, y)
+            class_model = MahalanobisClassifier() if default_model is None else default_model
+            class_model = class_model.fit(X, y)
     return hierarchy, builder, class_model
 
 

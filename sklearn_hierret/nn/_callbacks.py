@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -51,27 +52,33 @@ class ClassCenters(Callback):
 
     Parameters
     ----------
-    first : int or None, default=1
-        The first epoch after which that is done; None: never.
+    first : int, float or None, default=0.5
+        The first epoch after which that is done, or the share of `max_epochs` that comes before;
+        None: never.
     """
 
-    def __init__(self, first: int | None = 1) -> None:
+    def __init__(self, first: float | None = 0.5) -> None:
         self.first = first
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
         """Compute the means."""
         objective = net.module_.objective
-        if self.first is None or len(net.history) < self.first or not hasattr(objective, "update_centers"):
+        if self.first is None or not hasattr(objective, "update_centers"):
             return
-        means = objective.centers[: net.n_outputs_].double()
+        before = self.first if isinstance(self.first, Integral) else self.first * net.max_epochs
+        if len(net.history) < before:
+            return
+        # Added up in double precision, which not every device has.
+        means = objective.centers[: net.n_outputs_].cpu().double()
         sums, counts = torch.zeros_like(means), means.new_zeros(len(means))
         net.module_.eval()
         # no_grad, not inference_mode: the loss is to learn with what comes out.
         with torch.no_grad(), net._autocast():
             for batch in net.get_iterator(dataset_train, training=False):
-                images, codes = to_device(tuple(batch), net.device)
-                sums.index_add_(0, codes, net.module_.features(images).double())
-                counts += torch.bincount(codes, minlength=len(counts))
+                images, codes = batch
+                outputs = net.module_.features(to_device(images, net.device))
+                sums.index_add_(0, codes.cpu(), outputs.cpu().double())
+                counts += torch.bincount(codes.cpu(), minlength=len(counts))
             has_some = counts > 0
             means[has_some] = sums[has_some] / counts[has_some, None]
             objective.update_centers(means)

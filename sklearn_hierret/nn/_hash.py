@@ -32,13 +32,18 @@ class CNNHashExtractor(CNNFeatureExtractor):
         A taxonomy, or a visual hierarchy that was learnt from another network's features. Its
         levels are those of ``levels(by="depth")``; a tree of many levels, such as a dendrogram,
         is better cut to a few before:
-        ``ClassHierarchy.from_levels([tree.cut(n_clusters=m) for m in (40, 10)], tree.classes)``.
+        ``ClassHierarchy.from_levels([tree.cut(n_clusters=m) for m in (121, 40, 10, 1)], tree.classes)``.
         None: classes only, which is deep class-wise hashing.
     sigmas : sequence of float, default=None
         See `HierarchyPreservingHashing`.
-    first_update : int or None, default=1
-        The first epoch after which centres are computed. Before, and for None always, the network
-        learns random codes of the classes, which agree the more, the more ancestors two share.
+    first_update : int, float or None, default=0.5
+        The first epoch after which centres are computed, or the share of `max_epochs` that comes
+        before; 1 is as published. Before, and for None always, the network learns random codes of the
+        classes, which agree the more, the more ancestors two share.
+    bound_weight : float, default=10.0
+    quantization_weight : float, default=0.0
+        See `HierarchyPreservingHashing`. The weight of the quantization is 0.1 as published, which keeps
+        bits from changing sides before classes are learnt: small networks lose by it.
     loss : "hpdh" or callable, default="hpdh"
         Or a function ``(n_features, n_classes) -> Objective`` whose features are relaxed codes.
     **params
@@ -71,13 +76,17 @@ class CNNHashExtractor(CNNFeatureExtractor):
         n_bits: int = 64,
         hierarchy: ClassHierarchy | None = None,
         sigmas: Sequence[float] | None = None,
-        first_update: int | None = 1,
+        first_update: float | None = 0.5,
+        bound_weight: float = 10.0,
+        quantization_weight: float = 0.0,
         loss: Any = "hpdh",
         **params: Any,
     ) -> None:
         self.n_bits = n_bits
         self.sigmas = sigmas
         self.first_update = first_update
+        self.bound_weight = bound_weight
+        self.quantization_weight = quantization_weight
         super().__init__(backbone, hierarchy=hierarchy, loss=loss, **params)
 
     def transform(self, X: Any) -> NDArray[np.uint8]:  # type: ignore[override]
@@ -136,6 +145,8 @@ class CNNHashExtractor(CNNFeatureExtractor):
 
     def _check_loss(self) -> None:
         check_n_bits(self.n_bits)
+        if self.first_update is not None and not self.first_update >= 0:
+            raise ValueError(f"first_update must be None or at least 0, got {self.first_update}.")
         if self.loss != "hpdh" and not callable(self.loss):
             raise ValueError(f"loss must be 'hpdh' or a callable, got {self.loss!r}.")
         if self.hierarchy is not None and not isinstance(self.hierarchy, ClassHierarchy):
@@ -150,4 +161,11 @@ class CNNHashExtractor(CNNFeatureExtractor):
         levels = np.arange(n_classes)[None, :]
         if self.hierarchy is not None:
             levels = self.hierarchy.restrict(self.classes_).levels(by="depth")
-        return HierarchyPreservingHashing(n_features, levels, self.n_bits, self.sigmas)
+        return HierarchyPreservingHashing(
+            n_features,
+            levels,
+            self.n_bits,
+            self.sigmas,
+            bound_weight=self.bound_weight,
+            quantization_weight=self.quantization_weight,
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -323,6 +323,10 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         """What the class model is given, for such features."""
         return X
 
+    def _chunks_for_class_model(self, X: NDArray) -> Iterable[slice]:
+        """Rows that the class model is given in one go."""
+        return [slice(None)]
+
     def _nearest(
         self,
         X: NDArray | None,
@@ -338,11 +342,11 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         """Distances of the features alone from each query to a run of rows."""
         raise NotImplementedError
 
-    def _fit_leaves(self, X: NDArray, y: NDArray) -> None:
+    def _fit_leaves(self, X: NDArray, y: NDArray, hierarchy: Any, default_model: Any = None) -> None:
         """Fit hierarchy and class model."""
         start = time.perf_counter()
         hierarchy, builder, class_model = fit_leaf_model(
-            self.hierarchy, self.class_model, self._for_class_model(X), y
+            hierarchy, self.class_model, self._for_class_model(X), y, default_model
         )
         self._print(f"hierarchy and class model in {time.perf_counter() - start:.1f} s")
         leaves = class_model.classes_
@@ -436,7 +440,12 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
                 "There are no leaves: fit with labels and with alpha above 0, a hierarchy or a class_model."
             )
         start = time.perf_counter()
-        leaves = assign_leaves(self.class_model_, self._for_class_model(X), assignment or self.assignment)
+        assignment = assignment or self.assignment
+        parts = [
+            assign_leaves(self.class_model_, self._for_class_model(X[rows]), assignment)
+            for rows in self._chunks_for_class_model(X)
+        ]
+        leaves = parts[0] if len(parts) == 1 else np.concatenate(parts)
         self._print(f"leaves of {len(X)} samples in {time.perf_counter() - start:.1f} s")
         return leaves
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
+from sklearn.naive_bayes import BernoulliNB
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
 from sklearn_hierret._arrays import row_chunks, unchanged_on_error
+from sklearn_hierret.building import LinkageHierarchyBuilder
 from sklearn_hierret.hashing import check_codes, unpack_signs
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.retrieval._base import BaseRetriever, Found
@@ -30,7 +33,9 @@ class HammingRetriever(BaseRetriever):
     Parameters
     ----------
     hierarchy : builder, ClassHierarchy, CombinedHierarchy, list of these or None, default=None
-        As in `HierarchicalRetriever`; builders see the codes as -1 and 1.
+        As in `HierarchicalRetriever`; builders see the codes as -1 and 1. None means Ward's tree of the
+        class means, a default `LinkageHierarchyBuilder`: classes whose samples share one code have no
+        covariance that a `HierarchyBuilder` could compare.
     alpha : float in [0, inf], default=0.0
         Weight of the hierarchical distance. Where it is 0, and neither `hierarchy` nor `class_model`
         is given, `fit` needs no labels, and nothing but the codes is kept.
@@ -41,8 +46,9 @@ class HammingRetriever(BaseRetriever):
         Default of `kneighbors`, voters in `predict`, and k of the mAP in `score`.
     class_model : classifier, default=None
         Gives the leaves of codes, which it sees as -1 and 1. None means the class model of the
-        hierarchy's builder, or else a default `MahalanobisClassifier`: the nearest centre of a class,
-        with the correlations between bits taken out.
+        hierarchy's builder, or else `sklearn.naive_bayes.BernoulliNB`: the nearest centre of a class,
+        bits weighted by how sure they are. Where bits vary within classes, `MahalanobisClassifier`
+        may be better.
     backend : {"numpy", "faiss"}, default="numpy"
         Who searches where alpha is 0 and few neighbours are wanted. Results are the same; FAISS has
         threads of its own.
@@ -141,7 +147,7 @@ class HammingRetriever(BaseRetriever):
         """
         with unchanged_on_error(self):
             self._require_backend()
-            X = validate_data(self, self._bytes(X), dtype=None, order="C")
+            X = self._validated(X)
             asked = self.alpha != 0 or self.hierarchy is not None or self.class_model is not None
             classes = np.empty(0)
             if y is not None:
@@ -161,26 +167,26 @@ class HammingRetriever(BaseRetriever):
                     raise ValueError(
                         f"At least two classes are needed, got one class: {classes.tolist()[0]!r}."
                     )
-                self._fit_leaves(X, y)
+                hierarchy = LinkageHierarchyBuilder() if self.hierarchy is None else self.hierarchy
+                self._fit_leaves(X, y, hierarchy, BernoulliNB(binarize=0.0))
             self._fit_classes = classes
             self._index(X, y, None)
         return self
 
     # ----------------------------------------------------------------------- inside
 
-    def _bytes(self, X: ArrayLike) -> NDArray[np.uint8]:
-        return check_codes(X)
+    def _validated(self, X: ArrayLike, reset: bool = True) -> NDArray:
+        return validate_data(self, check_codes(X), dtype=None, order="C", reset=reset)
 
     def _checked(self, X: ArrayLike, dtype: Any = None) -> NDArray:
-        return validate_data(self, self._bytes(X), dtype=None, order="C", reset=False)
+        return self._validated(X, reset=False)
 
     def _for_class_model(self, X: NDArray) -> NDArray:
         return unpack_signs(X)
 
-    def _assign(self, X: NDArray, assignment: str | None = None) -> NDArray:
-        # Unpacked codes take 32 times the room.
-        parts = [super()._assign(X[rows], assignment) for rows in row_chunks(len(X), 64 * X.shape[1])]
-        return np.concatenate(parts)
+    def _chunks_for_class_model(self, X: NDArray) -> Iterable[slice]:
+        # Unpacked codes take 32 times the room, and so do what models make of them.
+        return row_chunks(len(X), 8 * 32 * X.shape[1])
 
     def _require_backend(self) -> None:
         if self.backend == "faiss":

@@ -139,7 +139,7 @@ class HierarchicalRetriever(BaseRetriever):
         with unchanged_on_error(self):
             X, classes, codes = validate_classes(self, X, y)
             y = classes[codes]
-            self._fit_leaves(X, y)
+            self._fit_leaves(X, y, self.hierarchy)
             self._fit_classes = classes
             self._index(X, y, None)
         return self

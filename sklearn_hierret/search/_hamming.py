@@ -231,8 +231,12 @@ class CodeSearch:
         of_query = np.bincount(query, minlength=len(which))
         hierarchical = part.pairs(which, of_query, row, index)
         share = counts[query, row] / n_bits
-        distance = hierarchical if np.isinf(self.alpha) else share + self.alpha * hierarchical
-        order = np.lexsort((index.serial[row], share, distance, query))
+        if np.isinf(self.alpha):
+            distance, keys = hierarchical, (share, hierarchical)
+        else:
+            distance = share + self.alpha * hierarchical
+            keys = (distance,)
+        order = np.lexsort((index.serial[row], *keys, query))
         first = np.cumsum(of_query) - of_query
         rank = np.arange(len(order)) - first[query[order]]
         kept = order[rank < self.k]

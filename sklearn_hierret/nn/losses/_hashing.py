@@ -75,7 +75,6 @@ class HierarchyPreservingHashing(Objective):
 
     centers: Tensor
     clusters: Tensor
-    means: Tensor
 
     def __init__(
         self,
@@ -94,11 +93,10 @@ class HierarchyPreservingHashing(Objective):
         self.n_bits = n_bits
         self.bound, self.bound_weight, self.quantization_weight = bound, bound_weight, quantization_weight
         self.projection = nn.Linear(n_features, n_bits)
-        # What follows from the levels is made anew, not saved with the weights.
+        # It follows from the levels, so it is not saved with the weights.
         self.register_buffer("clusters", torch.from_numpy(kept), persistent=False)
-        means = torch.from_numpy(mean_matrix(kept)).float()
-        self.register_buffer("means", means, persistent=False)
-        self.register_buffer("centers", torch.zeros(len(means), n_bits))
+        self._mean_matrix = mean_matrix(kept)
+        self.register_buffer("centers", torch.zeros(len(self._mean_matrix), n_bits))
         self.update_centers(_random_codes(kept, n_bits))
 
     def features(self, vectors: Tensor) -> Tensor:
@@ -126,7 +124,9 @@ class HierarchyPreservingHashing(Objective):
         class_means : Tensor of shape (n_classes, n_bits)
             Mean output of each class (eq. 3).
         """
-        self.centers = self.means @ class_means.to(self.means)
+        # In double precision, which not every device has.
+        centers = self._mean_matrix @ class_means.double().cpu().numpy()
+        self.centers = torch.from_numpy(centers).to(self.centers)
 
     def _logits(self, outputs: Tensor) -> Tensor:
         """-|r - mu|^2 / (2 sigma^2), less what is the same for all centres."""

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_hierret.search import CodeIndex, HardLeafDistance, SoftLeafDistance, search_codes
+from sklearn_hierret.search._code_index import as_words, count_dtype, hamming
+from tests.reference import hashing as reference
+from tests.strategies import trees
+
+
+def random_codes(rng, n, n_bytes, n_distinct):
+    distinct = rng.integers(0, 256, (n_distinct, n_bytes), dtype=np.uint8)
+    return distinct[rng.integers(0, n_distinct, n)]
+
+
+@pytest.mark.parametrize("n_bytes", [1, 2, 3, 4, 5, 8, 12, 31, 32, 40])
+def test_hamming_distances(rng, n_bytes):
+    a, b = (random_codes(rng, n, n_bytes, n) for n in (4, 9))
+    b[0] = ~a[0]  # all bits differ
+    out = np.empty((4, 9), dtype=count_dtype(8 * n_bytes))
+    hamming(as_words(a), as_words(b), out)
+    assert out.tolist() == [[reference.hamming(x, y) for y in b] for x in a]
+    assert out[0, 0] == 8 * n_bytes
+
+
+@given(st.data())
+@settings(max_examples=80)
+def test_search_equals_sorting_all_distances(data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    n_bytes = data.draw(st.sampled_from([1, 2, 3, 8, 9, 33]))
+    n = data.draw(st.integers(2, 120))
+    gallery = random_codes(rng, n, n_bytes, data.draw(st.integers(1, n)))
+    leave_one_out = data.draw(st.booleans())
+    n_queries = n if leave_one_out else data.draw(st.integers(1, 9))
+    queries = gallery if leave_one_out else random_codes(rng, n_queries, n_bytes, n_queries)
+    k = data.draw(st.integers(1, n - 1))
+    alpha = data.draw(st.sampled_from([0.0, 0.25, 1.0, 3.0, np.inf]))
+    kind = data.draw(st.sampled_from(["none", "hard", "soft"])) if alpha else "none"
+    own = np.arange(n) if leave_one_out else None
+    leaf_distance = leaves = hierarchical = None
+    if kind != "none":
+        tree = data.draw(trees())
+        U = tree.distance_matrix()
+        if kind == "hard":
+            leaves = rng.integers(0, tree.n_classes, n)
+            theirs = leaves if leave_one_out else rng.integers(0, tree.n_classes, n_queries)
+            leaf_distance = HardLeafDistance(theirs, U)
+            hierarchical = U[theirs][:, leaves]
+        else:
+            # Halves and quarters, so that sums are exact and ties are ties.
+            leaves = rng.multinomial(4, np.ones(tree.n_classes) / tree.n_classes, n) / 4
+            expected = np.round(8 * rng.random((n_queries, tree.n_classes))) / 8
+            leaf_distance = SoftLeafDistance(expected)
+            hierarchical = expected @ leaves.T
+    index = CodeIndex.build(gallery, leaves)
+    found = search_codes(
+        queries, index, k, leaf_distance=leaf_distance, alpha=alpha, own_serial=own, n_jobs=2
+    )
+    expected = reference.neighbours(queries, gallery, k, alpha, hierarchical, leave_one_out)
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-14)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, np.inf])
+def test_many_blocks_and_few_neighbours(rng, alpha, monkeypatch):
+    """Limits are only used where galleries are large; small blocks make one large."""
+    from sklearn_hierret.search import _hamming
+
+    monkeypatch.setattr(_hamming, "BLOCK_ROWS", 64)
+    gallery, queries = random_codes(rng, 2000, 2, 300), random_codes(rng, 20, 2, 20)
+    leaves, theirs = rng.integers(0, 4, 2000), rng.integers(0, 4, 20)
+    U = np.array([[0, 0.5, 1, 1], [0.5, 0, 1, 1], [1, 1, 0, 0.25], [1, 1, 0.25, 0]])
+    part = HardLeafDistance(theirs, U) if alpha else None
+    hierarchical = U[theirs][:, leaves] if alpha else None
+    for k in (1, 7, 50):
+        found = search_codes(queries, CodeIndex.build(gallery, leaves), k, leaf_distance=part, alpha=alpha)
+        expected = reference.neighbours(queries, gallery, k, alpha, hierarchical)
+        np.testing.assert_array_equal(found[1], expected[1])
+        np.testing.assert_array_equal(found[0], expected[0])
+
+
+def test_a_huge_alpha_does_not_round_codes_away(rng):
+    gallery = random_codes(rng, 300, 2, 300)
+    leaves = rng.integers(0, 2, 300)
+    part = HardLeafDistance(np.array([0, 1]), 1.0 - np.eye(2))
+    index = CodeIndex.build(gallery, leaves)
+    huge = search_codes(gallery[:2], index, 5, leaf_distance=part, alpha=1e300)[1]
+    infinite = search_codes(gallery[:2], index, 5, leaf_distance=part, alpha=np.inf)[1]
+    np.testing.assert_array_equal(huge, infinite)
+
+
+def test_few_rows_allowed(rng):
+    gallery = random_codes(rng, 200, 1, 30)
+    allowed = np.zeros(200, dtype=bool)
+    allowed[[5, 7, 190]] = True
+    distances, serials = search_codes(gallery[:2], CodeIndex.build(gallery), 5, allowed=allowed)
+    assert np.sort(serials[:, :3]).tolist() == [[5, 7, 190]] * 2
+    assert np.all(serials[:, 3:] == -1)
+    assert np.all(np.isinf(distances[:, 3:]))
+    nothing = search_codes(gallery[:2], CodeIndex.build(gallery), 2, allowed=np.zeros(200, dtype=bool))
+    assert np.all(nothing[1] == -1)
+
+
+@pytest.mark.parametrize("n_distinct", [1, 40, 5000])
+@pytest.mark.parametrize("leave_one_out", [True, False])
+def test_faiss_finds_the_same(rng, n_distinct, leave_one_out):
+    pytest.importorskip("faiss", reason="an optional backend, in the integration environment")
+    gallery = random_codes(rng, 5000, 4, n_distinct)
+    own = np.arange(5000)[::50] if leave_one_out else None
+    index = CodeIndex.build(gallery)
+    for k in (1, 10, 100):
+        both = [
+            search_codes(gallery[::50], index, k, own_serial=own, backend=backend)
+            for backend in ("numpy", "faiss")
+        ]
+        np.testing.assert_array_equal(*[found[1] for found in both])
+        np.testing.assert_array_equal(*[found[0] for found in both])
