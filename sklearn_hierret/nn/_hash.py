@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import TransformerTags
 
+from sklearn_hierret._arrays import check_positive_integer
 from sklearn_hierret.hashing import check_n_bits, pack_signs
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.nn._callbacks import ClassCenters
@@ -34,6 +35,9 @@ class CNNHashExtractor(CNNFeatureExtractor):
         is better cut to a few before:
         ``ClassHierarchy.from_levels([tree.cut(n_clusters=m) for m in (121, 40, 10, 1)], tree.classes)``.
         None: classes only, which is deep class-wise hashing.
+    n_hidden : int, default=None
+        Units of a hidden layer before the bits; None: none, as published. Where the backbone's vectors
+        are short, it helps a lot.
     sigmas : sequence of float, default=None
         See `HierarchyPreservingHashing`.
     first_update : int, float or None, default=0.5
@@ -67,7 +71,7 @@ class CNNHashExtractor(CNNFeatureExtractor):
     (3, 16)
     """
 
-    _saved_parameters = (*CNNFeatureExtractor._saved_parameters, "n_bits", "sigmas")
+    _saved_parameters = (*CNNFeatureExtractor._saved_parameters, "n_bits", "n_hidden", "sigmas")
 
     def __init__(
         self,
@@ -75,6 +79,7 @@ class CNNHashExtractor(CNNFeatureExtractor):
         *,
         n_bits: int = 64,
         hierarchy: ClassHierarchy | None = None,
+        n_hidden: int | None = None,
         sigmas: Sequence[float] | None = None,
         first_update: float | None = 0.5,
         bound_weight: float = 10.0,
@@ -83,6 +88,7 @@ class CNNHashExtractor(CNNFeatureExtractor):
         **params: Any,
     ) -> None:
         self.n_bits = n_bits
+        self.n_hidden = n_hidden
         self.sigmas = sigmas
         self.first_update = first_update
         self.bound_weight = bound_weight
@@ -145,6 +151,8 @@ class CNNHashExtractor(CNNFeatureExtractor):
 
     def _check_loss(self) -> None:
         check_n_bits(self.n_bits)
+        if self.n_hidden is not None:
+            check_positive_integer(self.n_hidden, "n_hidden")
         if self.first_update is not None and not self.first_update >= 0:
             raise ValueError(f"first_update must be None or at least 0, got {self.first_update}.")
         if self.loss != "hpdh" and not callable(self.loss):
@@ -168,4 +176,5 @@ class CNNHashExtractor(CNNFeatureExtractor):
             self.sigmas,
             bound_weight=self.bound_weight,
             quantization_weight=self.quantization_weight,
+            n_hidden=self.n_hidden,
         )

@@ -48,6 +48,7 @@ def hashing_net(folder: Path, data: dict, teacher: CNNFeatureExtractor, epochs: 
         net = CNNHashExtractor(
             teacher.module_.backbone.network,
             **params,
+            n_hidden=512,
             max_epochs=epochs,
             batch_size=100,
             lr=RATES[1],
@@ -179,7 +180,7 @@ def main() -> None:
     parser.add_argument("--plankton", type=Path)
     parser.add_argument("--grocery", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, nargs=2, default=(10, 15), help="plankton, grocery")
+    parser.add_argument("--epochs", type=int, nargs=2, default=(8, 15), help="plankton, grocery")
     parser.add_argument("--width", type=float, nargs=2, default=(0.25, 0.5), help="of Plain-11")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()

@@ -20,7 +20,7 @@ _PUBLISHED_SIGMAS = {2: (1.0, 2.0), 4: (1.0, 1.5, 2.0, 4.0)}
 class HierarchyPreservingHashing(Objective):
     """HPDH: outputs near the centres of their class and of all its ancestors [1]_.
 
-    A linear layer gives the relaxed codes r, of which the signs are the bits. With the centres mu
+    A linear layer gives the relaxed codes r, whose signs are the bits. With the centres mu
     of the classes of each level k the loss is ::
 
         sum_k cross entropy(-|r - mu_kj|^2 / (2 sigma_k^2) over j, y_k)
@@ -44,6 +44,8 @@ class HierarchyPreservingHashing(Objective):
     bound : float, default=1.1
     bound_weight : float, default=10.0
     quantization_weight : float, default=0.1
+    n_hidden : int, optional
+        Units of a hidden layer, with batch normalisation, before the bits. Default: none.
 
     Attributes
     ----------
@@ -85,6 +87,7 @@ class HierarchyPreservingHashing(Objective):
         bound: float = 1.1,
         bound_weight: float = 10.0,
         quantization_weight: float = 0.1,
+        n_hidden: int | None = None,
     ) -> None:
         super().__init__()
         kept = distinct_levels(np.asarray(levels))
@@ -92,7 +95,10 @@ class HierarchyPreservingHashing(Objective):
         self.sigmas = check_sigmas(sigmas, len(kept))
         self.n_bits = n_bits
         self.bound, self.bound_weight, self.quantization_weight = bound, bound_weight, quantization_weight
-        self.projection = nn.Linear(n_features, n_bits)
+        self.projection: nn.Module = nn.Linear(n_hidden or n_features, n_bits)
+        if n_hidden:
+            hidden = nn.Linear(n_features, n_hidden), nn.BatchNorm1d(n_hidden), nn.ReLU()
+            self.projection = nn.Sequential(*hidden, self.projection)
         # It follows from the levels, so it is not saved with the weights.
         self.register_buffer("clusters", torch.from_numpy(kept), persistent=False)
         self._mean_matrix = mean_matrix(kept)
