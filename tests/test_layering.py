@@ -14,6 +14,7 @@ ROOT = Path(sklearn_hierret.__file__).parent
 #: From the bottom up; each may import those before it.
 LAYERS = [
     "_arrays",
+    "_files",
     "images",
     "hierarchy",
     "datasets",

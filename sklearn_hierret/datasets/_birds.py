@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from sklearn_hierret.datasets._files import data_folder, download, extract, read_table, require
+from sklearn_hierret.datasets._files import check_subset, fetched_folder, read_table, require
 from sklearn_hierret.hierarchy import ClassHierarchy
 
 _CUB_URL = "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz"
@@ -61,12 +61,15 @@ def fetch_cub200(
     >>> from sklearn_hierret.datasets import fetch_cub200
     >>> paths, y = fetch_cub200(return_X_y=True)  # doctest: +SKIP
     """
-    folder = data_folder(data_home, "CUB_200_2011")
-    if not folder.is_dir():
-        if not download_if_missing:
-            raise OSError(f"{folder} is not there; download_if_missing=True fetches it.")
-        archive = download(_CUB_URL, folder.parent / "CUB_200_2011.tgz", _CUB_MD5, verbose=verbose)
-        extract(archive, folder, "CUB_200_2011")
+    check_subset(subset)
+    folder = fetched_folder(
+        data_home,
+        "CUB_200_2011",
+        _CUB_URL,
+        _CUB_MD5,
+        download_if_missing=download_if_missing,
+        verbose=verbose,
+    )
     hierarchy = None if taxonomy is None else ClassHierarchy.from_parent_child(taxonomy)
     return _birds(folder, subset, hierarchy, return_X_y, "CUB-200-2011")
 
@@ -100,6 +103,7 @@ def load_nabirds(folder: Any, *, subset: str = "train", return_X_y: bool = False
     >>> from sklearn_hierret.datasets import load_nabirds
     >>> data = load_nabirds("PATH/nabirds")  # doctest: +SKIP
     """
+    check_subset(subset)
     folder = require(Path(folder).expanduser(), "the folder of NABirds")
     labels = [int(label) for _, label in read_table(require(folder / "image_class_labels.txt", "NABirds"), 2)]
     hierarchy = ClassHierarchy.from_parent_child(
@@ -113,8 +117,6 @@ def load_nabirds(folder: Any, *, subset: str = "train", return_X_y: bool = False
 
 def _birds(folder: Path, subset: str, hierarchy: ClassHierarchy | None, return_X_y: bool, title: str) -> Any:
     """What both data sets have in common: text files with an image's id first."""
-    if subset not in ("train", "test", "all"):
-        raise ValueError(f"subset must be 'train', 'test' or 'all', got {subset!r}.")
     paths_of = _by_id(folder / "images.txt", title)
     labels_of = _by_id(folder / "image_class_labels.txt", title)
     is_train = _by_id(folder / "train_test_split.txt", title)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from sklearn_hierret.datasets._files import data_folder, download, extract, require
+from sklearn_hierret.datasets._files import check_subset, fetched_folder, require
 from sklearn_hierret.hierarchy import ClassHierarchy
 
 _URL = "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"
@@ -107,14 +107,15 @@ def fetch_cifar100(
     >>> data.images.shape  # doctest: +SKIP
     (10000, 32, 32, 3)
     """
-    if subset not in ("train", "test", "all"):
-        raise ValueError(f"subset must be 'train', 'test' or 'all', got {subset!r}.")
-    folder = data_folder(data_home, "cifar-100-binary")
-    if not folder.is_dir():
-        if not download_if_missing:
-            raise OSError(f"{folder} is not there; download_if_missing=True fetches it.")
-        archive = download(_URL, folder.parent / "cifar-100-binary.tar.gz", _MD5, verbose=verbose)
-        extract(archive, folder, "cifar-100-binary")
+    check_subset(subset)
+    folder = fetched_folder(
+        data_home,
+        "cifar-100-binary",
+        _URL,
+        _MD5,
+        download_if_missing=download_if_missing,
+        verbose=verbose,
+    )
     parts = [_read(folder / f"{name}.bin") for name in ("train", "test") if subset in (name, "all")]
     coarse, fine, images = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if return_X_y:

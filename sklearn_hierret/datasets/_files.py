@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import shutil
 import sys
 import tarfile
-import tempfile
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
 from sklearn.datasets import get_data_home
+
+from sklearn_hierret._files import written_whole
 
 
 def data_folder(data_home: Any, name: str) -> Path:
@@ -25,28 +24,29 @@ def data_folder(data_home: Any, name: str) -> Path:
     return Path(get_data_home()) / name
 
 
-@contextlib.contextmanager
-def written_whole(target: Path) -> Iterator[Path]:
-    """A file or folder to write that gets its name when it is complete, or goes away.
+def check_subset(subset: str) -> None:
+    """Raise a ValueError unless it is "train", "test" or "all"."""
+    if subset not in ("train", "test", "all"):
+        raise ValueError(f"subset must be 'train', 'test' or 'all', got {subset!r}.")
+
+
+def fetched_folder(
+    data_home: Any, name: str, url: str, md5: str, *, download_if_missing: bool, verbose: bool
+) -> Path:
+    """Folder of a data set, downloaded and unpacked if it is not there.
 
     Raises
     ------
     OSError
-        If the folder can't be written to; it is named.
+        If it is missing and not to be fetched, or can't be.
     """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        workplace = Path(tempfile.mkdtemp(dir=target.parent, prefix=".part-"))
-    except OSError as error:
-        raise OSError(f"{target.parent} can't be written to: {error.strerror or error}.") from error
-    try:
-        part = workplace / target.name
-        yield part
-        if target.is_dir():
-            shutil.rmtree(target)
-        os.replace(part, target)
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
+    folder = data_folder(data_home, name)
+    if not folder.is_dir():
+        if not download_if_missing:
+            raise OSError(f"{folder} is not there; download_if_missing=True fetches it.")
+        archive = download(url, folder.parent / url.rpartition("/")[2], md5, verbose=verbose)
+        extract(archive, folder, name)
+    return folder
 
 
 def download(url: str, target: Path, md5: str, *, verbose: bool = True) -> Path:

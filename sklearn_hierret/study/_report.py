@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sklearn_hierret.datasets._files import written_whole
+from sklearn_hierret._files import written_whole
 
 N_RESAMPLES = 2000
 _TITLES = {"map": "mAP@k", "ahp": "AHP@k"}

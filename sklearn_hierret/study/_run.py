@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
-from sklearn_hierret.datasets._files import written_whole
+from sklearn_hierret._files import written_whole
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.images import ImageCorruption, ImageSource
 from sklearn_hierret.metrics import evaluate_retrieval

@@ -323,3 +323,11 @@ def test_bad_tables(image_table, tmp_path):
         (tmp_path / "bad.csv").write_bytes(content)
         with pytest.raises(ValueError, match=r"no CSV file|no column"):
             load_image_table(tmp_path / "bad.csv", **columns)
+
+
+def test_a_wrong_subset_downloads_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("urllib.request.urlopen", lambda *args, **kwargs: pytest.fail("it downloads"))
+    for fetch in (fetch_cub200, fetch_cifar100):
+        with pytest.raises(ValueError, match="subset must be"):
+            fetch(subset="validation", data_home=tmp_path)
+    assert list(tmp_path.iterdir()) == []

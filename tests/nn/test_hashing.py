@@ -174,7 +174,7 @@ def test_quantization_pulls_to_codes(digits):
     X, y = digits
 
     def gap(weight):
-        net = CNNHashExtractor("tiny", n_bits=16, max_epochs=6, random_state=0, quantization_weight=weight)
+        net = CNNHashExtractor("tiny", n_bits=16, max_epochs=12, random_state=0, quantization_weight=weight)
         return np.abs(np.abs(net.fit(X, y).relaxed_codes(X)) - 1).mean()
 
     assert gap(0.5) < 0.7 * gap(0.0)
