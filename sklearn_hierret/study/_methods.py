@@ -126,12 +126,13 @@ def tuned(method: Method, X_fit: Any, y_fit: NDArray, X_val: Any, y_val: NDArray
     """
     scorer = make_retrieval_scorer("map", min(k, len(y_val) - 1), "query")
     best: tuple[float, Any, dict] = (-np.inf, None, {})
-    for params in ParameterGrid(method.grid or {}):
+    grid = ParameterGrid(method.grid)
+    only_one = len(grid) == 1 and not method.alphas
+    for params in grid:
         model = clone(method.model).set_params(**params).fit(X_fit, y_fit)
         for chosen in [{**params, "alpha": alpha} for alpha in method.alphas] or [params]:
             if "alpha" in chosen:
                 model.set_params(alpha=chosen["alpha"])
-            only_one = not method.alphas and len(ParameterGrid(method.grid or {})) == 1
             score = 0.0 if only_one else scorer(model, X_val, y_val)
             if score > best[0]:
                 best = score, model, chosen

@@ -132,13 +132,12 @@ class Study:
             "y_test": data.y_test[test],
         }
         parts = {"fit": data.X_train[fit], "val": data.X_train[val], "test": data.X_test[test]}
+        learns = kind if self.retrain else "clean"
         if data.are_images:
-            learns = kind if self.retrain else "clean"
             parts = {
                 name: self._corrupted(X, kind if name == "test" else learns) for name, X in parts.items()
             }
-        extractors = self._extractors(parts["fit"], arrays["y_fit"], learns if data.are_images else "clean")
-        for prefix, extractor in extractors.items():
+        for prefix, extractor in self._extractors(parts["fit"], arrays["y_fit"], learns).items():
             for name, X in parts.items():
                 arrays[f"{prefix}_{name}"] = np.asarray(extractor.transform(X), dtype=np.float32)
         self._say(f"features of {kind} data in {time.perf_counter() - start:.0f} s")
