@@ -8,11 +8,13 @@ from sklearn import config_context
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from sklearn_hierret import (
+    HammingRetriever,
     HierarchicalRetriever,
     HierarchyBuilder,
+    ITQHasher,
     MahalanobisClassifier,
     make_retrieval_scorer,
 )
@@ -31,6 +33,14 @@ TRUSTED = [
     "sklearn_hierret.retrieval._retriever.HierarchicalRetriever",
     "sklearn_hierret.search._index.GalleryIndex",
     "sklearn_hierret.search._index.Segment",
+]
+
+TRUSTED_CODES = [
+    "sklearn_hierret.hashing._hashers.ITQHasher",
+    "sklearn_hierret.retrieval._gallery.Column",
+    "sklearn_hierret.retrieval._gallery.Gallery",
+    "sklearn_hierret.retrieval._hamming.HammingRetriever",
+    "sklearn_hierret.search._code_index.CodeIndex",
 ]
 
 
@@ -101,3 +111,18 @@ def test_safe_saving_with_skops(digits, tmp_path):
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(found[1], expected[1])
     assert loaded[-1].hierarchy_ == pipe[-1].hierarchy_
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:skops")
+def test_safe_saving_of_codes(digits, tmp_path):
+    X, y, Q, _ = digits
+    pipe = make_pipeline(ITQHasher(16, random_state=0), HammingRetriever()).fit(X, y)
+    path = tmp_path / "codes.skops"
+    skops.io.dump(pipe, path)
+    assert sorted(skops.io.get_untrusted_types(file=path)) == TRUSTED_CODES
+    loaded = skops.io.load(path, trusted=TRUSTED_CODES)
+    codes = pipe[:-1].transform(Q)
+    np.testing.assert_array_equal(loaded[:-1].transform(Q), codes)
+    np.testing.assert_array_equal(loaded[-1].kneighbors(codes), pipe[-1].kneighbors(codes))
+    frames = make_pipeline(ITQHasher(16, random_state=0), HammingRetriever()).set_output(transform="pandas")
+    np.testing.assert_array_equal(frames.fit(X, y).predict(Q), pipe.predict(Q))

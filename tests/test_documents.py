@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_composition import TRUSTED
+from tests.test_composition import TRUSTED, TRUSTED_CODES
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,6 +39,13 @@ def test_getting_started_runs():
     assert run_blocks(ROOT / "docs" / "start.md")["indices"].shape == (450, 5)
 
 
+def test_hashing_guide_runs(capsys):
+    names = run_blocks(ROOT / "docs" / "hashing.md")
+    assert names["trusted"] == TRUSTED_CODES
+    scores = [float(s) for s in re.findall(r"mAP@5 (0\.\d+)", capsys.readouterr().out)]
+    assert scores[1] > scores[0] > 0.8
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("skorch") is None, reason="needs the extra nn")
 def test_networks_guide_runs(capsys):
@@ -55,7 +62,8 @@ def test_links_inside_are_whole():
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("plot_*.py")), ids=lambda p: p.stem)
 def test_examples_run(path, capsys, tmp_path, monkeypatch):
-    if "nn import" in path.read_text() and find_spec("skorch") is None:
+    needs_nn = re.search(r"^from sklearn_hierret.nn import", path.read_text(), re.MULTILINE)
+    if needs_nn and find_spec("skorch") is None:
         pytest.skip("needs the extra nn; the environment that has it runs it")
     monkeypatch.setattr("sys.argv", [str(path)])
     copy = tmp_path / path.name  # pictures are saved beside the script
