@@ -299,3 +299,37 @@ def test_a_very_deep_chain_needs_no_recursion():
     assert tree.height == depth
     assert tree.distance(-1, depth) == 1
     assert ClassHierarchy.from_newick(tree.to_newick()).n_nodes == tree.n_nodes
+
+
+def test_levels_by_depth():
+    tree = ClassHierarchy.from_newick("((a,b)x,((c,d)y,(e)z)w,f);")
+    assert tree.levels(by="depth").tolist() == [
+        [0, 1, 2, 3, 4, 5],
+        [0, 1, 2, 2, 3, 4],  # y, z; a and b are less deep
+        [0, 0, 1, 1, 1, 2],
+        [0, 0, 0, 0, 0, 0],
+    ]
+    # By height, x and y are cut at once.
+    assert tree.levels()[1].tolist() == [0, 0, 1, 1, 2, 3]
+    with pytest.raises(ValueError, match="by must be 'height' or 'depth'"):
+        tree.levels(by="rank")
+
+
+@given(trees())
+def test_levels_by_depth_are_ancestors(tree):
+    levels = tree.levels(by="depth")
+    assert levels[-1].tolist() == [0] * tree.n_classes
+    assert levels[0].tolist() == list(range(tree.n_classes))
+    path_lengths = []
+    for c in range(tree.n_classes):
+        path, node = [], c
+        while node != -1:
+            path.append(node)
+            node = tree.parents[node]
+        path_lengths.append(path[::-1])  # from the root down
+    n_depths = max(map(len, path_lengths))
+    assert len(levels) == n_depths
+    for row, depth in zip(levels, range(n_depths - 1, -1, -1), strict=True):
+        ancestors = [path[min(depth, len(path) - 1)] for path in path_lengths]
+        same = np.equal.outer(row, row)
+        np.testing.assert_array_equal(same, np.equal.outer(ancestors, ancestors))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from dask.distributed import Client, LocalCluster
 
-from sklearn_hierret import HierarchicalRetriever, HierarchyBuilder, MahalanobisClassifier
+from sklearn_hierret import HammingRetriever, HierarchicalRetriever, HierarchyBuilder, MahalanobisClassifier
 from tests.strategies import blobs
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of a cluster that starts and stops
@@ -86,3 +86,13 @@ def test_bad_input(cluster, data):
         MahalanobisClassifier(temperature="auto").fit(lazy, y)
     with pytest.raises(ValueError, match="expecting 5 features"):
         HierarchicalRetriever().fit(X, y).kneighbors(lazy[:, :3])
+
+
+def test_queries_that_are_codes(cluster, rng):
+    gallery, queries = (rng.integers(0, 256, (n, 4), dtype=np.uint8) for n in (500, 60))
+    retriever = HammingRetriever().fit(gallery)
+    lazy = retriever.kneighbors(da.from_array(queries, chunks=(25, 4)), 7)
+    expected = retriever.kneighbors(queries, 7)
+    for found, wanted in zip(lazy, expected, strict=True):
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found.compute(), wanted)

@@ -284,21 +284,6 @@ def test_searches_over_bits_and_alpha():
     assert search.best_params_["retriever__alpha"] == 1.0
 
 
-@pytest.mark.parametrize("backend", ["numpy", "faiss"])
-def test_backends(data, backend):
-    if backend == "faiss":
-        pytest.importorskip("faiss", reason="an optional backend, in the integration environment")
-    rng = np.random.default_rng(0)
-    gallery, queries = (rng.integers(0, 256, (n, 2), dtype=np.uint8) for n in (3000, 10))
-    retriever = HammingRetriever(backend=backend).fit(gallery).remove_from_gallery([5, 6])
-    expected = reference.neighbours(queries, np.delete(gallery, [5, 6], axis=0), 10)
-    distances, indices = retriever.kneighbors(queries, 10)
-    np.testing.assert_array_equal(indices, expected[1])
-    np.testing.assert_array_equal(distances, expected[0])
-    alone = pickle.loads(pickle.dumps(retriever)).kneighbors(None, 3)
-    np.testing.assert_array_equal(alone, retriever.set_params(backend="numpy").kneighbors(None, 3))
-
-
 BAD = {
     "floats": (lambda X, y: (X / 255, y), TypeError, "dtype uint8, got float64"),
     "wider integers": (lambda X, y: (X.astype(int), y), TypeError, "dtype uint8, got int64"),

@@ -100,19 +100,3 @@ def test_few_rows_allowed(rng):
     assert np.all(np.isinf(distances[:, 3:]))
     nothing = search_codes(gallery[:2], CodeIndex.build(gallery), 2, allowed=np.zeros(200, dtype=bool))
     assert np.all(nothing[1] == -1)
-
-
-@pytest.mark.parametrize("n_distinct", [1, 40, 5000])
-@pytest.mark.parametrize("leave_one_out", [True, False])
-def test_faiss_finds_the_same(rng, n_distinct, leave_one_out):
-    pytest.importorskip("faiss", reason="an optional backend, in the integration environment")
-    gallery = random_codes(rng, 5000, 4, n_distinct)
-    own = np.arange(5000)[::50] if leave_one_out else None
-    index = CodeIndex.build(gallery)
-    for k in (1, 10, 100):
-        both = [
-            search_codes(gallery[::50], index, k, own_serial=own, backend=backend)
-            for backend in ("numpy", "faiss")
-        ]
-        np.testing.assert_array_equal(*[found[1] for found in both])
-        np.testing.assert_array_equal(*[found[0] for found in both])
