@@ -135,7 +135,6 @@ class CodeSearch:
     def by_limits(self, which: NDArray[np.intp]) -> None:
         """Look for codes that are nearer than the k-th found so far, height by height."""
         found = _Found(len(which), self.k, len(self.values), self.own[which], self.part is None)
-        everyone = np.arange(len(which))
         for height, rows in self._heights(int(which[0])):
             ranks = self.ranks[height]
             if not np.any(found.limit >= ranks[0]):
@@ -143,7 +142,7 @@ class CodeSearch:
             chosen = self.index if rows is None else self.index.subset(rows)
             for start in range(0, len(chosen), BLOCK_ROWS):
                 block = slice(start, start + BLOCK_ROWS)
-                self._look(found, which, everyone, chosen.words[:, block], chosen.serial[block], ranks)
+                self._look(found, which, chosen.words[:, block], chosen.serial[block], ranks)
         rank, serial = found.best()
         self.distances[which, : rank.shape[1]] = np.append(self.values, np.inf)[rank]
         self.serials[which, : rank.shape[1]] = serial
@@ -152,14 +151,13 @@ class CodeSearch:
         self,
         found: _Found,
         which: NDArray[np.intp],
-        everyone: NDArray[np.intp],
         words: NDArray,
         serial: NDArray[np.intp],
         ranks: NDArray,
     ) -> None:
         """Compare queries with a block of codes at one height."""
         reach = found.reach(ranks, int(serial[0]))
-        query = everyone[reach >= 0]
+        query = np.flatnonzero(reach >= 0)
         if not len(query):
             return
         counts = np.empty((len(query), len(serial)), dtype=count_dtype(self.index.n_bits))
