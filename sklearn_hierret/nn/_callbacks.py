@@ -53,20 +53,29 @@ class ClassCenters(Callback):
     Parameters
     ----------
     first : int, float or None, default=0.5
-        The first epoch after which that is done, or the share of `max_epochs` that comes before;
-        None: never.
+        The first epoch after which that is done, 0 being the start, or the share of `max_epochs` that
+        comes before; None: never.
     """
 
     def __init__(self, first: float | None = 0.5) -> None:
         self.first = first
 
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Compute the means of a network that has learnt nothing, if that is asked for."""
+        if self.first == 0 and isinstance(self.first, Integral) and not net.history:
+            self._update(net, net.get_split_datasets(X, y)[0])
+
     def on_epoch_end(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
-        """Compute the means."""
-        objective = net.module_.objective
-        if self.first is None or not hasattr(objective, "update_centers"):
+        """Compute the means, if it is time."""
+        if self.first is None:
             return
         before = self.first if isinstance(self.first, Integral) else self.first * net.max_epochs
-        if len(net.history) < before:
+        if len(net.history) >= before:
+            self._update(net, dataset_train)
+
+    def _update(self, net: Any, dataset_train: Any) -> None:
+        objective = net.module_.objective
+        if not hasattr(objective, "update_centers"):
             return
         # Added up in double precision, which not every device has.
         means = objective.centers[: net.n_outputs_].cpu().double()

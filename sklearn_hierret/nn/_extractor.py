@@ -248,6 +248,10 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         -------
         features : ndarray of shape (n, n_features), float32
         """
+        return self._features(X)
+
+    def _features(self, X: Any) -> NDArray[np.float32]:
+        """What `transform` gives, an array whatever `set_output` says."""
         check_is_fitted(self)
         source = self._source(X)
         if self.memory is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -29,27 +30,29 @@ class CNNHashExtractor(CNNFeatureExtractor):
         For fine tuning, a trained one, such as ``other.module_.backbone.network``.
     n_bits : int, default=64
         Length of the codes, a multiple of 8.
-    hierarchy : ClassHierarchy, default=None
+    hierarchy : ClassHierarchy or None, default=None
         A taxonomy, or a visual hierarchy that was learnt from another network's features. Its
         levels are those of ``levels(by="depth")``; a tree of many levels, such as a dendrogram,
         is better cut to a few before:
         ``ClassHierarchy.from_levels([tree.cut(n_clusters=m) for m in (121, 40, 10, 1)], tree.classes)``.
         None: classes only, which is deep class-wise hashing.
-    n_hidden : int, default=None
+    n_hidden : int or None, default=None
         Units of a hidden layer before the bits; None: none, as published. Where the backbone's vectors
         are short, it helps a lot.
-    sigmas : sequence of float, default=None
+    sigmas : sequence of float or None, default=None
         See `HierarchyPreservingHashing`.
     first_update : int, float or None, default=0.5
-        The first epoch after which centres are computed, or the share of `max_epochs` that comes
-        before; 1 is as published. Before, and for None always, the network learns random codes of the
-        classes, which agree the more, the more ancestors two share.
+        The first epoch after which centres are computed, or a share of `max_epochs` that comes
+        before, below 1; epochs are those of the whole history. 0: before the first one, too, as
+        published. Before, and for None always, the network learns random codes of the classes, which
+        agree the more, the more ancestors two share.
     bound_weight : float, default=10.0
     quantization_weight : float, default=0.0
         See `HierarchyPreservingHashing`. The weight of the quantization is 0.1 as published, which keeps
         bits from changing sides before classes are learnt: small networks lose by it.
     loss : "hpdh" or callable, default="hpdh"
-        Or a function ``(n_features, n_classes) -> Objective`` whose features are relaxed codes.
+        Or a function ``(n_features, n_classes) -> Objective`` whose features are relaxed codes; it
+        says how many bits there are.
     **params
         See `CNNFeatureExtractor`; not `feature_layer`.
 
@@ -71,7 +74,15 @@ class CNNHashExtractor(CNNFeatureExtractor):
     (3, 16)
     """
 
-    _saved_parameters = (*CNNFeatureExtractor._saved_parameters, "n_bits", "n_hidden", "sigmas")
+    _saved_parameters = (
+        *CNNFeatureExtractor._saved_parameters,
+        "n_bits",
+        "n_hidden",
+        "sigmas",
+        "first_update",
+        "bound_weight",
+        "quantization_weight",
+    )
 
     def __init__(
         self,
@@ -121,7 +132,7 @@ class CNNHashExtractor(CNNFeatureExtractor):
         relaxed : ndarray of shape (n, n_bits), float32
             Near -1 and 1 after training.
         """
-        return super().transform(X)
+        return self._features(X)
 
     def searched(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Codes as -1 and 1, whose cosine distances rank as their Hamming distances do."""
@@ -142,7 +153,7 @@ class CNNHashExtractor(CNNFeatureExtractor):
 
     @property
     def _n_features_out(self) -> int:
-        return super()._n_features_out // 8
+        return -(-super()._n_features_out // 8)
 
     @property
     def _default_callbacks(self) -> list:
@@ -153,8 +164,11 @@ class CNNHashExtractor(CNNFeatureExtractor):
         check_n_bits(self.n_bits)
         if self.n_hidden is not None:
             check_positive_integer(self.n_hidden, "n_hidden")
-        if self.first_update is not None and not self.first_update >= 0:
-            raise ValueError(f"first_update must be None or at least 0, got {self.first_update}.")
+        if not _is_epoch_or_share(self.first_update):
+            raise ValueError(
+                "first_update must be an integer of at least 0, a share in [0, 1), or None, got "
+                f"{self.first_update!r}."
+            )
         if self.loss != "hpdh" and not callable(self.loss):
             raise ValueError(f"loss must be 'hpdh' or a callable, got {self.loss!r}.")
         if self.hierarchy is not None and not isinstance(self.hierarchy, ClassHierarchy):
@@ -178,3 +192,11 @@ class CNNHashExtractor(CNNFeatureExtractor):
             quantization_weight=self.quantization_weight,
             n_hidden=self.n_hidden,
         )
+
+
+def _is_epoch_or_share(value: Any) -> bool:
+    if value is None or isinstance(value, bool):
+        return value is None
+    if isinstance(value, Integral):
+        return int(value) >= 0
+    return isinstance(value, Real) and 0 <= float(value) < 1

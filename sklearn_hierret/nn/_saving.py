@@ -49,8 +49,9 @@ def save(net: CNNFeatureExtractor, folder: Any) -> None:
         "image_statistics": [values.tolist() for values in net.image_statistics_],
     }
     state = {name: tensor.contiguous().cpu() for name, tensor in net.module_.state_dict().items()}
+    text = json.dumps(description, indent=1, default=lambda value: value.tolist())  # NumPy's numbers
     save_file(state, folder / _WEIGHTS)
-    (folder / _DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+    (folder / _DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
 
 def load(cls: type[CNNFeatureExtractor], folder: Any, device: str, parts: dict) -> CNNFeatureExtractor:

@@ -1,11 +1,15 @@
 """HPDH: loss, centres, and the network that gives codes."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import config_context
 from sklearn.pipeline import Pipeline
+from skorch.callbacks import Callback
 
 from sklearn_hierret import ClassHierarchy, CombinedHierarchy, HammingRetriever
 from sklearn_hierret.hashing import unpack_signs
@@ -100,7 +104,7 @@ def test_sigmas():
     assert objective_of(TREE, sigmas=[1, 1, 2]).sigmas == (1.0, 1.0, 2.0)
     for wrong, message in (
         ([1, 2], "2 sigmas, but 3 levels"),
-        ([2, 1, 3], "must not decrease"),
+        ([2, 1, 3], "do not decrease"),
         ([0, 1, 1], "positive"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -164,10 +168,26 @@ def test_first_update(digits):
         return net.module_.objective.centers.numpy()
 
     assert set(np.unique(centers(first_update=None))) == {-1.0, 1.0}
-    for late in (3, 1.5):
-        assert set(np.unique(centers(first_update=late))) == {-1.0, 1.0}
-    for early in (1, 2, 0.5, 1.0):
+    assert set(np.unique(centers(first_update=3))) == {-1.0, 1.0}
+    for early in (0, 1, 2, 0.0, 0.5, np.int64(1)):
         assert len(np.unique(centers(first_update=early))) > 2
+
+
+def test_centres_before_the_first_epoch(digits):
+    X, y = digits
+    net = CNNHashExtractor("tiny", n_bits=8, max_epochs=1, lr=0.0, random_state=0, first_update=0).fit(X, y)
+    seen = []
+
+    class Watch(Callback):
+        def on_batch_begin(self, net, training=False, **kwargs):
+            seen.append(net.module_.objective.centers.clone())
+
+    net.set_params(callbacks=[Watch()]).fit(X, y)
+    # The rate is 0: what the first batch saw are the means of the untrained network.
+    assert len(seen[0].unique()) > 2
+    relaxed = net.relaxed_codes(X)
+    assert seen[0].shape == (10, 8)
+    assert np.abs(seen[0].numpy() - np.stack([relaxed[y == c].mean(axis=0) for c in net.classes_])).max() < 1
 
 
 def test_quantization_pulls_to_codes(digits):
@@ -229,6 +249,35 @@ def test_a_hidden_layer(digits, tmp_path):
         CNNHashExtractor("tiny", n_hidden=0).fit(X, y)
 
 
+def test_distinct_first_codes():
+    """As many as there are codes of 8 bits; and classes that share all but themselves."""
+    torch.manual_seed(0)
+    for levels in (np.arange(256)[None], np.stack([np.arange(64)] + [np.arange(64) // 32] * 5)):
+        codes = HierarchyPreservingHashing(3, levels, 8).centers[: levels.shape[1]]
+        assert len(codes.unique(dim=0)) == levels.shape[1]
+    assert len(HierarchyPreservingHashing(3, np.arange(300)[None], 8).centers) == 300
+
+
+def test_frames_of_codes(fitted, digits):
+    X, _ = digits
+    frame = copy.deepcopy(fitted).set_output(transform="pandas").transform(X)
+    assert list(frame) == fitted.get_feature_names_out().tolist()
+    np.testing.assert_array_equal(frame.to_numpy(), fitted.transform(X))
+    with config_context(transform_output="pandas"):
+        assert isinstance(fitted.relaxed_codes(X), np.ndarray)
+
+
+def test_numpy_parameters_are_saved(digits, tmp_path):
+    X, y = digits
+    net = CNNHashExtractor(
+        "tiny", n_bits=np.int64(8), sigmas=np.array([1.0]), quantization_weight=0.1, max_epochs=1
+    )
+    net.fit(X, y).save(tmp_path)
+    loaded = CNNHashExtractor.load(tmp_path)
+    assert loaded.n_bits == 8
+    assert loaded.module_.objective.quantization_weight == 0.1
+
+
 def test_in_a_pipeline(digits):
     X, y = digits
     net = CNNHashExtractor("tiny", n_bits=16, max_epochs=10, lr=3e-3, random_state=0)
@@ -260,8 +309,12 @@ BAD = {
     ),
     "no tree": ({"hierarchy": CombinedHierarchy([DIGITS, DIGITS])}, TypeError, "must be a ClassHierarchy"),
     "a name": ({"hierarchy": "taxonomy"}, TypeError, "must be a ClassHierarchy, got str"),
-    "first update": ({"first_update": -1}, ValueError, "first_update must be None or at least 0"),
-    "sigmas": ({"hierarchy": DIGITS, "sigmas": [2, 1]}, ValueError, "must not decrease upwards"),
+    "first update": ({"first_update": -1}, ValueError, "first_update must be an integer of at least 0"),
+    "a share above 1": ({"first_update": 1.5}, ValueError, "first_update"),
+    "weight": ({"quantization_weight": -1}, ValueError, "quantization_weight must be a number of at least 0"),
+    "bound": ({"bound_weight": float("nan")}, ValueError, "bound_weight must be a number"),
+    "NaN sigma": ({"sigmas": [float("nan")]}, ValueError, "sigmas must be positive numbers"),
+    "sigmas": ({"hierarchy": DIGITS, "sigmas": [2, 1]}, ValueError, "do not decrease upwards"),
 }
 
 

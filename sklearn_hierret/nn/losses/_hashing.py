@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Real
 
 import numpy as np
 import torch
@@ -94,6 +95,10 @@ class HierarchyPreservingHashing(Objective):
         self.n_clusters = tuple(int(row.max()) + 1 for row in kept)
         self.sigmas = check_sigmas(sigmas, len(kept))
         self.n_bits = n_bits
+        weights = {"bound": bound, "bound_weight": bound_weight, "quantization_weight": quantization_weight}
+        for name, value in weights.items():
+            if not isinstance(value, Real) or not 0 <= value < np.inf:
+                raise ValueError(f"{name} must be a number of at least 0, got {value!r}.")
         self.bound, self.bound_weight, self.quantization_weight = bound, bound_weight, quantization_weight
         self.projection: nn.Module = nn.Linear(n_hidden or n_features, n_bits)
         if n_hidden:
@@ -101,6 +106,7 @@ class HierarchyPreservingHashing(Objective):
             self.projection = nn.Sequential(*hidden, self.projection)
         # It follows from the levels, so it is not saved with the weights.
         self.register_buffer("clusters", torch.from_numpy(kept), persistent=False)
+        self._variances = np.repeat(np.square(self.sigmas), self.n_clusters).tolist()
         self._mean_matrix = mean_matrix(kept)
         self.register_buffer("centers", torch.zeros(len(self._mean_matrix), n_bits))
         self.update_centers(_random_codes(kept, n_bits))
@@ -136,10 +142,8 @@ class HierarchyPreservingHashing(Objective):
 
     def _logits(self, outputs: Tensor) -> Tensor:
         """-|r - mu|^2 / (2 sigma^2), less what is the same for all centres."""
-        variances = outputs.new_tensor(self.sigmas).pow(2)
-        variances = variances.repeat_interleave(torch.tensor(self.n_clusters, device=outputs.device))
         products = outputs @ self.centers.T - self.centers.pow(2).sum(dim=1) / 2
-        return products / variances
+        return products / outputs.new_tensor(self._variances)
 
 
 def distinct_levels(levels: NDArray) -> NDArray[np.int64]:
@@ -177,17 +181,26 @@ def check_sigmas(sigmas: Sequence[float] | None, n_levels: int) -> tuple[float, 
     if sigmas is None:
         default = _PUBLISHED_SIGMAS.get(n_levels, np.geomspace(1.0, 2.0, n_levels))
         return tuple(float(sigma) for sigma in default)
-    given = tuple(float(sigma) for sigma in sigmas)
+    given = tuple(np.atleast_1d(np.asarray(sigmas, dtype=float)).tolist())
     if len(given) != n_levels:
         raise ValueError(f"{len(given)} sigmas, but {n_levels} levels separate classes.")
-    if given[0] <= 0 or any(a > b for a, b in pairwise(given)):
-        raise ValueError(f"sigmas must be positive and must not decrease upwards, got {given}.")
+    if not np.isfinite(given).all() or given[0] <= 0 or any(a > b for a, b in pairwise(given)):
+        raise ValueError(f"sigmas must be positive numbers that do not decrease upwards, got {given}.")
     return given
 
 
 def _random_codes(levels: NDArray[np.int64], n_bits: int) -> Tensor:
-    """Codes of the classes: signs of sums of random vectors, one for each cluster they are in."""
+    """Codes of the classes: signs of sums of random vectors, one for each cluster they are in.
+
+    They are distinct, as far as there are enough codes.
+    """
     total = torch.zeros(levels.shape[1], n_bits)
     for row in levels:
         total += torch.randn(int(row.max()) + 1, n_bits)[torch.from_numpy(row)]
-    return torch.where(total >= 0, 1.0, -1.0)
+    codes = torch.where(total >= 0, 1.0, -1.0)
+    taken: set[tuple] = set()
+    for code in codes:
+        while tuple(code.tolist()) in taken and len(taken) < 2.0**n_bits:
+            code[torch.randint(n_bits, ())] *= -1
+        taken.add(tuple(code.tolist()))
+    return codes
