@@ -57,7 +57,7 @@ class PCAHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     """
 
     _parameter_constraints: dict = {
-        "n_bits": [Interval(Integral, 1, None, closed="left")],
+        "n_bits": "no_validation",  # check_n_bits says more
         "random_state": ["random_state"],
     }
 
@@ -88,7 +88,13 @@ class PCAHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         X = validate_data(self, X, dtype=feature_dtype(X), ensure_min_samples=2)
         random = check_random_state(self.random_state)
         pca = PCA(min(self.n_bits, *X.shape), random_state=random)
+        if np.all(X[:1] == X):
+            raise ValueError("All features are constant: no code could tell samples apart.")
         scores = pca.fit_transform(X)
+        # The signs of components without variance are those of rounding errors.
+        variance = pca.explained_variance_
+        is_there = variance > 10 * np.finfo(X.dtype).eps * variance[0]
+        scores, pca.components_ = scores[:, is_there], pca.components_[is_there]
         self.mean_ = pca.mean_
         self.projection_ = np.ascontiguousarray(pca.components_.T @ self._mixed(scores, random))
         return self
@@ -151,6 +157,7 @@ class ITQHasher(PCAHasher):
     n_bits : int, default=64
         Length of the codes, a multiple of 8. It may exceed the number of components.
     max_iter : int, default=50
+        Rotations at most.
     tol : float, default=1e-5
         Stop when the quantization error falls by a smaller share.
     random_state : int, RandomState or None, default=None
@@ -161,7 +168,7 @@ class ITQHasher(PCAHasher):
     mean_, projection_, n_features_in_, feature_names_in_ : see `PCAHasher`
     quantization_errors_ : ndarray of shape (n_iter_,)
         Mean squared distance of the rotated components, scaled to a variance of 1 a bit, from
-        their signs; it never rises.
+        their signs, before each rotation; it never rises.
     n_iter_ : int
 
     References

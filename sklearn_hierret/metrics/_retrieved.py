@@ -58,6 +58,11 @@ class Search:
         self.hierarchy = getattr(model, "hierarchy_", None)
         self.exclude_query = gallery == "query"
         self._ties = ties
+        if ties == "average" and np.isinf(getattr(model, "alpha", 0.0)):
+            raise ValueError(
+                "With alpha=inf distances are those of leaves alone, and do not tell what is tied; "
+                "alpha=1e6 ranks alike."
+            )
         if self.exclude_query:
             self.y_gallery = self.y_query
             if hasattr(model, "set_gallery"):
@@ -86,9 +91,7 @@ class Search:
             raise ValueError(
                 f"k={k} is larger than the gallery, which holds {self.n_ranked} items for a query."
             )
-        n_queries = len(self.y_query)
-        for rows in row_chunks(n_queries, k * _ITEM_BYTES):
-            distances, neighbours = self._neighbours(rows, k)
+        for rows, distances, neighbours in self._neighbours(k):
             yield Ranking(
                 self.y_query[rows],
                 self.y_gallery[neighbours],
@@ -98,19 +101,22 @@ class Search:
                 distances if self._ties == "average" else None,
             )
 
-    def _neighbours(self, rows: slice, k: int) -> tuple[NDArray, NDArray[np.intp]]:
-        """Distances and indices; with averaged ties at least those of all groups that k touches."""
-        depth = min(k + 1, self.n_ranked) if self._ties == "average" else k
-        while True:
+    def _neighbours(self, k: int) -> Iterator[tuple[slice, NDArray, NDArray[np.intp]]]:
+        """Queries, distances, indices; with averaged ties at least those of all groups that k touches."""
+        first = min(k + 1, self.n_ranked) if self._ties == "average" else k
+        left = [(rows, first) for rows in row_chunks(len(self.y_query), first * _ITEM_BYTES)][::-1]
+        while left:
+            rows, depth = left.pop()
             distances, neighbours = self._kneighbors(rows, depth)
             # The group at rank k is known to end where a larger distance follows.
-            if (
-                self._ties == "index"
-                or depth == self.n_ranked
-                or np.all(distances[:, -1] > distances[:, k - 1])
-            ):
-                return distances, neighbours
+            is_whole = distances[:, -1] > distances[:, k - 1]
+            if self._ties == "index" or depth == self.n_ranked or is_whole.all():
+                yield rows, distances, neighbours
+                continue
+            # Deeper, and fewer queries at a time.
             depth = min(2 * depth, self.n_ranked)
+            parts = row_chunks(rows.stop - rows.start, depth * _ITEM_BYTES)
+            left += [(slice(rows.start + p.start, rows.start + p.stop), depth) for p in parts][::-1]
 
     def _kneighbors(self, rows: slice, k: int) -> tuple[NDArray, NDArray[np.intp]]:
         n_queries = len(self.y_query)

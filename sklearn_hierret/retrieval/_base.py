@@ -389,7 +389,9 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         check_positive_integer(k, "n_neighbors")
         needs_leaves = self.alpha != 0 or with_leaves
         # Taken once: another thread may replace it meanwhile.
-        gallery = self._gallery_with_leaves() if needs_leaves else self._gallery
+        chosen = None if within is None else np.asarray(within)
+        by_label = chosen is not None and chosen.dtype != bool
+        gallery = self._gallery_with_leaves() if needs_leaves or by_label else self._gallery
         n_candidates = len(gallery) - (X is None)
         if k > n_candidates and (within is None or n_candidates < 1):
             raise ValueError(
@@ -402,19 +404,18 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         if needs_leaves:
             query_leaves = gallery.leaves if X is None else self._assign(X)
             leaf_distance = self._leaf_distance(query_leaves)
-        allowed = gallery.alive_rows if within is None else gallery.rows_at(self._mask(gallery, within))
+        allowed = gallery.alive_rows if chosen is None else gallery.rows_at(self._mask(gallery, chosen))
         distances, serials, queries = self._nearest(X, gallery, int(k), leaf_distance, allowed)
         indices = gallery.positions(serials)
         return Found(distances, indices, gallery, queries, query_leaves, leaf_distance)
 
-    def _mask(self, gallery: Gallery, within: ArrayLike) -> NDArray[np.bool_]:
-        """Positions that `within` allows."""
-        chosen = np.asarray(within)
+    def _mask(self, gallery: Gallery, chosen: NDArray) -> NDArray[np.bool_]:
+        """Positions that are chosen by a mask, or by labels of leaves."""
         if chosen.dtype == bool:
             if chosen.shape != (len(gallery),):
                 raise ValueError(f"A mask of shape {chosen.shape} for a gallery of {len(gallery)} samples.")
             return chosen
-        leaves = self._gallery_with_leaves().leaves
+        leaves = gallery.leaves
         is_chosen = np.isin(self._leaf_nodes, self.hierarchy_.index(chosen.ravel()))
         return is_chosen[leaves if leaves.ndim == 1 else leaves.argmax(axis=1)]
 

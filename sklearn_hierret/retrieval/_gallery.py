@@ -168,7 +168,7 @@ class Gallery:
             raise ValueError(f"No sample of the gallery has the id {gone.tolist()[absent[0]]!r}.")
         alive[serial] = False
         index, n_alive = self.index, int(alive.sum())
-        if n_alive and n_alive < (1 - DEAD_SHARE) * len(index):
+        if n_alive and (index.is_exact or n_alive < (1 - DEAD_SHARE) * len(index)):
             index = index.keep(alive)
         return replace(self, index=index, is_alive=alive)
 

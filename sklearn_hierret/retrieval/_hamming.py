@@ -27,8 +27,9 @@ class HammingRetriever(BaseRetriever):
     """Retrieve packed binary codes by ``D = Hamming distance / n_bits + alpha * hierarchical distance``.
 
     Codes come from a hasher (`ITQHasher`, `PCAHasher`, ``sklearn_hierret.nn.CNNHashExtractor``) or
-    from anywhere: rows of bytes, as `numpy.packbits` packs them. The gallery takes ``n_bits / 8`` bytes
-    a sample. Everything else is as in `HierarchicalRetriever`.
+    from anywhere: rows of bytes, as `numpy.packbits` packs them. A sample takes ``n_bits / 8`` bytes,
+    filled up to 1, 2, 4 or a multiple of 8, and 16 for its place and its id. Everything else is as in
+    `HierarchicalRetriever`, but that adding and removing copy the codes.
 
     Parameters
     ----------
@@ -47,8 +48,8 @@ class HammingRetriever(BaseRetriever):
     class_model : classifier, default=None
         Gives the leaves of codes, which it sees as -1 and 1. None means the class model of the
         hierarchy's builder, or else `sklearn.naive_bayes.BernoulliNB`: the nearest centre of a class,
-        bits weighted by how sure they are. Where bits vary within classes, `MahalanobisClassifier`
-        may be better.
+        bits weighted by how sure they are, and frequent classes preferred. Where bits vary within
+        classes, `MahalanobisClassifier` may be better.
     backend : {"numpy", "faiss"}, default="numpy"
         Who searches where alpha is 0 and few neighbours are wanted. Results are the same; FAISS has
         threads of its own.
@@ -67,6 +68,8 @@ class HammingRetriever(BaseRetriever):
     class_model_ : fitted classifier, or None
     n_features_in_ : int
         Bytes of a code.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if codes came with string column names.
 
     Notes
     -----
@@ -176,7 +179,8 @@ class HammingRetriever(BaseRetriever):
     # ----------------------------------------------------------------------- inside
 
     def _validated(self, X: ArrayLike, reset: bool = True) -> NDArray:
-        return validate_data(self, check_codes(X), dtype=None, order="C", reset=reset)
+        check_codes(X)
+        return validate_data(self, X, dtype=None, order="C", reset=reset)
 
     def _checked(self, X: ArrayLike, dtype: Any = None) -> NDArray:
         return self._validated(X, reset=False)

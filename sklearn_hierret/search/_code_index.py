@@ -30,7 +30,7 @@ class CodeIndex:
     serial: NDArray[np.intp]
     n_bytes: int
     leaves: NDArray | None = None
-    #: Whether `features` are bit for bit what they were.
+    #: Whether `features` are bit for bit what they were; such rows are cheap to move.
     is_exact: ClassVar[bool] = True
 
     @classmethod

@@ -23,6 +23,8 @@ from sklearn_hierret.search._threads import run_batches
 BATCH_ROWS, BLOCK_ROWS = 32, 1 << 15
 #: Where more than one in so many rows are wanted, all are sorted.
 DENSE = 32
+#: How many times as many codes FAISS is asked for as are wanted.
+DEEPER = 4
 
 
 def search_codes(
@@ -82,7 +84,7 @@ def search_codes(
     elif DENSE * n_neighbors > len(index):
         work = task.by_sorting
     elif backend == "faiss" and leaf_distance is None:
-        work, n_rows, n_jobs = task.by_faiss, get_chunk_n_rows(64 * n_neighbors), None
+        work, n_rows, n_jobs = task.by_faiss, get_chunk_n_rows(100 * DEEPER * n_neighbors), 1
     else:
         work = task.by_limits
     run_batches(task.batches(n_rows), work, effective_n_jobs(n_jobs), report)
@@ -243,23 +245,22 @@ class CodeSearch:
     # ---------------------------------------------------------------------- FAISS
 
     def by_faiss(self, which: NDArray[np.intp]) -> None:
-        """Ask FAISS for so many that no code as far as the k-th is missing, and put them in order."""
-        index, depth = self.index, self.k + 2
-        while len(which):
-            depth = min(depth, len(index))
-            counts, rows = index.faiss.search(self.codes[which], depth)
-            # Of the codes at the last distance some may be missing; the query itself may be one.
-            is_whole = counts[:, -1] > counts[:, min(self.k, depth - 1)]
-            if depth == len(index):
-                is_whole[:] = True
-            done = which[is_whole]
-            serial = index.serial[rows[is_whole]]
-            counts = np.where(serial == self.own[done][:, None], index.n_bits + 1, counts[is_whole])
-            order = np.lexsort((serial, counts), axis=1)[:, : self.k]
-            counts = np.take_along_axis(counts, order, axis=1)
-            self.distances[done, : counts.shape[1]] = self.values[np.minimum(counts, index.n_bits)]
-            self.serials[done, : counts.shape[1]] = np.take_along_axis(serial, order, axis=1)
-            which, depth = which[~is_whole], 4 * depth
+        """Ask FAISS for more than wanted, so that no code as far as the k-th is missing, and sort them.
+
+        Where more codes than that are tied, it is better to compare anew.
+        """
+        index, depth = self.index, min(DEEPER * (self.k + 1), len(self.index))
+        counts, rows = index.faiss.search(self.codes[which], depth)
+        # Of the codes at the last distance some may be missing; the query itself may be one.
+        is_whole = counts[:, -1] > counts[:, self.k]
+        done, tied = which[is_whole], which[~is_whole]
+        serial = index.serial[rows[is_whole]]
+        counts = np.where(serial == self.own[done][:, None], index.n_bits + 1, counts[is_whole])
+        order = np.lexsort((serial, counts), axis=1)[:, : self.k]
+        self.distances[done] = self.values[np.take_along_axis(counts, order, axis=1)]
+        self.serials[done] = np.take_along_axis(serial, order, axis=1)
+        for start in range(0, len(tied), BATCH_ROWS):
+            self.by_limits(tied[start : start + BATCH_ROWS])
 
 
 class _Found:
@@ -336,4 +337,6 @@ def _ranks(
             values = shares + alpha * heights[:, None]
         return ranks, values.ravel()
     values, ranks = np.unique(shares + alpha * heights[:, None], return_inverse=True)
-    return ranks.reshape(len(heights), -1), values
+    # What differs by rounding alone is equal.
+    is_new = np.diff(values, prepend=-1.0) > 8 * np.finfo(float).eps * values
+    return (np.cumsum(is_new) - 1)[ranks].reshape(len(heights), -1), values[is_new]

@@ -155,7 +155,7 @@ class GalleryIndex:
 
     segments: tuple[Segment, ...]
     series: NDArray[np.intp] | None = None
-    #: Whether `features` are bit for bit what they were.
+    #: Whether `features` are bit for bit what they were; such rows are cheap to move.
     is_exact: ClassVar[bool] = False
 
     @classmethod

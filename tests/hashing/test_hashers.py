@@ -119,3 +119,16 @@ def test_codes_are_bytes(digits):
         check_codes(np.zeros(3, dtype=np.uint8))
     with pytest.raises(ValueError, match=r"got \(0, 4\)"):
         check_codes(np.zeros((0, 4), dtype=np.uint8))
+
+
+def test_components_without_variance_have_constant_bits(rng):
+    X = rng.normal(size=(300, 5)) @ rng.normal(size=(5, 40))
+    for dtype in (np.float64, np.float32):
+        with pytest.warns(UserWarning, match="16 bits, but 5 principal components"):
+            hasher = PCAHasher(16).fit(X.astype(dtype))
+        codes = hasher.transform(X)
+        assert np.all(unpack_signs(codes)[:, 5:] == 1)
+        one_by_one = np.concatenate([hasher.transform(row[None]) for row in X])
+        np.testing.assert_array_equal(codes, one_by_one)
+    with pytest.raises(ValueError, match="All features are constant"):
+        ITQHasher(8).fit(np.ones((10, 3)))

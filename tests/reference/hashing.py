@@ -18,7 +18,8 @@ def neighbours(queries, gallery, k, alpha=0.0, hierarchical=None, exclude_self=F
                 continue
             share = hamming(code, other) / (8 * len(code))
             dh = 0.0 if hierarchical is None else hierarchical[q, i]
-            items.append((dh, share, i) if np.isinf(alpha) else (share + alpha * dh, i, i))
+            # 7 / 24 + 1 / 2 and 19 / 24 are equal.
+            items.append((dh, share, i) if np.isinf(alpha) else (round(share + alpha * dh, 12), i, i))
         items.sort()
         distances.append([item[0] for item in items[:k]])
         indices.append([item[2] for item in items[:k]])

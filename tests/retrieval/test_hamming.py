@@ -2,9 +2,11 @@ import copy
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import config_context
 from sklearn.base import clone, is_classifier
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
@@ -68,7 +70,7 @@ def test_without_labels(data):
     distances, indices = retriever.kneighbors(Q, n_neighbors=7)
     expected = reference.neighbours(Q, X, 7)
     np.testing.assert_array_equal(indices, expected[1])
-    np.testing.assert_array_equal(distances, expected[0])
+    np.testing.assert_allclose(distances, expected[0], rtol=1e-11)
     assert retriever.n_samples_fit_ == 110
     assert retriever.hierarchy_ is retriever.class_model_ is None
     table = retriever.retrieve(Q[:2], k=3)
@@ -157,7 +159,7 @@ def test_search_within(data):
     for within in (["c", "d"], TREE.members(TREE.lca("c", "d")), is_chosen):
         distances, indices = retriever.kneighbors(Q, 6, within=within)
         np.testing.assert_array_equal(indices, rows[expected[1]])
-        np.testing.assert_array_equal(distances, expected[0])
+        np.testing.assert_allclose(distances, expected[0], rtol=1e-11)
     few = np.zeros(110, dtype=bool)
     few[:3] = True
     distances, indices = retriever.kneighbors(Q, 5, within=few)
@@ -329,3 +331,62 @@ def test_a_missing_backend(data, monkeypatch):
         HammingRetriever(backend="faiss").fit(data[0])
     with pytest.raises(ValueError, match="backend"):
         HammingRetriever(backend="annoy").fit(data[0])
+
+
+def test_columns_have_names(data):
+    X, y, Q, _ = data
+    frame, queries = (pd.DataFrame(codes, columns=["a", "b", "c"]) for codes in (X, Q))
+    retriever = HammingRetriever().fit(frame, y)
+    assert retriever.feature_names_in_.tolist() == ["a", "b", "c"]
+    np.testing.assert_array_equal(retriever.kneighbors(queries), HammingRetriever().fit(X, y).kneighbors(Q))
+    with pytest.raises(ValueError, match="feature names should match"):
+        retriever.kneighbors(queries[["c", "b", "a"]])
+
+
+def test_distances_that_are_equal_but_for_rounding():
+    """7 / 24 + 1 / 2 and 19 / 24 are not the same float."""
+    near, far = np.zeros(24, dtype=int), np.zeros(24, dtype=int)
+    near[:7], far[:19] = 1, 1
+    codes = np.packbits([far, near, far, near], axis=1)
+    tree = ClassHierarchy.from_levels([[0, 1, 2], [0, 0, 1], [0, 0, 0]], ["own", "other", "third"])
+
+    class Known(BernoulliNB):
+        def predict(self, X):  # by the number of bits, which is 0, 19 or 7
+            return self.classes_[[{0: 1, 19: 1, 7: 0, 24: 2}[int(n)] for n in (X > 0).sum(axis=1)]]
+
+    y = np.array(["own", "other", "own", "third"])
+    retriever = HammingRetriever(tree, alpha=1.0, class_model=Known()).fit(codes, y)
+    assert tree.distance("own", "other") == 0.5
+    distances, indices = retriever.kneighbors(np.zeros((1, 3), dtype=np.uint8), 4)
+    assert indices.tolist() == [[0, 1, 2, 3]]
+    assert len(np.unique(distances)) == 1
+
+
+def test_removing_leaves_nothing_behind(data):
+    X, y, _, _ = data
+    retriever = HammingRetriever(TREE, alpha=0.5).fit(X, y).remove_from_gallery([3, 4])
+    assert len(retriever._gallery.index) == 108
+    retriever.remove_from_gallery(retriever.gallery_ids_)
+    assert retriever.n_samples_fit_ == 0
+    retriever.add_to_gallery(X[:3], y[:3])
+    np.testing.assert_array_equal(retriever.kneighbors(X[:1], 3)[1][0, 0], 0)
+
+
+@pytest.mark.parametrize("leave_one_out", [True, False])
+def test_averaged_ties_within_little_memory(leave_one_out):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 256, (3, 2), dtype=np.uint8)[rng.integers(0, 3, 300)]
+    X[::9] = rng.integers(0, 256, (34, 2), dtype=np.uint8)
+    y = rng.integers(0, 3, 300)
+    retriever = HammingRetriever().fit(X, y)
+    scorer = make_retrieval_scorer("map", k=4, gallery="query" if leave_one_out else "fit", ties="average")
+    expected = scorer(retriever, X, y)
+    with config_context(working_memory=0.05):
+        assert scorer(retriever, X, y) == pytest.approx(expected, abs=1e-12)
+
+
+def test_infinite_alpha_does_not_tell_ties(data):
+    X, y, Q, t = data
+    scorer = make_retrieval_scorer("map", k=5, gallery="fit", ties="average")
+    with pytest.raises(ValueError, match="alpha=1e6 ranks alike"):
+        scorer(HammingRetriever(TREE, alpha=np.inf).fit(X, y), Q, t)
