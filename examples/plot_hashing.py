@@ -31,7 +31,7 @@ from sklearn_hierret import (
 digits = load_digits()
 X_train, X_test, y_train, y_test = train_test_split(digits.data, digits.target, random_state=0)
 tree = LinkageHierarchyBuilder().fit(X_train, y_train).hierarchy_
-BITS = (8, 16, 32, 64)
+BITS = (8, 16, 32, 48)
 
 
 def map_at_20(retriever, queries):
