@@ -2,13 +2,13 @@
 Binary codes: a gallery in a few bytes a sample
 ===============================================
 
-Hashers turn features into packed bits, and a `HammingRetriever` searches them: 32 to 64 times
-smaller than float features. How much accuracy is that, and what does a hierarchy add?
+Hashers turn features into packed bits, a bit where there was a float, or fewer, and a
+`HammingRetriever` searches them. How much accuracy is that, and what does a hierarchy add?
 """
 
 # %%
 # Digits as features of 64 pixels. Codes by signs of principal components, and by ITQ, which rotates them
-# first; both need no labels. With labels, leaves of a Gaussian model and Ward's tree of the classes are
+# first; both need no labels. With labels, leaves by naive Bayes on the bits and Ward's tree of the classes are
 # added to the Hamming distance.
 from importlib.util import find_spec
 from pathlib import Path
