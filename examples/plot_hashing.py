@@ -8,8 +8,8 @@ Hashers turn features into packed bits, a bit where there was a float, or fewer,
 
 # %%
 # Digits as features of 64 pixels. Codes by signs of principal components, and by ITQ, which rotates them
-# first; both need no labels. With labels, leaves by naive Bayes on the bits and Ward's tree of the classes are
-# added to the Hamming distance.
+# first; both need no labels. With labels, leaves by naive Bayes on the bits and Ward's tree of the
+# classes are added to the Hamming distance.
 from importlib.util import find_spec
 from pathlib import Path
 
