@@ -166,7 +166,7 @@ class ITQHasher(PCAHasher):
     Attributes
     ----------
     mean_, projection_, n_features_in_, feature_names_in_ : see `PCAHasher`
-    quantization_errors_ : ndarray of shape (n_iter_,)
+    quantization_errors_ : ndarray of shape (n_rotations,)
         Mean squared distance of the rotated components, scaled to a variance of 1 a bit, from
         their signs, before each rotation; it never rises.
     n_iter_ : int

@@ -68,7 +68,7 @@ class HammingRetriever(BaseRetriever):
     class_model_ : fitted classifier, or None
     n_features_in_ : int
         Bytes of a code.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_bytes,)
         Only if codes came with string column names.
 
     Notes
