@@ -94,9 +94,9 @@ class PCAHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         # The signs of components without variance are those of rounding errors.
         variance = pca.explained_variance_
         is_there = variance > 10 * np.finfo(X.dtype).eps * variance[0]
-        scores, pca.components_ = scores[:, is_there], pca.components_[is_there]
         self.mean_ = pca.mean_
-        self.projection_ = np.ascontiguousarray(pca.components_.T @ self._mixed(scores, random))
+        mixing = self._mixed(scores[:, is_there], random)
+        self.projection_ = np.ascontiguousarray(pca.components_[is_there].T @ mixing)
         return self
 
     def _mixed(self, scores: NDArray, random: np.random.RandomState) -> NDArray:

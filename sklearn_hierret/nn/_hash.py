@@ -21,8 +21,8 @@ from sklearn_hierret.nn.losses import HierarchyPreservingHashing, Objective
 class CNNHashExtractor(CNNFeatureExtractor):
     """Train a network to binary codes that keep a hierarchy; `transform` gives them packed.
 
-    The last layer has one output a bit. It is trained by `HierarchyPreservingHashing`: near the
-    centres of its class and of the class's ancestors, which are computed anew after every epoch [1]_.
+    The last layer has one output a bit. `HierarchyPreservingHashing` pulls outputs to the centres of
+    their class and of the class's ancestors, which are computed anew after epochs [1]_.
 
     Parameters
     ----------
