@@ -86,8 +86,8 @@ class CodeIndex:
         return np.dtype(np.uint8)
 
     def take(self, name: str, rows: NDArray[np.intp]) -> NDArray:
-        """Entries of "words" (one row a sample), "serial" or "leaves" of some rows."""
-        return self.words[:, rows].T if name == "words" else getattr(self, name)[rows]
+        """Entries of "serial" or "leaves" of some rows."""
+        return getattr(self, name)[rows]
 
     def features(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
         """Codes of some rows, as they were given."""
