@@ -147,12 +147,6 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         return self._gallery.position_ids
 
     @property
-    def distance_dtype(self) -> np.dtype:
-        """Of the distances that `kneighbors` returns."""
-        dtype = self._gallery.dtype
-        return dtype if dtype.kind == "f" else np.dtype(np.float64)
-
-    @property
     def n_samples_fit_(self) -> int:
         """Size of the gallery."""
         return len(self._gallery)
@@ -314,6 +308,12 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         return make_retrieval_scorer("map", k=self.n_neighbors, gallery="fit")(self, X, y)
 
     # ----------------------------------------------------------------------- inside
+
+    @property
+    def _distance_dtype(self) -> np.dtype:
+        """Of the distances that `kneighbors` returns."""
+        dtype = self._gallery.dtype
+        return dtype if dtype.kind == "f" else np.dtype(np.float64)
 
     def _checked(self, X: ArrayLike, dtype: Any = None) -> NDArray:
         """Features as an array, of some dtype or of that which suits them."""

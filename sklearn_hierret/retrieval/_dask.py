@@ -43,11 +43,11 @@ def kneighbors_of_blocks(retriever: Any, X: Any, n_neighbors: int, within: Any) 
             allow_unknown_chunksizes=True,
         )
 
-    return assembled(0, retriever.distance_dtype), assembled(1, np.intp)
+    return assembled(0, retriever._distance_dtype), assembled(1, np.intp)
 
 
 def _kneighbors(retriever: Any, X: Any, n_neighbors: int, within: Any) -> Any:
     if not len(X):
         empty = np.empty((0, n_neighbors))
-        return empty.astype(retriever.distance_dtype), empty.astype(np.intp)
+        return empty.astype(retriever._distance_dtype), empty.astype(np.intp)
     return retriever.kneighbors(X, n_neighbors, within=within)
