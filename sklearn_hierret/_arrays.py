@@ -36,9 +36,14 @@ def validate_classes(estimator: Any, X: ArrayLike, y: ArrayLike) -> tuple[NDArra
     X, y = validate_data(estimator, X, y, dtype=feature_dtype(X), order="C", ensure_min_samples=2)
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
+    check_two_classes(classes)
+    return X, classes, codes
+
+
+def check_two_classes(classes: NDArray) -> None:
+    """Raise a ValueError if there is only one class."""
     if len(classes) < 2:
         raise ValueError(f"At least two classes are needed, got one class: {classes.tolist()[0]!r}.")
-    return X, classes, codes
 
 
 def check_nested(estimator: Any, params: dict, name: str, remedy: str) -> None:

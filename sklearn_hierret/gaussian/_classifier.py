@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_hierret._arrays import (
     check_same_kind,
+    check_two_classes,
     feature_dtype,
     row_chunks,
     unchanged_on_error,
@@ -227,8 +228,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         if self.temperature == "auto":
             raise ValueError("temperature='auto' needs arrays in memory.")
         raw = statistics_of_blocks(X, y, streaming_kind(self._rule()))
-        if len(raw.classes) < 2:
-            raise ValueError(f"At least two classes are needed, got one class: {raw.classes.tolist()[0]!r}.")
+        check_two_classes(raw.classes)
         self.n_features_in_ = raw.statistics.n_features
         if hasattr(self, "feature_names_in_"):
             del self.feature_names_in_

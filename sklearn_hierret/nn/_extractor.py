@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory, column_or_1d
 from skorch.utils import to_device
 from torch.utils.data import DataLoader
 
+from sklearn_hierret._arrays import check_two_classes
 from sklearn_hierret.images import ImageSource
 from sklearn_hierret.nn import _saving
 from sklearn_hierret.nn._data import ImageDataset
@@ -387,8 +388,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         unknown = np.setdiff1d(seen, known)
         if len(unknown):
             raise ValueError(f"y has labels that are not among the classes: {unknown.tolist()[:10]}.")
-        if len(known) < 2:
-            raise ValueError(f"At least two classes are needed, got one class: {known.tolist()[0]!r}.")
+        check_two_classes(known)
         if self.hierarchy is not None:
             self.hierarchy.index(known)
         if classes is None or not self.initialized_:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -11,11 +12,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mode
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_hierret._arrays import check_nested, check_positive_integer, check_same_kind, unchanged_on_error
 from sklearn_hierret.building import assign_leaves, fit_leaf_model
 from sklearn_hierret.gaussian import is_dask
+from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.metrics import make_retrieval_scorer
 from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
 from sklearn_hierret.retrieval._gallery import Gallery
@@ -45,6 +48,16 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
     #: The index that galleries are made of, and the name of the features' distance in tables.
     _index_type: ClassVar[Any]
     _distance_name: ClassVar[str]
+
+    _parameter_constraints: dict = {
+        "hierarchy": [None, ClassHierarchy, CombinedHierarchy, HasMethods("fit"), list],
+        "alpha": [Interval(Real, 0, None, closed="both")],  # infinity included
+        "assignment": [StrOptions({"soft", "hard"})],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "class_model": [None, HasMethods(["fit", "predict"])],
+        "n_jobs": [None, Integral],
+        "verbose": ["verbose"],
+    }
 
     def set_params(self, **params: Any) -> Any:
         """Set parameters, nested ones as ``hierarchy__threshold``.
@@ -85,7 +98,8 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
     def add_to_gallery(self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None) -> Any:
         """Add samples to the gallery, at its end; hierarchy and class model stay.
 
-        The cost is that of the new samples, amortised: many small additions are cheap.
+        The cost is that of the new samples, amortised: many small additions are cheap. Codes of a
+        `HammingRetriever` are copied.
 
         Parameters
         ----------

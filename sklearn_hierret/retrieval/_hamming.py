@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 from sklearn.naive_bayes import BernoulliNB
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
-from sklearn_hierret._arrays import row_chunks, unchanged_on_error
+from sklearn_hierret._arrays import check_two_classes, row_chunks, unchanged_on_error
 from sklearn_hierret.building import LinkageHierarchyBuilder
 from sklearn_hierret.hashing import check_codes, unpack_signs
-from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.retrieval._base import BaseRetriever, Found
 from sklearn_hierret.retrieval._gallery import Gallery
 from sklearn_hierret.search import CodeIndex, LeafDistance, search_codes
@@ -95,14 +93,8 @@ class HammingRetriever(BaseRetriever):
     _distance_name = "hamming_distance"
 
     _parameter_constraints: dict = {
-        "hierarchy": [None, ClassHierarchy, CombinedHierarchy, HasMethods("fit"), list],
-        "alpha": [Interval(Real, 0, None, closed="both")],  # infinity included
-        "assignment": [StrOptions({"soft", "hard"})],
-        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
-        "class_model": [None, HasMethods(["fit", "predict"])],
+        **BaseRetriever._parameter_constraints,
         "backend": [StrOptions({"numpy", "faiss"})],
-        "n_jobs": [None, Integral],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -166,10 +158,7 @@ class HammingRetriever(BaseRetriever):
             self.hierarchy_: Any = None
             self.hierarchy_builder_ = self.class_model_ = self._leaf_distances = None
             if asked and y is not None:
-                if len(classes) < 2:
-                    raise ValueError(
-                        f"At least two classes are needed, got one class: {classes.tolist()[0]!r}."
-                    )
+                check_two_classes(classes)
                 hierarchy = LinkageHierarchyBuilder() if self.hierarchy is None else self.hierarchy
                 self._fit_leaves(X, y, hierarchy, BernoulliNB(binarize=0.0))
             self._fit_classes = classes

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from sklearn_hierret._arrays import feature_dtype, unchanged_on_error, validate_classes
-from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.retrieval._base import BaseRetriever, Found
 from sklearn_hierret.retrieval._gallery import Gallery
 from sklearn_hierret.search import GalleryIndex, LeafDistance, cosine_pairs, search, unit_rows
@@ -87,16 +84,6 @@ class HierarchicalRetriever(BaseRetriever):
 
     _index_type = GalleryIndex
     _distance_name = "cosine_distance"
-
-    _parameter_constraints: dict = {
-        "hierarchy": [None, ClassHierarchy, CombinedHierarchy, HasMethods("fit"), list],
-        "alpha": [Interval(Real, 0, None, closed="both")],  # infinity included
-        "assignment": [StrOptions({"soft", "hard"})],
-        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
-        "class_model": [None, HasMethods(["fit", "predict"])],
-        "n_jobs": [None, Integral],
-        "verbose": ["verbose"],
-    }
 
     def __init__(
         self,

@@ -39,7 +39,6 @@ class CodeIndex:
         codes: NDArray[np.uint8],
         leaves: NDArray | None = None,
         distances: NDArray[np.float64] | None = None,
-        serial: NDArray[np.intp] | None = None,
     ) -> CodeIndex:
         """Index of codes.
 
@@ -49,11 +48,8 @@ class CodeIndex:
         leaves : ndarray of shape (n_gallery,) or (n_gallery, n_leaves), optional
         distances : ndarray, optional
             Not used; as `GalleryIndex` wants it.
-        serial : ndarray of shape (n_gallery,), optional
-            Number of each sample, ascending; default 0, 1, ...
         """
-        serial = np.arange(len(codes)) if serial is None else serial
-        return cls(as_words(codes), serial, codes.shape[1], leaves)
+        return cls(as_words(codes), np.arange(len(codes)), codes.shape[1], leaves)
 
     def appended(self, codes: NDArray, serial: NDArray[np.intp], leaves: NDArray | None) -> CodeIndex:
         """With more samples, whose numbers are greater than all before."""
