@@ -9,14 +9,12 @@ test part are the queries. Tables are printed: accuracy, and what the order of t
 
 from __future__ import annotations
 
-import argparse
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from skorch.callbacks import LRScheduler
 from torch.optim.lr_scheduler import OneCycleLR
 
@@ -32,9 +30,9 @@ from sklearn_hierret import (
     evaluate_retrieval,
     ndcg_at_k,
 )
-from sklearn_hierret.nn import Augmentation, CNNFeatureExtractor, CNNHashExtractor, Plain11
+from sklearn_hierret.nn import CNNFeatureExtractor, CNNHashExtractor
 from tests.benchmarks._data import markdown_table
-from tests.benchmarks.networks import N_QUERIES, read, trained
+from tests.benchmarks.networks import N_QUERIES, from_command_line
 
 BITS = (16, 32, 64)
 NDCG = {"similarity": "levels", "discount": "log2(rank)", "average": True}
@@ -42,9 +40,11 @@ NDCG = {"similarity": "levels", "discount": "log2(rank)", "average": True}
 RATES = [3e-4, 1e-2]
 
 
-def hashing_net(folder: Path, data: dict, teacher: CNNFeatureExtractor, epochs: int, **params: Any) -> Any:
-    """A hashing network from the folder, or trained, from the weights of another one."""
+def hashing_net(folder: Path, data: dict, backbone: partial, epochs: int, **params: Any) -> CNNHashExtractor:
+    """A hashing network from the folder, or trained, from the weights of that of cross entropy."""
     if not (folder / "extractor.json").exists():
+        # Anew for each: training goes on with the weights that it is given.
+        teacher = CNNFeatureExtractor.load(folder.parent / "cross_entropy", backbone=backbone)
         net = CNNHashExtractor(
             teacher.module_.backbone.network,
             **params,
@@ -60,7 +60,7 @@ def hashing_net(folder: Path, data: dict, teacher: CNNFeatureExtractor, epochs: 
         net.fit(*data["train"])
         print(f"{folder}: {(time.perf_counter() - start) / epochs:.0f} s an epoch", flush=True)
         net.save(folder)
-    return folder
+    return CNNHashExtractor.load(folder, backbone=backbone)
 
 
 def scores(retriever: Any, test: np.ndarray, y_test: np.ndarray, tree: ClassHierarchy) -> list[str]:
@@ -128,7 +128,7 @@ def rows_of(name: str, data: dict, out: Path, backbone: partial, epochs: int, au
     """Rows of both tables."""
     (X_train, y_train), (X_test, y_test) = data["train"], data["test"]
     tree = data["taxonomy"]
-    teacher, _ = trained(out / "cross_entropy", data, backbone=backbone, epochs=0)
+    teacher = CNNFeatureExtractor.load(out / "cross_entropy", backbone=backbone)
     train, test = teacher.transform(X_train), teacher.transform(X_test[:N_QUERIES])
     y_test = y_test[:N_QUERIES]
     # Only seen classes are learnt.
@@ -156,12 +156,9 @@ def rows_of(name: str, data: dict, out: Path, backbone: partial, epochs: int, au
         codes = {method: (h.transform(train), h.transform(test)) for method, h in codes.items()}
         for tree_name, levels in trees.items():
             folder = out / f"hpdh_{tree_name.split()[0]}_{n_bits}"
-            # Anew for each: training goes on with the weights that it is given.
-            teacher = CNNFeatureExtractor.load(out / "cross_entropy", backbone=backbone)
-            hashing_net(
-                folder, data, teacher, epochs, n_bits=n_bits, hierarchy=levels, augmentation=augmentation
+            net = hashing_net(
+                folder, data, backbone, epochs, n_bits=n_bits, hierarchy=levels, augmentation=augmentation
             )
-            net = CNNHashExtractor.load(folder, backbone=backbone)
             codes[f"HPDH, {tree_name}"] = net.transform(X_train), net.transform(X_test[:N_QUERIES])
         for method, (gallery, queries) in codes.items():
             add(method, n_bits, n_bits // 8, HammingRetriever().fit(gallery, y_train), queries)
@@ -176,31 +173,12 @@ def rows_of(name: str, data: dict, out: Path, backbone: partial, epochs: int, au
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plankton", type=Path)
-    parser.add_argument("--grocery", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, nargs=2, default=(8, 15), help="plankton, grocery")
-    parser.add_argument("--width", type=float, nargs=2, default=(0.25, 0.5), help="of Plain-11")
-    parser.add_argument("--threads", type=int)
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    augmentations = {"plankton": Augmentation(2, rotation=30), "grocery": Augmentation(4, erasing=0.25)}
     rows: list[list] = []
     ties: list[list] = []
-    for i, (name, folder) in enumerate((("plankton", options.plankton), ("grocery", options.grocery))):
-        if folder is not None:
-            more = rows_of(
-                name,
-                read(folder, by_id=name == "plankton"),
-                options.out / name,
-                partial(Plain11, width=options.width[i]),
-                options.epochs[i],
-                augmentations[name],
-            )
-            rows += more[0]
-            ties += more[1]
+    for name, data, out, params in from_command_line(__doc__, (8, 15)):
+        more = rows_of(name, data, out, **params)
+        rows += more[0]
+        ties += more[1]
     header = ["data", "codes", "bits", "mAP", "mAHP@250", "nDCG@100", "bytes a sample", "ms a query"]
     print(markdown_table(header, rows))
     print(markdown_table(["data", "codes", "bits", "distinct", "worst", "average", "by class", "best"], ties))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -105,12 +106,15 @@ def rows_of(name: str, loss: str, net: CNNFeatureExtractor, speed: list, data: d
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def from_command_line(
+    description: str | None, epochs: tuple[int, int]
+) -> Iterator[tuple[str, dict, Path, dict]]:
+    """Name, data, folder of networks, and how to train them, of each data set that is asked for."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--plankton", type=Path)
     parser.add_argument("--grocery", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, nargs=2, default=(10, 20), help="plankton, grocery")
+    parser.add_argument("--epochs", type=int, nargs=2, default=epochs, help="plankton, grocery")
     parser.add_argument("--width", type=float, nargs=2, default=(0.25, 0.5), help="of Plain-11")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
@@ -120,17 +124,20 @@ def main() -> None:
         "plankton": Augmentation(2, rotation=30),
         "grocery": Augmentation(4, erasing=0.25),
     }
-    rows: list[list] = []
     for i, (name, folder) in enumerate((("plankton", options.plankton), ("grocery", options.grocery))):
         if folder is None:
             continue
-        data = read(folder, by_id=name == "plankton")
         params = {
             "backbone": partial(Plain11, width=options.width[i]),
             "epochs": options.epochs[i],
             "augmentation": augmentations[name],
         }
-        out = options.out / name
+        yield name, read(folder, by_id=name == "plankton"), options.out / name, params
+
+
+def main() -> None:
+    rows: list[list] = []
+    for name, data, out, params in from_command_line(__doc__, (10, 20)):
         net, speed = trained(out / "cross_entropy", data, **params)
         rows += rows_of(name, "cross entropy", net, speed, data)
         builder = HierarchyBuilder(0.001, linkage="average")
