@@ -5,6 +5,7 @@ hierarchical distance, score the rankings, tune the lot in a `GridSearchCV`.
 """
 
 from sklearn_hierret.building import CombinedHierarchyBuilder, HierarchyBuilder, LinkageHierarchyBuilder
+from sklearn_hierret.discriminant import DiscriminantClassifier
 from sklearn_hierret.display import (
     HierarchyDisplay,
     PrecisionCurveDisplay,
@@ -41,6 +42,7 @@ __all__ = [
     "ClassHierarchy",
     "CombinedHierarchy",
     "CombinedHierarchyBuilder",
+    "DiscriminantClassifier",
     "HammingRetriever",
     "HierarchicalEmbedding",
     "HierarchicalRetriever",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -12,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._chunking import get_chunk_n_rows
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
+
+#: Of the machine's memory that a fit may plan with.
+MEMORY_SHARE = 0.5
 
 
 def feature_dtype(X: Any) -> type[np.floating]:
@@ -60,6 +64,22 @@ def check_positive_integer(value: Any, name: str) -> None:
         raise ValueError(f"{name} must be a positive integer, got {value!r}.")
 
 
+def check_memory_share(n_bytes: int, what: str, remedy: str) -> None:
+    """Raise a MemoryError if something needs more than half of the machine's memory.
+
+    Nothing is raised where the machine does not tell how much it has.
+    """
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return
+    if n_bytes > MEMORY_SHARE * there:
+        raise MemoryError(
+            f"{what} would take about {n_bytes / 1e9:.1f} GB, more than {MEMORY_SHARE:.0%} of the "
+            f"{there / 1e9:.1f} GB of this machine: {remedy}"
+        )
+
+
 def check_same_kind(labels: NDArray, others: NDArray, name: str, other_name: str) -> None:
     """Raise a ValueError if one of two label arrays is text and the other numbers."""
     if {_is_text(labels), _is_text(others)} == {True, False}:
@@ -82,6 +102,39 @@ def row_chunks(n_rows: int, row_bytes: int) -> Iterator[slice]:
         size = get_chunk_n_rows(max(1, int(row_bytes)), max_n_rows=n_rows)
         for start in range(0, n_rows, size):
             yield slice(start, min(n_rows, start + size))
+
+
+def few_rows(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Slices of rows that stay in the caches in float64."""
+    size = max(1, (1 << 20) // (8 * max(1, n_columns)))
+    for start in range(0, n_rows, size):
+        yield slice(start, min(n_rows, start + size))
+
+
+def unit_rows(X: NDArray) -> tuple[NDArray, NDArray[np.float64]]:
+    """Rows divided by their norms, and the norms; zero rows stay zero.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features), float32 or float64
+
+    Returns
+    -------
+    unit : ndarray of shape (n_samples, n_features), in the dtype of `X`
+    norms : ndarray of shape (n_samples,)
+    """
+    unit = np.empty(X.shape, dtype=X.dtype)
+    norms = np.empty(len(X))
+    for rows in few_rows(len(X), X.shape[1]):
+        # Scaled by the largest entry first, so that squares neither overflow nor vanish.
+        values = X[rows].astype(np.float64)
+        scale = np.abs(values).max(axis=1)
+        values /= np.where(scale > 0, scale, 1.0)[:, None]
+        length = np.sqrt(np.einsum("ij,ij->i", values, values))
+        values /= np.where(length > 0, length, 1.0)[:, None]
+        unit[rows] = values
+        norms[rows] = length * scale
+    return unit, norms
 
 
 @contextmanager

@@ -14,11 +14,13 @@ ROOT = Path(sklearn_hierret.__file__).parent
 #: From the bottom up; each may import those before it.
 LAYERS = [
     "_arrays",
+    "_blocks",
     "_files",
     "images",
     "hierarchy",
     "datasets",
     "gaussian",
+    "discriminant",
     "building",
     "search",
     "embedding",

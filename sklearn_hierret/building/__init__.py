@@ -1,14 +1,29 @@
-"""Builders: from features and labels to a `ClassHierarchy`."""
+"""Hierarchies from features and labels, and the leaves of samples."""
 
+from sklearn_hierret.building._alpha import choose_alpha, expected_distances
 from sklearn_hierret.building._builder import HierarchyBuilder
 from sklearn_hierret.building._combined import CombinedHierarchyBuilder
-from sklearn_hierret.building._leaf_model import assign_leaves, fit_leaf_model
+from sklearn_hierret.building._leaf_model import fit_leaf_model, with_stem
+from sklearn_hierret.building._leaves import (
+    HeldOutLeaves,
+    assign_leaves,
+    certain,
+    held_out_leaves,
+    likeliest,
+)
 from sklearn_hierret.building._linkage import LinkageHierarchyBuilder
 
 __all__ = [
     "CombinedHierarchyBuilder",
+    "HeldOutLeaves",
     "HierarchyBuilder",
     "LinkageHierarchyBuilder",
     "assign_leaves",
+    "certain",
+    "choose_alpha",
+    "expected_distances",
     "fit_leaf_model",
+    "held_out_leaves",
+    "likeliest",
+    "with_stem",
 ]

@@ -14,8 +14,9 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from sklearn_hierret._arrays import check_nested
+from sklearn_hierret._blocks import is_dask
 from sklearn_hierret.building._levelwise import cluster_overlap, merge_overlapping
-from sklearn_hierret.gaussian import MahalanobisClassifier, is_dask
+from sklearn_hierret.gaussian import MahalanobisClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy
 
 

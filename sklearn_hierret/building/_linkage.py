@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import pdist
-from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils._param_validation import StrOptions
+from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.utils._param_validation import HasMethods, StrOptions
 
-from sklearn_hierret._arrays import unchanged_on_error, validate_classes
+from sklearn_hierret._arrays import check_nested, unchanged_on_error, unit_rows, validate_classes
 from sklearn_hierret.gaussian import ClassStatistics
 from sklearn_hierret.hierarchy import ClassHierarchy
 
@@ -27,12 +27,20 @@ class LinkageHierarchyBuilder(BaseEstimator):
         As in `scipy.cluster.hierarchy.linkage`.
     metric : {"euclidean", "cosine", "cityblock"}, default="euclidean"
         Distance between class means; "ward" takes "euclidean" only.
+    heights : {"distance", "rank"}, default="distance"
+        A node's height is its merge distance, or the rank of that among the distinct ones, so that
+        heights are spread evenly whatever the distances.
+    class_model : classifier, default=None
+        One with `means_` of the classes, such as `DiscriminantClassifier`, which is cloned, fitted,
+        and asked for them; None takes the means of the features.
 
     Attributes
     ----------
     hierarchy_ : ClassHierarchy
     classes_ : ndarray of shape (n_classes,)
-    means_ : ndarray of shape (n_classes, n_features)
+    means_ : ndarray of shape (n_classes, n_features), or as wide as those of the class model
+    class_model_ : fitted classifier
+        Only if `class_model` is given.
     linkage_matrix_ : ndarray of shape (n_classes - 1, 4)
         SciPy's linkage matrix over the classes in their order.
     n_features_in_ : int
@@ -56,13 +64,39 @@ class LinkageHierarchyBuilder(BaseEstimator):
     _parameter_constraints: dict = {
         "method": [StrOptions({"ward", "average", "complete", "single", "weighted"})],
         "metric": [StrOptions({"euclidean", "cosine", "cityblock"})],
+        "heights": [StrOptions({"distance", "rank"})],
+        "class_model": [None, HasMethods(["fit", "predict"])],
     }
 
-    def __init__(self, method: str = "ward", *, metric: str = "euclidean") -> None:
+    def __init__(
+        self,
+        method: str = "ward",
+        *,
+        metric: str = "euclidean",
+        heights: str = "distance",
+        class_model: Any = None,
+    ) -> None:
         self.method = method
         self.metric = metric
+        self.heights = heights
+        self.class_model = class_model
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    def set_params(self, **params: Any) -> LinkageHierarchyBuilder:
+        """Set parameters, nested ones as ``class_model__shrinkage``.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self : object
+        """
+        remedy = "LinkageHierarchyBuilder(class_model=DiscriminantClassifier())"
+        check_nested(self, params, "class_model", remedy)
+        return super().set_params(**params)
+
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: ArrayLike) -> LinkageHierarchyBuilder:
         """Cluster the class means.
 
@@ -80,22 +114,44 @@ class LinkageHierarchyBuilder(BaseEstimator):
             raise ValueError(f"method='ward' needs metric='euclidean', got metric={self.metric!r}.")
         with unchanged_on_error(self):
             X, classes, codes = validate_classes(self, X, y)
-            means = ClassStatistics.from_samples(X, codes, len(classes), "diag").means
-            without = np.flatnonzero(~means.any(axis=1))
-            if self.metric == "cosine" and len(without):
-                raise ValueError(
-                    f"The mean of class {classes.tolist()[without[0]]!r} is zero: it has no cosine."
-                )
-            distances = pdist(means, self.metric)
-            # Cosines of parallel means differ from 1 by rounding.
-            if not distances.max() > (1e-12 if self.metric == "cosine" else 0):
-                raise ValueError("All class means are equal (are the features constant?): no tree to build.")
-            Z = linkage(distances, method=self.method)
+            if self.class_model is None:
+                means = ClassStatistics.from_samples(X, codes, len(classes), "diag").means
+            else:
+                self.class_model_ = clone(self.class_model).fit(X, classes[codes])
+                means = self.class_model_.means_
+            Z = linkage(self._distances(means, classes), method=self.method)
+            if self.heights == "rank":
+                Z[:, 2] = np.unique(Z[:, 2], return_inverse=True)[1] + 1.0
             self.hierarchy_ = ClassHierarchy.from_linkage(Z, classes)
             self.classes_ = classes
             self.means_ = means
             self.linkage_matrix_ = Z
         return self
+
+    def _distances(self, means: NDArray, classes: NDArray) -> NDArray[np.float64]:
+        """Distances of all pairs of class means, as `scipy.spatial.distance.pdist` orders them."""
+        without = np.flatnonzero(~means.any(axis=1))
+        if self.metric != "cosine":
+            distances = pdist(means, self.metric)
+        elif len(without):
+            if len(without) < len(means):
+                raise ValueError(
+                    f"The mean of class {classes.tolist()[without[0]]!r} is zero: it has no cosine."
+                )
+            distances = np.zeros(1)
+        else:
+            # A product of matrices, row by row: much faster than pdist where there are many classes.
+            unit, n = unit_rows(means.astype(np.float64, copy=False))[0], len(means)
+            distances = np.empty(n * (n - 1) // 2)
+            start = 0
+            for i in range(n - 1):
+                np.subtract(1, unit[i + 1 :] @ unit[i], out=distances[start : start + n - 1 - i])
+                start += n - 1 - i
+            np.maximum(distances, 0, out=distances)
+        # Cosines of parallel means differ from 1 by rounding.
+        if not distances.max() > (1e-12 if self.metric == "cosine" else 0):
+            raise ValueError("All class means are equal (are the features constant?): no tree to build.")
+        return distances
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -20,7 +20,6 @@ from sklearn_hierret._arrays import check_nested, feature_dtype, unchanged_on_er
 from sklearn_hierret.building import assign_leaves, fit_leaf_model
 from sklearn_hierret.embedding._class_embedding import class_embedding
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
-from sklearn_hierret.search import unit_rows
 
 
 class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

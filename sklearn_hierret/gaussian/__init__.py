@@ -4,6 +4,5 @@ from sklearn_hierret.gaussian._bhattacharyya import Gaussians
 from sklearn_hierret.gaussian._classifier import MahalanobisClassifier
 from sklearn_hierret.gaussian._links import linked_components
 from sklearn_hierret.gaussian._statistics import ClassStatistics
-from sklearn_hierret.gaussian._streaming import is_dask
 
-__all__ = ["ClassStatistics", "Gaussians", "MahalanobisClassifier", "is_dask", "linked_components"]
+__all__ = ["ClassStatistics", "Gaussians", "MahalanobisClassifier", "linked_components"]

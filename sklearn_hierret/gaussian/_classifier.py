@@ -24,12 +24,13 @@ from sklearn_hierret._arrays import (
     unchanged_on_error,
     validate_classes,
 )
+from sklearn_hierret._blocks import is_dask, statistics_of_blocks
 from sklearn_hierret.gaussian._bhattacharyya import Gaussians, bhattacharyya_distance
 from sklearn_hierret.gaussian._covariance import squared_mahalanobis
 from sklearn_hierret.gaussian._model import GaussianModel, GaussianRule, streaming_kind
 from sklearn_hierret.gaussian._nearest import TOO_FAR
 from sklearn_hierret.gaussian._statistics import ClassStatistics
-from sklearn_hierret.gaussian._streaming import LabelledStatistics, is_dask, statistics_of_blocks
+from sklearn_hierret.gaussian._streaming import LabelledStatistics
 from sklearn_hierret.gaussian._temperature import best_temperature
 
 #: Statistics of all features that a fit keeps for partial_fit: 128 megabytes.
@@ -227,7 +228,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
     def _fit_blocks(self, X: Any, y: Any) -> None:
         if self.temperature == "auto":
             raise ValueError("temperature='auto' needs arrays in memory.")
-        raw = statistics_of_blocks(X, y, streaming_kind(self._rule()))
+        raw = statistics_of_blocks(X, y, LabelledStatistics.of_block, streaming_kind(self._rule()))
         check_two_classes(raw.classes)
         self.n_features_in_ = raw.statistics.n_features
         if hasattr(self, "feature_names_in_"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -197,6 +198,10 @@ class ClassHierarchy(TreeFormats):
         """D_H of all pairs of classes, shape (n_classes, n_classes)."""
         return self._relative_heights[self._lca_matrix()]
 
+    def distinct_distances(self) -> NDArray[np.float64]:
+        """All values that D_H takes, ascending, and perhaps some that it does not."""
+        return np.unique(np.append(self._relative_heights, 0.0))
+
     def expected_distance(self, proba: ArrayLike) -> NDArray[np.float64]:
         """Expected D_H between a random class and each class.
 
@@ -365,6 +370,24 @@ class ClassHierarchy(TreeFormats):
         names = [*self._classes[order].tolist(), *self._node_names[self.n_classes :]]
         shuffled = ClassHierarchy(self._classes[order], self._parents, self._heights, names)
         return shuffled.restrict(self._classes)
+
+    def with_stem(self, stem: float) -> ClassHierarchy:
+        """The same tree, in which different classes are at least a stem apart.
+
+        ``D_H' = stem + (1 - stem) D_H`` for different classes, still an ultrametric: all nodes but
+        the leaves move up. With 0 the hierarchy stays as it is, with 1 it is flat in its distances.
+
+        Parameters
+        ----------
+        stem : float in [0, 1]
+        """
+        if not isinstance(stem, Real) or not 0 <= stem <= 1:
+            raise ValueError(f"stem must be in [0, 1], got {stem!r}.")
+        if stem == 0:
+            return self
+        heights = np.minimum(stem * self.height + (1 - stem) * self._heights, self.height)
+        heights[: self.n_classes], heights[-1] = 0, self.height
+        return ClassHierarchy(self._classes, self._parents, heights, self._node_names)
 
     # --------------------------------------------------------------------- inside
 

@@ -116,6 +116,22 @@ class CombinedHierarchy:
         """The combination for some of its classes, in this order."""
         return CombinedHierarchy([h.restrict(classes) for h in self.hierarchies], self.weights)
 
+    def with_stem(self, stem: float) -> CombinedHierarchy:
+        """Different classes at least a stem apart; see `ClassHierarchy.with_stem`."""
+        return CombinedHierarchy([h.with_stem(stem) for h in self.hierarchies], self.weights)
+
+    @property
+    def leaf_order(self) -> NDArray[np.intp]:
+        """Leaves in the depth-first order of the first hierarchy."""
+        return self.hierarchies[0].leaf_order
+
+    def distinct_distances(self) -> NDArray[np.float64]:
+        """All values that D_H takes, ascending."""
+        values, classes = np.zeros(1), self.classes
+        for label in classes:
+            values = np.union1d(values, self.distance(label, classes))
+        return values
+
     def _mean(self, method: str, *args: Any) -> Any:
         parts = [
             w * getattr(h, method)(*args) for w, h in zip(self.weights, self.hierarchies, strict=True) if w

@@ -16,8 +16,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_hierret._arrays import check_nested, check_positive_integer, check_same_kind, unchanged_on_error
+from sklearn_hierret._blocks import is_dask
 from sklearn_hierret.building import assign_leaves, fit_leaf_model
-from sklearn_hierret.gaussian import is_dask
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.metrics import make_retrieval_scorer
 from sklearn_hierret.retrieval._dask import kneighbors_of_blocks

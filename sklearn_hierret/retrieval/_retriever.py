@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 from sklearn.utils.validation import validate_data
 
-from sklearn_hierret._arrays import feature_dtype, unchanged_on_error, validate_classes
+from sklearn_hierret._arrays import feature_dtype, unchanged_on_error, unit_rows, validate_classes
 from sklearn_hierret.retrieval._base import BaseRetriever, Found
 from sklearn_hierret.retrieval._gallery import Gallery
-from sklearn_hierret.search import GalleryIndex, LeafDistance, cosine_pairs, search, unit_rows
+from sklearn_hierret.search import GalleryIndex, LeafDistance, cosine_pairs, search
 
 
 class HierarchicalRetriever(BaseRetriever):

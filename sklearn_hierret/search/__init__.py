@@ -3,7 +3,7 @@
 from sklearn_hierret.search._code_index import CodeIndex
 from sklearn_hierret.search._exact import search
 from sklearn_hierret.search._hamming import search_codes
-from sklearn_hierret.search._index import GalleryIndex, unit_rows
+from sklearn_hierret.search._index import GalleryIndex
 from sklearn_hierret.search._leaf_distance import HardLeafDistance, LeafDistance, SoftLeafDistance
 from sklearn_hierret.search._pairs import cosine_pairs
 
@@ -16,5 +16,4 @@ __all__ = [
     "cosine_pairs",
     "search",
     "search_codes",
-    "unit_rows",
 ]

@@ -7,7 +7,6 @@ that are no larger, so that a row is moved a logarithmic number of times.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -15,36 +14,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_hierret._arrays import few_rows, unit_rows
+
 #: Rows of a block at most; with class probabilities fewer, for they are bounded together.
 BLOCK_ROWS, SOFT_BLOCK_ROWS = 4096, 256
 #: Rows that are sure of their class are not in a block with others.
 SURE = 0.9
-
-
-def unit_rows(X: NDArray) -> tuple[NDArray, NDArray[np.float64]]:
-    """Rows divided by their norms, and the norms; zero rows stay zero.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features), float32 or float64
-
-    Returns
-    -------
-    unit : ndarray of shape (n_samples, n_features), in the dtype of `X`
-    norms : ndarray of shape (n_samples,)
-    """
-    unit = np.empty(X.shape, dtype=X.dtype)
-    norms = np.empty(len(X))
-    for rows in _few(len(X), X.shape[1]):
-        # Scaled by the largest entry first, so that squares neither overflow nor vanish.
-        values = X[rows].astype(np.float64)
-        scale = np.abs(values).max(axis=1)
-        values /= np.where(scale > 0, scale, 1.0)[:, None]
-        length = np.sqrt(np.einsum("ij,ij->i", values, values))
-        values /= np.where(length > 0, length, 1.0)[:, None]
-        unit[rows] = values
-        norms[rows] = length * scale
-    return unit, norms
 
 
 @dataclass(frozen=True)
@@ -96,7 +71,7 @@ class Segment:
         n, d = X.shape
         order, starts = _sorted_by_leaf(n, leaves, series)
         unit, norms = np.empty((n, d), dtype=X.dtype), np.empty(n)
-        for rows in _few(n, d):
+        for rows in few_rows(n, d):
             unit[rows], norms[rows] = unit_rows(X[order[rows]])
         return cls._of_sorted(unit, norms, serial[order], _taken(leaves, order), starts)
 
@@ -237,13 +212,6 @@ class GalleryIndex:
 
     def __len__(self) -> int:
         return sum(map(len, self.segments))
-
-
-def _few(n_rows: int, n_columns: int) -> Iterator[slice]:
-    """Slices of rows that stay in the caches in float64."""
-    size = max(1, (1 << 20) // (8 * max(1, n_columns)))
-    for start in range(0, n_rows, size):
-        yield slice(start, min(n_rows, start + size))
 
 
 def _taken(values: NDArray | None, order: NDArray[np.intp]) -> NDArray | None:

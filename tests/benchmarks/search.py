@@ -33,7 +33,8 @@ from sklearn_hierret import (
     HierarchicalRetriever,
     MahalanobisClassifier,
 )
-from sklearn_hierret.search import GalleryIndex, unit_rows
+from sklearn_hierret._arrays import unit_rows
+from sklearn_hierret.search import GalleryIndex
 from tests.benchmarks._data import markdown_table, plankton
 
 PEER = "FAISS flat, cosine"

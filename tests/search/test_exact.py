@@ -10,7 +10,8 @@ from sklearn import config_context
 from sklearn.metrics.pairwise import cosine_distances
 
 from sklearn_hierret import ClassHierarchy
-from sklearn_hierret.search import GalleryIndex, HardLeafDistance, SoftLeafDistance, unit_rows
+from sklearn_hierret._arrays import unit_rows
+from sklearn_hierret.search import GalleryIndex, HardLeafDistance, SoftLeafDistance
 from sklearn_hierret.search import search as search_index
 from sklearn_hierret.search._pairs import run_dots
 from tests.reference import retrieval as reference

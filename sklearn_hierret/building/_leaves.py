@@ -1,0 +1,175 @@
+"""Leaves of samples: one class each, or the few most probable classes of each.
+
+A soft leaf is a row of (leaf, probability) pairs. Whatever probability is left lies on the root,
+whose distance from every class is 1.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import StratifiedKFold
+
+from sklearn_hierret._arrays import row_chunks
+
+#: Classes that a soft leaf keeps (docs/defaults.md).
+N_KEPT = 16
+#: Folds for class models that have none of their own.
+N_FOLDS = 3
+
+
+def leaf_dtype(dtype: np.dtype) -> np.dtype:
+    """Of soft leaves, with probabilities in some dtype."""
+    return np.dtype([("leaf", np.int32), ("probability", dtype)])
+
+
+def soft_leaves(codes: NDArray, probabilities: NDArray, dtype: np.dtype) -> NDArray:
+    """Soft leaves from positions of classes and their probabilities, both (n_samples, n_kept)."""
+    leaves = np.zeros(codes.shape, dtype=leaf_dtype(dtype))
+    leaves["leaf"], leaves["probability"] = codes, probabilities
+    return leaves
+
+
+def likeliest(leaves: NDArray) -> NDArray[np.intp]:
+    """The most probable class of each sample, of leaves of either kind."""
+    return leaves["leaf"][:, 0].astype(np.intp) if leaves.ndim == 2 else leaves
+
+
+def certain(classes: NDArray[np.intp], like: NDArray) -> NDArray:
+    """Leaves of known classes, of the kind of other leaves."""
+    if like.ndim == 1:
+        return classes
+    leaves = np.zeros((len(classes), like.shape[1]), dtype=like.dtype)
+    leaves["leaf"][:, 0], leaves["probability"][:, 0] = classes, 1
+    return leaves
+
+
+def assign_leaves(class_model: Any, X: NDArray, assignment: str) -> NDArray:
+    """Leaves of samples by a class model, in chunks of rows.
+
+    Parameters
+    ----------
+    class_model : fitted classifier
+    X : ndarray of shape (n_samples, n_features)
+    assignment : {"hard", "soft"}
+
+    Returns
+    -------
+    leaves : ndarray of int of shape (n_samples,), or soft leaves of shape (n_samples, n_kept)
+        Positions in the class model's classes.
+    """
+    dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
+    if assignment == "hard":
+        return _leaf_index(class_model, class_model.predict(X))
+    if hasattr(class_model, "predict_leaves"):
+        return soft_leaves(*class_model.predict_leaves(X, N_KEPT), dtype)
+    name, n_classes = type(class_model).__name__, len(class_model.classes_)
+    if not hasattr(class_model, "predict_proba"):
+        raise ValueError(
+            f"assignment='soft' needs class probabilities, and {name} has no predict_proba; use "
+            "assignment='hard' or another class_model."
+        )
+    n_kept = min(N_KEPT, n_classes)
+    leaves = np.empty((len(X), n_kept), dtype=leaf_dtype(dtype))
+    for rows in row_chunks(len(X), 24 * n_classes):
+        proba = np.asarray(class_model.predict_proba(X[rows]))
+        if proba.shape != (rows.stop - rows.start, n_classes) or not np.all(np.isfinite(proba)):
+            raise ValueError(
+                f"{name} gave probabilities of shape {proba.shape} for {rows.stop - rows.start} samples of "
+                f"{n_classes} classes, or some that are not finite."
+            )
+        order = np.argsort(-proba, axis=1, kind="stable")[:, :n_kept]
+        leaves[rows] = soft_leaves(order, np.take_along_axis(proba, order, axis=1), dtype)
+    return leaves
+
+
+@dataclass(frozen=True)
+class HeldOutLeaves:
+    """Leaves of training samples, each by a class model that did not see its fold.
+
+    Attributes
+    ----------
+    leaves : ndarray
+        Of either kind.
+    folds : ndarray of shape (n_samples,)
+        A retriever of held-out samples searches within a fold.
+    """
+
+    leaves: NDArray
+    folds: NDArray[np.integer]
+
+    def of_kind(self, assignment: str) -> NDArray | None:
+        """Leaves of some kind, if they can be had from these."""
+        if assignment == "hard":
+            return likeliest(self.leaves)
+        return self.leaves if self.leaves.ndim == 2 else None
+
+
+def held_out_leaves(class_model: Any, X: NDArray, y: NDArray, assignment: str) -> HeldOutLeaves:
+    """Cross-fitted leaves of the samples that a class model was fitted to.
+
+    A class model with folds of its own (`DiscriminantClassifier`) is asked; others are cloned and
+    fitted without each of three stratified folds. Where that fails, as for classes too small to do
+    without a sample, the leaves of a fold are those of the class model itself. A frozen class model
+    was not fitted to these samples.
+
+    Parameters
+    ----------
+    class_model : fitted classifier
+    X : ndarray of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,)
+    assignment : {"hard", "soft"}
+    """
+    if hasattr(class_model, "held_out_leaves"):
+        codes, proba, folds = class_model.held_out_leaves(X, N_KEPT, keep_models=False)
+        dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
+        return HeldOutLeaves(soft_leaves(codes, proba, dtype), folds)
+    folds = np.zeros(len(X), dtype=np.int8)
+    leaves = assign_leaves(class_model, X, assignment)
+    with warnings.catch_warnings():
+        # Of classes smaller than the folds: what is missing in one is in another.
+        warnings.simplefilter("ignore", UserWarning)
+        splits = list(_splits(X, y))
+    for fold, (train, test) in enumerate(splits):
+        folds[test] = fold
+        if isinstance(class_model, FrozenEstimator):
+            continue
+        try:
+            model = clone(class_model).fit(X[train], y[train])
+        except ValueError:
+            continue
+        mine = assign_leaves(model, X[test], assignment)
+        place = _leaf_index(class_model, model.classes_)
+        if assignment == "hard":
+            leaves[test] = place[mine]
+        else:
+            leaves[test] = 0
+            leaves["leaf"][test, : mine.shape[1]] = place[mine["leaf"]]
+            leaves["probability"][test, : mine.shape[1]] = mine["probability"]
+    return HeldOutLeaves(leaves, folds)
+
+
+def _splits(X: NDArray, y: NDArray) -> Any:
+    _, counts = np.unique(y, return_counts=True)
+    if counts.max() < N_FOLDS or len(X) < 2 * N_FOLDS:
+        return []  # no class can do without a fold
+    return StratifiedKFold(N_FOLDS, shuffle=True, random_state=0).split(X, y)
+
+
+def _leaf_index(class_model: Any, labels: NDArray) -> NDArray[np.intp]:
+    """Positions of predicted labels in the class model's classes, in whatever order those are."""
+    classes = class_model.classes_
+    sorter = np.argsort(classes, kind="stable")
+    found = np.searchsorted(classes, labels, sorter=sorter)
+    leaves = sorter[np.minimum(found, len(classes) - 1)]
+    wrong = np.flatnonzero(classes[leaves] != labels)
+    if len(wrong):
+        name = type(class_model).__name__
+        raise ValueError(f"{name} predicted {labels[wrong[0]]!r}, which is not in its classes_.")
+    return leaves

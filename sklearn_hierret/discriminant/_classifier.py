@@ -1,0 +1,469 @@
+"""The class model of embeddings: a linear model and votes on a discriminant sphere."""
+
+from __future__ import annotations
+
+import time
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_hierret._arrays import (
+    check_memory_share,
+    check_positive_integer,
+    check_same_kind,
+    check_two_classes,
+    feature_dtype,
+    row_chunks,
+    unchanged_on_error,
+    unit_rows,
+)
+from sklearn_hierret._blocks import is_dask, statistics_of_blocks
+from sklearn_hierret.discriminant._fit import Choices, Rule, fit_models
+from sklearn_hierret.discriminant._model import DiscriminantModel
+from sklearn_hierret.discriminant._statistics import FoldStatistics, hashed
+from sklearn_hierret.discriminant._votes import N_CANDIDATES
+
+
+class DiscriminantClassifier(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator
+):
+    """Class probabilities of embeddings; the default class model of the retrievers.
+
+    Rows are scaled to unit length, whitened by the shrunk covariance within classes, projected to
+    the directions in which class means differ (at most ``n_classes - 1``), and scaled to unit length
+    again. On that sphere two models are blended: a linear one (a von Mises-Fisher distribution around
+    each class's direction, refined by a logistic regression drawn to it) and votes of kept training
+    rows, among the classes that the linear model ranks first. Everything that has to be chosen is
+    chosen in closed form or by the likelihood of held-out folds.
+
+    The cost of a fit is linear in the samples and, but for a few eigendecompositions, in the number of
+    classes; it never holds a covariance for each class, nor an array of samples by classes.
+
+    Parameters
+    ----------
+    shrinkage : "auto" or float in [0, 1], default="auto"
+        Weight of the scaled identity in the covariance within classes. "auto" is the multiple 1, 2,
+        4, 8 or 16 of the oracle approximating shrinkage [1]_ under which held-out samples are likeliest.
+    n_components : int, default=None
+        Directions to keep at most; None keeps all in which class means differ.
+    linear : {"auto", "logistic", "closed_form"}, default="auto"
+        "closed_form" has ``log p = concentration * cosine + log prior``; "logistic" starts there
+        and takes 25 passes over the kept rows. "auto" does so where a pass takes at most 1e10
+        multiplications (rows, classes, dimensions), say 32,768 rows of 500 classes.
+    n_folds : int, default=3
+        Folds for the choices and for `held_out_leaves`. Statistics take
+        ``n_folds * (n_classes + n_features) * n_features`` numbers.
+    random_state : int, default=0
+        Seed of the hash that deals rows to folds and ranks them.
+    verbose : bool, default=False
+        Print what was done and how long it took.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    class_count_ : ndarray of shape (n_classes,)
+    class_prior_ : ndarray of shape (n_classes,)
+    mean_ : ndarray of shape (n_features,)
+        Of the unit rows; subtracted before the projection.
+    components_ : ndarray of shape (n_components, n_features)
+        Whitening and projection in one.
+    means_ : ndarray of shape (n_classes, n_components)
+        Directions of the class means in the discriminant space, of unit length.
+    shrinkage_ : float
+    cross_fitted_loss_ : dict or None
+        Mean negative log-likelihood of held-out samples in nats, of the parts ("closed_form",
+        "linear", "votes") and of the "blend". None if no sample could be held out.
+    choices_ : Choices
+        What was chosen: factor of the shrinkage, concentration, penalty, temperature, width and share
+        of the votes.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features,)
+        Only if `X` had string column names.
+
+    Notes
+    -----
+    Each row belongs to the fold that a hash of its direction says, so that streams can be
+    cross-fitted: `partial_fit` and Dask give what one `fit` gives, whatever the blocks and their
+    order, up to rounding (1e-6 in probabilities, if no choice is a tie). Equal rows share a fold. A
+    class of which all samples are in one fold, such as a class of one, takes no part in the choices.
+    At most 32,768 rows are kept, and at least 8 a class; 256 of a class vote.
+
+    A zero row has no direction: its probabilities are about the class frequencies.
+
+    See Also
+    --------
+    MahalanobisClassifier : Full Gaussians, the class model of the paper.
+
+    References
+    ----------
+    .. [1] Y. Chen, A. Wiesel, Y. C. Eldar, A. O. Hero, "Shrinkage Algorithms for MMSE Covariance
+       Estimation", IEEE Transactions on Signal Processing 58, 2010, eq. 23.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_hierret import DiscriminantClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = DiscriminantClassifier().fit(X[:1000], y[:1000])
+    >>> model.predict_proba(X[1000:]).shape
+    (797, 10)
+    >>> model.transform(X[1000:]).shape
+    (797, 9)
+    """
+
+    _statistics: FoldStatistics
+    _fitted_models: Any  # None while samples come in
+    _held_out: Any  # models without a fold each; None where they were dropped
+
+    _parameter_constraints: dict = {
+        "shrinkage": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
+        "n_components": [None, Interval(Integral, 1, None, closed="left")],
+        "linear": [StrOptions({"auto", "logistic", "closed_form"})],
+        "n_folds": [Interval(Integral, 2, 100, closed="both")],
+        "random_state": [Interval(Integral, 0, 2**32 - 1, closed="both")],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        shrinkage: float | str = "auto",
+        n_components: int | None = None,
+        linear: str = "auto",
+        n_folds: int = 3,
+        random_state: int = 0,
+        verbose: bool | int = False,
+    ) -> None:
+        self.shrinkage = shrinkage
+        self.n_components = n_components
+        self.linear = linear
+        self.n_folds = n_folds
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: ArrayLike) -> DiscriminantClassifier:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like or dask array of shape (n_samples, n_features)
+            A Dask array is read block by block on its workers and never as a whole.
+        y : array-like or dask array of shape (n_samples,)
+            Class labels, at least two distinct ones.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            For anything scikit-learn refuses, and for fewer than two classes.
+        MemoryError
+            Before it starts, if the statistics would take more than half of the machine's memory.
+        """
+        with unchanged_on_error(self):
+            if is_dask(X):
+                statistics = statistics_of_blocks(
+                    X, y, FoldStatistics.of_block, self.n_folds, self.random_state
+                )
+                self.n_features_in_ = statistics.n_features
+                if hasattr(self, "feature_names_in_"):
+                    del self.feature_names_in_
+            else:
+                statistics = self._of_block(X, y, reset=True)
+            check_two_classes(statistics.classes)
+            self._folds = self.n_folds, self.random_state
+            self._take(statistics, Rule(self.shrinkage, self.n_components, self.linear))
+            self._models()
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None
+    ) -> DiscriminantClassifier:
+        """Take in more samples, without those before; the model is made when it is asked for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Class labels; labels that were not seen before are added.
+        classes : array-like, optional
+            Accepted as scikit-learn's is; a class counts once it has samples.
+
+        Returns
+        -------
+        self : object
+        """
+        is_first = not hasattr(self, "classes_")
+        with unchanged_on_error(self):
+            if is_first:
+                self._folds = self.n_folds, self.random_state
+            block = self._of_block(X, y, reset=is_first, classes=classes)
+            statistics = block if is_first else self._statistics.merge(block)
+            rule = Rule(self.shrinkage, self.n_components, self.linear) if is_first else self._rule
+            self._take(statistics, rule)
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Unit vectors in the discriminant space; zero rows stay zero.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        vectors : ndarray of shape (n_samples, n_components)
+        """
+        model, X = self._model_and_rows(X)
+        vectors = np.empty((len(X), len(model.space.components)), dtype=X.dtype)
+        for rows in row_chunks(len(X), 4 * X.itemsize * X.shape[1]):
+            vectors[rows] = model.space.transform(X[rows])
+        return vectors
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Most probable class of each sample; ties go to the first class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+        """
+        model, X = self._model_and_rows(X)
+        return self.classes_[model.top(X, 1)[0][:, 0]]
+
+    def predict_proba(self, X: ArrayLike) -> NDArray:
+        """Class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            float32 for half and single precision features, else float64.
+        """
+        model, X = self._model_and_rows(X)
+        return model.proba(X)
+
+    def predict_log_proba(self, X: ArrayLike) -> NDArray:
+        """Logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+        """
+        proba = self.predict_proba(X)
+        return np.log(np.maximum(proba, np.finfo(proba.dtype).tiny))
+
+    def decision_function(self, X: ArrayLike) -> NDArray:
+        """Log-probabilities; for two classes the log-odds of the second.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
+        """
+        scores = self.predict_log_proba(X)
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+    def predict_leaves(self, X: ArrayLike, n_kept: int = 16) -> tuple[NDArray[np.int32], NDArray]:
+        """The most probable classes of each sample, without an array of samples by classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        n_kept : int, default=16
+            Classes to return, 32 at most.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, min(n_kept, n_classes))
+            Positions in `classes_`, by falling probability.
+        probabilities : ndarray of the same shape
+        """
+        check_positive_integer(n_kept, "n_kept")
+        if n_kept > N_CANDIDATES:
+            raise ValueError(f"n_kept must be at most {N_CANDIDATES}, got {n_kept}.")
+        model, X = self._model_and_rows(X)
+        return model.top(X, n_kept)
+
+    def held_out_leaves(
+        self, X: ArrayLike, n_kept: int = 16, *, keep_models: bool = True
+    ) -> tuple[NDArray[np.int32], NDArray, NDArray[np.int8]]:
+        """`predict_leaves` of training samples, each by a model that did not see its fold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training samples; others are treated as if they were some.
+        n_kept : int, default=16
+            Classes to return, 32 at most.
+        keep_models : bool, default=True
+            Whether to keep the models without a fold; they are made again when they are asked for.
+
+        Returns
+        -------
+        codes, probabilities : ndarrays of shape (n_samples, min(n_kept, n_classes))
+            As of `predict_leaves`. Where less than two classes remain without a fold, its samples
+            get the class frequencies.
+        folds : ndarray of shape (n_samples,)
+            Fold of each sample.
+        """
+        check_positive_integer(n_kept, "n_kept")
+        if n_kept > N_CANDIDATES:
+            raise ValueError(f"n_kept must be at most {N_CANDIDATES}, got {n_kept}.")
+        _, X = self._model_and_rows(X)
+        held_out = self._held_out if self._held_out is not None else self._fit_models()[3]
+        n_kept = min(n_kept, len(self.classes_))
+        codes = np.empty((len(X), n_kept), dtype=np.int32)
+        proba = np.empty((len(X), n_kept), dtype=X.dtype)
+        folds = self._folds_of(X)
+        frequent = np.argsort(-self.class_prior_, kind="stable")[:n_kept]
+        for fold, model in enumerate(held_out):
+            mine = np.flatnonzero(folds == fold)
+            if model is None:
+                codes[mine], proba[mine] = frequent, self.class_prior_[frequent]
+                continue
+            for rows in row_chunks(len(mine), 2 * X.itemsize * X.shape[1]):
+                codes[mine[rows]], proba[mine[rows]] = model.top(X[mine[rows]], n_kept)
+        self._held_out = held_out if keep_models else None
+        return codes, proba, folds
+
+    # ----------------------------------------------------------------------- fitted
+
+    @property
+    def class_count_(self) -> NDArray[np.int64]:
+        """Samples of each class."""
+        check_is_fitted(self)
+        return self._statistics.class_counts
+
+    @property
+    def class_prior_(self) -> NDArray[np.float64]:
+        """Share of each class in the samples."""
+        return self.class_count_ / self.class_count_.sum()
+
+    @property
+    def mean_(self) -> NDArray:
+        """Mean of the unit rows."""
+        return self._models()[0].space.mean
+
+    @property
+    def components_(self) -> NDArray:
+        """Whitening and projection, (n_components, n_features)."""
+        return self._models()[0].space.components
+
+    @property
+    def means_(self) -> NDArray:
+        """Directions of the class means in the discriminant space, (n_classes, n_components)."""
+        return self._models()[3]
+
+    @property
+    def shrinkage_(self) -> float:
+        """Weight of the scaled identity in the covariance within classes."""
+        return self._models()[2]
+
+    @property
+    def choices_(self) -> Choices:
+        """What was chosen."""
+        return self._models()[1]
+
+    @property
+    def cross_fitted_loss_(self) -> dict[str, float] | None:
+        """Mean negative log-likelihood of held-out samples, of each part and of the blend."""
+        return self.choices_.losses
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.components_)
+
+    # ----------------------------------------------------------------------- inside
+
+    def _of_block(
+        self, X: ArrayLike, y: ArrayLike, reset: bool, classes: ArrayLike | None = None
+    ) -> FoldStatistics:
+        X, y = validate_data(self, X, y, dtype=feature_dtype(X), order="C", reset=reset)
+        check_classification_targets(y)
+        if classes is not None:
+            check_same_kind(np.asarray(classes), y, "classes", "the labels")
+        n_folds, seed = (self.n_folds, self.random_state) if reset else self._folds
+        d = X.shape[1]
+        check_memory_share(
+            8 * d * (n_folds + 4) * (d + len(np.unique(y))),
+            f"The statistics of {d} features",
+            "reduce the features first, as with PCA(n_components=1024) in a Pipeline.",
+        )
+        return FoldStatistics.of_block(X, y, n_folds, seed)
+
+    def _take(self, statistics: FoldStatistics, rule: Rule) -> None:
+        self._statistics = statistics
+        self._rule = rule
+        self.classes_ = statistics.classes
+        self._fitted_models = self._held_out = None
+
+    def _models(self) -> Any:
+        """Model, choices, shrinkage and class directions; made of what was gathered if need be."""
+        check_is_fitted(self)
+        if self._fitted_models is None:
+            if len(self.classes_) < 2:
+                raise ValueError(
+                    f"At least two classes are needed, got one class so far: {self.classes_.tolist()[0]!r}."
+                )
+            model, choices, shrinkage, held_out, directions = self._fit_models()
+            self._held_out = held_out
+            self._fitted_models = model, choices, shrinkage, directions
+        return self._fitted_models
+
+    def _fit_models(self) -> Any:
+        start = time.perf_counter()
+
+        def report(message: str) -> None:
+            if self.verbose:
+                print(f"[{type(self).__name__}] {message}, {time.perf_counter() - start:.1f} s", flush=True)
+
+        return fit_models(self._statistics, self._rule, report)
+
+    def _model_and_rows(self, X: ArrayLike) -> tuple[DiscriminantModel, NDArray]:
+        model = self._models()[0]
+        return model, validate_data(self, X, dtype=feature_dtype(X), order="C", reset=False)
+
+    def _folds_of(self, X: NDArray) -> NDArray[np.int8]:
+        folds = np.empty(len(X), dtype=np.int8)
+        for rows in row_chunks(len(X), 24 * X.shape[1]):
+            unit = unit_rows(X[rows].astype(np.float64, copy=False))[0]
+            folds[rows] = hashed(unit, X.dtype, *self._folds)[1]
+        return folds
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_held_out": None}
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

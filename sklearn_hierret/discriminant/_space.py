@@ -1,0 +1,126 @@
+"""The discriminant space: unit rows, whitened within classes, in the directions of the class means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+
+from sklearn_hierret._arrays import unit_rows
+
+#: Directions whose variance between classes is a smaller share of the largest one are noise.
+NEGLIGIBLE = 1e-10
+#: Variances below this are rounding: the rows are of unit length.
+ROUNDING = 1e-14
+
+
+@dataclass(frozen=True)
+class DiscriminantSpace:
+    """A projection of unit rows to another unit sphere.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_features,)
+    components : ndarray of shape (n_components, n_features)
+    """
+
+    mean: NDArray
+    components: NDArray
+
+    def transform(self, X: NDArray) -> NDArray:
+        """Unit vectors of rows of any length; zero rows stay zero."""
+        unit, norms = unit_rows(X)
+        projected = (unit - self.mean) @ self.components.T
+        projected[norms == 0] = 0
+        return unit_rows(projected)[0]
+
+
+@dataclass(frozen=True)
+class WithinClasses:
+    """The pooled covariance within classes, which whitens after it was shrunk by any amount.
+
+    Attributes
+    ----------
+    present : ndarray of shape (n_classes,)
+        Classes that have samples.
+    mean : ndarray of shape (n_features,)
+        Of all samples.
+    deviations : ndarray of shape (n_classes, n_features)
+        Of the class means from it, zero where there are no samples.
+    variances, directions : ndarrays of shape (n_features,) and (n_features, n_features)
+        Eigenvalues of the covariance, and eigenvectors in columns.
+    shrinkage : float
+        Weight of the scaled identity under normality, in closed form [1]_.
+
+    References
+    ----------
+    .. [1] Y. Chen, A. Wiesel, Y. C. Eldar, A. O. Hero, "Shrinkage Algorithms for MMSE Covariance
+       Estimation", IEEE Transactions on Signal Processing 58, 2010, eq. 23.
+    """
+
+    present: NDArray[np.bool_]
+    mean: NDArray[np.float64]
+    deviations: NDArray[np.float64]
+    variances: NDArray[np.float64]
+    directions: NDArray[np.float64]
+    shrinkage: float
+
+    @classmethod
+    def of(
+        cls, counts: NDArray[np.int64], sums: NDArray[np.float64], moments: NDArray[np.float64]
+    ) -> WithinClasses:
+        """From counts and sums of the classes and the second moments of all unit rows."""
+        present = counts > 0
+        n, d = int(counts.sum()), len(moments)
+        means = sums / np.maximum(1, counts)[:, None]
+        mean = sums.sum(axis=0) / n
+        scatter = moments - sums.T @ means
+        freedom = n - int(present.sum())
+        variances, directions = eigh(scatter, overwrite_a=True, driver="evd")
+        variances = np.maximum(variances, 0) / max(1, freedom)
+        if freedom < 1 or variances.sum() < ROUNDING:
+            # Nothing is known about the spread of a class: every direction counts alike.
+            return cls(present, mean, (means - mean) * present[:, None], np.ones(d), np.eye(d), 1.0)
+        of_squares, square_of = (variances**2).sum() / d**2, variances.mean() ** 2
+        excess = (freedom + 1) * (of_squares - square_of / d)
+        shrinkage = min(1.0, (of_squares + square_of) / excess) if excess > 0 else 1.0
+        return cls(present, mean, (means - mean) * present[:, None], variances, directions, shrinkage)
+
+    def space(
+        self, shrinkage: float, n_components: int | None, dtype: np.dtype
+    ) -> tuple[DiscriminantSpace, NDArray]:
+        """The discriminant space, and the directions of the class means in it.
+
+        Parameters
+        ----------
+        shrinkage : float in [0, 1]
+        n_components : int or None
+            Directions to keep at most, those in which class means differ most.
+        dtype : dtype
+
+        Returns
+        -------
+        space : DiscriminantSpace
+        class_directions : ndarray of shape (n_classes, n_components)
+            Of unit length, or zero.
+        """
+        shrunk = (1 - shrinkage) * self.variances + shrinkage * self.variances.mean()
+        whitening = self.directions / np.sqrt(np.maximum(shrunk, ROUNDING / len(shrunk)))
+        between = self.deviations[self.present] @ whitening
+        # The smaller of the two Gram matrices has the same eigenvalues.
+        by_class = len(between) <= between.shape[1]
+        gram = between @ between.T if by_class else between.T @ between
+        values, vectors = eigh(gram, driver="evd")
+        most = min(len(between) - 1, between.shape[1], n_components or len(values))
+        kept = np.arange(len(values))[::-1][: max(1, most)]
+        kept = kept[values[kept] > NEGLIGIBLE * max(values[-1], ROUNDING)]
+        axes = vectors[:, kept]
+        if by_class:
+            axes = between.T @ (axes / np.sqrt(values[kept]))
+        if not len(kept):  # the class means are all equal
+            axes = np.zeros((between.shape[1], 1))
+        components = (whitening @ axes).T
+        directions = unit_rows(self.deviations @ components.T)[0]
+        return DiscriminantSpace(self.mean.astype(dtype), components.astype(dtype)), directions.astype(dtype)

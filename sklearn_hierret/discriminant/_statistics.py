@@ -1,0 +1,186 @@
+"""What a discriminant model is made of: statistics of unit rows, fold by fold, and some of the rows.
+
+Everything here depends on the set of samples alone, not on their order or on the blocks they come in:
+a row's fold and its rank among the rows of its class are hashes of the row itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from sklearn_hierret._arrays import check_same_kind, row_chunks, unit_rows
+
+#: Rows that are kept of all classes together, and of each class at least.
+MOST_ROWS, LEAST_ROWS = 1 << 15, 8
+
+
+@dataclass(frozen=True)
+class FoldStatistics:
+    """Counts, sums and second moments of unit rows in each fold, and the rows that are kept.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Sorted labels.
+    counts : ndarray of shape (n_folds, n_classes)
+    sums : ndarray of shape (n_folds, n_classes, n_features), float64
+    moments : ndarray of shape (n_folds, n_features, n_features), float64
+        Sums of outer products, about the origin.
+    rows : ndarray of shape (n_rows, n_features)
+        Kept unit rows, sorted by class, then by key.
+    codes : ndarray of shape (n_rows,)
+        Class of each kept row.
+    keys : ndarray of shape (n_rows,), uint64
+        Those with the smallest keys of a class are kept.
+    folds : ndarray of shape (n_rows,)
+    """
+
+    classes: NDArray
+    counts: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    moments: NDArray[np.float64]
+    rows: NDArray
+    codes: NDArray[np.intp]
+    keys: NDArray[np.uint64]
+    folds: NDArray[np.int8]
+
+    @classmethod
+    def of_block(cls, X: NDArray, y: NDArray, n_folds: int, seed: int) -> FoldStatistics:
+        """Statistics of some samples, float32 or float64, in chunks."""
+        classes, codes = np.unique(y, return_inverse=True)
+        (n, d), n_classes = X.shape, len(classes)
+        sums = np.zeros((n_folds * n_classes, d))
+        moments = np.zeros((n_folds, d, d))
+        keys, folds = np.empty(n, dtype=np.uint64), np.empty(n, dtype=np.int8)
+        for rows in row_chunks(n, 32 * d):
+            unit = unit_rows(X[rows].astype(np.float64, copy=False))[0]
+            keys[rows], folds[rows] = hashed(unit, X.dtype, n_folds, seed)
+            for fold in range(n_folds):
+                mine = unit[folds[rows] == fold]
+                moments[fold] += mine.T @ mine
+            group = folds[rows].astype(np.intp) * n_classes + codes[rows]
+            ones = np.ones(len(unit))
+            sums += (
+                csr_array((ones, (group, np.arange(len(unit)))), shape=(len(sums), len(unit))) @ unit
+            )
+        counts = np.bincount(folds.astype(np.intp) * n_classes + codes, minlength=n_folds * n_classes)
+        kept = _smallest(keys, codes, most_per_class(np.bincount(codes, minlength=n_classes)))
+        return cls(
+            classes,
+            counts.reshape(n_folds, n_classes),
+            sums.reshape(n_folds, n_classes, d),
+            moments,
+            unit_rows(X[kept])[0],
+            codes[kept],
+            keys[kept],
+            folds[kept],
+        )
+
+    def merge(self, other: FoldStatistics) -> FoldStatistics:
+        """Statistics of the samples of both; neither changes."""
+        check_same_kind(other.classes, self.classes, "Labels", "those before")
+        classes = np.union1d(self.classes, other.classes)
+        mine, theirs = self._among(classes), other._among(classes)
+        counts = mine.counts + theirs.counts
+        codes = np.concatenate([mine.codes, theirs.codes])
+        keys = np.concatenate([mine.keys, theirs.keys])
+        kept = _smallest(keys, codes, most_per_class(counts.sum(axis=0)))
+        return FoldStatistics(
+            classes,
+            counts,
+            mine.sums + theirs.sums,
+            mine.moments + theirs.moments,
+            np.concatenate([mine.rows, theirs.rows])[kept],
+            codes[kept],
+            keys[kept],
+            np.concatenate([mine.folds, theirs.folds])[kept],
+        )
+
+    def _among(self, classes: NDArray) -> FoldStatistics:
+        """The same samples, with their classes among more of them."""
+        if len(classes) == len(self.classes):
+            return self
+        place = np.searchsorted(classes, self.classes)
+        counts = np.zeros((self.n_folds, len(classes)), dtype=np.int64)
+        sums = np.zeros((self.n_folds, len(classes), self.n_features))
+        counts[:, place], sums[:, place] = self.counts, self.sums
+        return replace(self, classes=classes, counts=counts, sums=sums, codes=place[self.codes])
+
+    @property
+    def n_folds(self) -> int:
+        return len(self.counts)
+
+    @property
+    def n_features(self) -> int:
+        return self.moments.shape[1]
+
+    @property
+    def class_counts(self) -> NDArray[np.int64]:
+        """Samples of each class."""
+        return self.counts.sum(axis=0)
+
+    def without(self, fold: int | None) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """Counts, sums and moments of all folds but one, or of all."""
+        others = [f for f in range(self.n_folds) if f != fold]
+        return self.counts[others].sum(axis=0), self.sums[others].sum(axis=0), self.moments[others].sum(axis=0)
+
+
+def most_per_class(counts: NDArray[np.int64]) -> int:
+    """Rows that are kept of a class at most, so that all classes together keep `MOST_ROWS`.
+
+    It never grows as samples are added: what was dropped is never wanted again.
+    """
+    rising = np.sort(counts)
+    # With a limit between rising[i - 1] and rising[i], the classes from i on keep `limit` rows each.
+    smaller = np.concatenate([[0], np.cumsum(rising)[:-1]])
+    limits = (MOST_ROWS - smaller) // np.arange(len(rising), 0, -1)
+    fits = np.flatnonzero(limits < rising)
+    limit = int(limits[fits[0]]) if len(fits) else int(rising[-1])
+    return max(LEAST_ROWS, limit)
+
+
+def _smallest(keys: NDArray[np.uint64], codes: NDArray[np.intp], limit: int) -> NDArray[np.intp]:
+    """Rows of the smallest keys of each class, sorted by class, then by key."""
+    order = np.lexsort((keys, codes))
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    sizes = np.diff(starts, append=len(codes))
+    rank = np.arange(len(codes)) - np.repeat(starts, sizes)
+    return order[rank < limit]
+
+
+def hashed(
+    unit: NDArray[np.float64], dtype: np.dtype, n_folds: int, seed: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int8]]:
+    """Key and fold of unit rows, which depend on nothing else.
+
+    A row is known by its projection to a random direction, rounded so coarsely that scaling the
+    row, and rounding in `dtype`, almost never moves it. Equal rows are in one fold.
+
+    Parameters
+    ----------
+    unit : ndarray of shape (n_samples, n_features), float64
+    dtype : dtype
+        In which the rows came.
+    n_folds, seed : int
+    """
+    directions = np.random.RandomState(seed).standard_normal((unit.shape[1], 2))
+    projected = unit @ directions
+    bits = 12 if dtype == np.float32 else 24
+    place = np.floor(projected * 2.0**bits).astype(np.int64).view(np.uint64)
+    first, second = _mixed(place[:, 0]), _mixed(place[:, 1])
+    folds = (_mixed(first) % np.uint64(n_folds)).astype(np.int8)
+    # Rows of one cell are told apart by their second projection.
+    return (first & np.uint64(0xFFFFFFFF00000000)) | (second >> np.uint64(32)), folds
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A bijection of 64 bits in which every bit depends on all others (splitmix64)."""
+    with np.errstate(over="ignore"):
+        z = values + np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
