@@ -1,6 +1,6 @@
 """Hierarchies from features and labels, and the leaves of samples."""
 
-from sklearn_hierret.building._alpha import choose_alpha, expected_distances
+from sklearn_hierret.building._alpha import by_class, choose_alpha, expected_distances
 from sklearn_hierret.building._builder import HierarchyBuilder
 from sklearn_hierret.building._combined import CombinedHierarchyBuilder
 from sklearn_hierret.building._leaf_model import fit_leaf_model, with_stem
@@ -10,6 +10,7 @@ from sklearn_hierret.building._leaves import (
     certain,
     held_out_leaves,
     likeliest,
+    soft_leaves,
 )
 from sklearn_hierret.building._linkage import LinkageHierarchyBuilder
 
@@ -19,11 +20,13 @@ __all__ = [
     "HierarchyBuilder",
     "LinkageHierarchyBuilder",
     "assign_leaves",
+    "by_class",
     "certain",
     "choose_alpha",
     "expected_distances",
     "fit_leaf_model",
     "held_out_leaves",
     "likeliest",
+    "soft_leaves",
     "with_stem",
 ]

@@ -102,9 +102,7 @@ def by_class(leaves: NDArray, n_classes: int) -> csr_array:
     return csr_array((data, columns, starts), shape=(n_samples, n_classes))
 
 
-def expected_distances(
-    leaves: NDArray, hierarchy: ClassHierarchy | CombinedHierarchy
-) -> NDArray[np.float64]:
+def expected_distances(leaves: NDArray, hierarchy: ClassHierarchy | CombinedHierarchy) -> NDArray[np.float64]:
     """Expected D_H of samples to each class, (n_samples, n_classes).
 
     Parameters

@@ -45,7 +45,8 @@ class DiscriminantClassifier(
     the directions in which class means differ (at most ``n_classes - 1``), and scaled to unit length
     again. On that sphere two models are blended: a linear one (a von Mises-Fisher distribution around
     each class's direction, refined by a logistic regression drawn to it) and votes of kept training
-    rows, among the classes that the linear model ranks first. Everything that has to be chosen is
+    rows, among the classes that the linear model ranks first; where that makes held-out samples
+    likelier, votes by the features' own cosine join in. Everything that has to be chosen is
     chosen in closed form or by the likelihood of held-out folds.
 
     The cost of a fit is linear in the samples and, but for a few eigendecompositions, in the number of
@@ -86,8 +87,8 @@ class DiscriminantClassifier(
         Mean negative log-likelihood of held-out samples in nats, of the parts ("closed_form",
         "linear", "votes") and of the "blend". None if no sample could be held out.
     choices_ : Choices
-        What was chosen: factor of the shrinkage, concentration, penalty, temperature, width and share
-        of the votes.
+        What was chosen: factor of the shrinkage, concentration, penalty, temperature, widths and
+        shares of the votes.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Only if `X` had string column names.

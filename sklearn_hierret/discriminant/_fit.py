@@ -13,10 +13,16 @@ from sklearn_hierret.discriminant._linear import logistic_regression
 from sklearn_hierret.discriminant._model import DiscriminantModel, best_columns
 from sklearn_hierret.discriminant._space import WithinClasses
 from sklearn_hierret.discriminant._statistics import FoldStatistics
-from sklearn_hierret.discriminant._votes import N_CANDIDATES, Voters
+from sklearn_hierret.discriminant._votes import N_CANDIDATES, Ballot, Voters
 
-#: Multiples of the closed-form shrinkage, penalties, and widths of the votes that are tried.
-FACTORS, PENALTIES, WIDTHS = (1, 2, 4, 8, 16), (1.0, 0.25), (0.02, 0.03, 0.045, 0.06)
+#: Multiples of the closed-form shrinkage, and penalties, that are tried.
+FACTORS, PENALTIES = (1, 2, 4, 8, 16), (1.0, 0.25)
+#: Widths of the votes in the discriminant space, and of those by the features' own cosine.
+WIDTHS, OWN_WIDTHS = (0.02, 0.03, 0.045, 0.06), (0.001, 0.002, 0.004, 0.008, 0.015, 0.03)
+#: The least gain in nats for which the features' own cosine is worth its cost.
+LEAST_GAIN = 0.003
+#: Held-out rows of a fold that votes are tried with.
+MOST_VOTES = 2048
 #: What is used where no sample can be held out.
 CONCENTRATION, WIDTH, SHARE = 12.0, 0.045, 0.3
 #: Above this many multiplications in a pass over the kept rows, the linear part is in closed form.
@@ -48,8 +54,11 @@ class Choices:
         Of the classes around their directions: ``log p = concentration * cosine + log prior``.
     penalty : float or None
         Of the logistic regression; None for the closed form.
-    temperature, width, share : float
-        Of the linear part, of the votes' kernel, and of the votes in the blend.
+    temperature : float
+        Of the linear part.
+    widths, shares : tuples of two floats
+        Of the kernels of the votes, in the discriminant space and by the features' own cosine, and of
+        these votes in the blend.
     losses : dict
         Mean negative log-likelihood of held-out samples: "closed_form", "linear", "votes", "blend".
     """
@@ -58,8 +67,8 @@ class Choices:
     concentration: float = CONCENTRATION
     penalty: float | None = None
     temperature: float = 1.0
-    width: float = WIDTH
-    share: float = SHARE
+    widths: tuple[float, float] = (WIDTH, OWN_WIDTHS[0])
+    shares: tuple[float, float] = (SHARE, 0.0)
     losses: dict[str, float] | None = None
 
 
@@ -106,9 +115,7 @@ class Part:
     def takes_regression(self) -> bool:
         """Whether a logistic regression is affordable, or asked for."""
         n_products = self.rows.shape[0] * self.class_directions.size
-        return self.rule.linear == "logistic" or (
-            self.rule.linear == "auto" and n_products <= MOST_PRODUCTS
-        )
+        return self.rule.linear == "logistic" or (self.rule.linear == "auto" and n_products <= MOST_PRODUCTS)
 
     def linear(self, choices: Choices, start: tuple | None = None) -> tuple[NDArray, NDArray]:
         """Coefficients and intercepts, before the temperature."""
@@ -132,9 +139,17 @@ class Part:
             self.space,
             coefficients / dtype(choices.temperature),
             intercepts / dtype(choices.temperature),
-            Voters.of(self.projected(), self.codes, self.counts),
-            choices.width,
-            choices.share,
+            tuple(
+                Ballot(space, Voters.of(rows, self.codes, self.counts), width, share)
+                for space, rows, width, share in zip(
+                    (self.space, None),
+                    (self.projected(), self.rows),
+                    choices.widths,
+                    choices.shares,
+                    strict=True,
+                )
+                if share
+            ),
         )
 
 
@@ -228,33 +243,77 @@ def _choose(parts: list[Part], rule: Rule, report: Callable[[str], None]) -> tup
         lambda log: loss(scores * scores.dtype.type(np.exp(-log))), bounds=(-1, 1), method="bounded"
     )
     choices = replace(choices, temperature=float(np.exp(found.x)))
-    losses["linear"] = float(found.fun)
-    # The votes, and their share.
+    # The votes, and their shares.
     scores *= scores.dtype.type(1 / choices.temperature)
-    own = np.arange(len(codes)), codes
-    of_linear = np.exp((scores[own] - log_totals(scores)).astype(np.float64))
-    candidates = best_columns(scores, min(N_CANDIDATES, scores.shape[1]))
-    of_votes, start = [], 0
-    for part, Z in zip(parts, held, strict=True):
-        mine = slice(start, start + len(Z))
-        start += len(Z)
-        voters = Voters.of(part.projected(), part.codes, part.counts)
-        votes = voters.votes(Z, candidates[mine], WIDTHS)
-        of_votes.append((votes * (candidates[mine] == codes[mine, None])).sum(axis=2))
-    options = []
-    for width, votes in zip(WIDTHS, np.concatenate(of_votes, axis=1), strict=True):
-
-        def of_share(share: float, votes: NDArray = votes) -> float:
-            return -float(weights @ np.log(np.maximum((1 - share) * of_linear + share * votes, 1e-30)))
-
-        found = minimize_scalar(of_share, bounds=(0, 1), method="bounded", options={"xatol": 0.005})
-        options.append((float(found.fun), width, float(found.x), of_share(1.0)))
-    blended, width, share, votes_alone = min(options)
-    if blended > losses["linear"]:
-        blended, share = losses["linear"], 0.0
-    losses |= {"votes": min(votes_alone for *_, votes_alone in options), "blend": blended}
+    of_parts = _held_votes(parts, held, scores)
+    weights = np.concatenate([part.held_weights[:MOST_VOTES] for part in parts])
+    weights /= weights.sum()
+    of_linear, of_votes, of_own = (
+        np.concatenate(of_part, axis=-1) for of_part in zip(*of_parts, strict=True)
+    )
+    options = [(*_blended(np.stack([of_linear, votes]), weights), i) for i, votes in enumerate(of_votes)]
+    best, shares, i = min(options, key=lambda option: option[0])
+    widths, shares = (WIDTHS[i], OWN_WIDTHS[0]), (float(shares[1]), 0.0)
+    options = [
+        (*_blended(np.stack([of_linear, of_votes[i], own]), weights), j) for j, own in enumerate(of_own)
+    ]
+    with_own, three, j = min(options, key=lambda option: option[0])
+    if with_own < best - LEAST_GAIN:
+        best, widths, shares = with_own, (WIDTHS[i], OWN_WIDTHS[j]), (float(three[1]), float(three[2]))
+    alone = [-float(weights @ np.log(np.maximum(votes, 1e-30))) for votes in of_votes]
+    losses |= {
+        "linear": -float(weights @ np.log(np.maximum(of_linear, 1e-30))),
+        "votes": min(alone),
+        "blend": best,
+    }
     report("votes")
-    return replace(choices, width=width, share=share, losses=losses), linear
+    return replace(choices, widths=widths, shares=shares, losses=losses), linear
+
+
+def _held_votes(
+    parts: list[Part], held: list[NDArray], scores: NDArray
+) -> list[tuple[NDArray, NDArray, NDArray]]:
+    """Probabilities of held-out rows' own classes: linear, by votes at all widths, by the own cosine at all."""
+    found, start = [], 0
+    for part, Z in zip(parts, held, strict=True):
+        mine = scores[start : start + len(Z)][:MOST_VOTES]
+        start += len(Z)
+        codes = part.held_codes[:MOST_VOTES]
+        of_own = mine[np.arange(len(codes)), codes] - log_totals(mine)
+        candidates = best_columns(mine, min(N_CANDIDATES, mine.shape[1]))
+        is_own = candidates == codes[:, None]
+        by_space = [
+            (Voters.of(rows, part.codes, part.counts).votes(queries, candidates, widths) * is_own).sum(axis=2)
+            for rows, queries, widths in (
+                (part.projected(), Z[:MOST_VOTES], WIDTHS),
+                (part.rows, part.held_rows[:MOST_VOTES], OWN_WIDTHS),
+            )
+        ]
+        found.append((np.exp(of_own.astype(np.float64)), *by_space))
+    return found
+
+
+def _blended(parts: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    """The least loss of a blend, and the shares, by expectation maximisation.
+
+    Parameters
+    ----------
+    parts : ndarray of shape (n_parts, n_samples)
+        Probability of each sample's own class; the first part is positive.
+    weights : ndarray of shape (n_samples,)
+    """
+    parts = np.maximum(parts, [[1e-30]] + [[0.0]] * (len(parts) - 1))
+    shares = np.full(len(parts), 1 / len(parts))
+    for _ in range(100):
+        joint = shares[:, None] * parts
+        shares = joint / joint.sum(axis=0) @ weights
+    shares = np.where(shares < 0.01, 0, shares)
+    shares /= shares.sum()
+    if not shares[0]:  # no class may be impossible
+        shares = 0.99 * shares + 0.01 * np.eye(len(parts))[0]
+    loss = -float(weights @ np.log(shares @ parts))
+    alone = -float(weights @ np.log(parts[0]))
+    return (loss, shares) if loss < alone else (alone, np.eye(len(parts))[0])
 
 
 def log_totals(scores: NDArray) -> NDArray:

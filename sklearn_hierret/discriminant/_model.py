@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_hierret._arrays import row_chunks
+from sklearn_hierret._arrays import row_chunks, unit_rows
 from sklearn_hierret.discriminant._space import DiscriminantSpace
-from sklearn_hierret.discriminant._votes import N_CANDIDATES, Voters
+from sklearn_hierret.discriminant._votes import N_CANDIDATES, Ballot
 
 
 @dataclass(frozen=True)
@@ -22,23 +22,23 @@ class DiscriminantModel:
     space : DiscriminantSpace
     coefficients : ndarray of shape (n_classes, n_components)
     intercepts : ndarray of shape (n_classes,)
-    voters : Voters
-    width : float
-        Of the votes' kernel, in cosine.
-    share : float in [0, 1]
-        Of the votes in the probabilities.
+    ballots : tuple of Ballot
+        Votes, which have the shares that the linear model leaves.
     """
 
     space: DiscriminantSpace
     coefficients: NDArray
     intercepts: NDArray
-    voters: Voters
-    width: float
-    share: float
+    ballots: tuple[Ballot, ...]
 
     @property
     def n_classes(self) -> int:
         return len(self.intercepts)
+
+    @property
+    def share(self) -> float:
+        """Of all votes in the probabilities."""
+        return sum(ballot.share for ballot in self.ballots)
 
     def proba(self, X: NDArray) -> NDArray:
         """Probabilities of all classes, (n_samples, n_classes)."""
@@ -49,7 +49,7 @@ class DiscriminantModel:
             proba[rows] = scores
             if votes is not None:
                 own = np.arange(rows.start, rows.stop)[:, None]
-                proba[own, candidates] += (self.share * votes).astype(X.dtype)
+                proba[own, candidates] += votes
         return proba
 
     def top(self, X: NDArray, n_kept: int) -> tuple[NDArray[np.int32], NDArray]:
@@ -74,16 +74,14 @@ class DiscriminantModel:
             mine = np.exp(np.take_along_axis(scores, candidates, axis=1))
             mine *= (1 - self.share) / np.exp(scores, out=scores).sum(axis=1, keepdims=True)
             if votes is not None:
-                mine += (self.share * votes).astype(X.dtype)
+                mine += votes
             order = np.lexsort((candidates, -mine), axis=1)[:, :n_kept]
             classes[rows] = np.take_along_axis(candidates, order, axis=1)
             proba[rows] = np.take_along_axis(mine, order, axis=1)
         return classes, proba
 
-    def _chunks(
-        self, X: NDArray
-    ) -> Iterator[tuple[slice, NDArray, NDArray[np.intp], NDArray[np.float64] | None]]:
-        """Rows, their linear scores less the largest, candidates, and votes if they count."""
+    def _chunks(self, X: NDArray) -> Iterator[tuple[slice, NDArray, NDArray[np.intp], NDArray | None]]:
+        """Rows, their linear scores less the largest, candidates, and votes times shares, if there are any."""
         n_candidates = min(N_CANDIDATES, self.n_classes)
         row_bytes = X.itemsize * (3 * self.n_classes + 3 * X.shape[1]) + 64 * n_candidates
         for rows in row_chunks(len(X), row_bytes):
@@ -92,7 +90,11 @@ class DiscriminantModel:
             scores += self.intercepts
             scores -= scores.max(axis=1, keepdims=True)
             candidates = best_columns(scores, n_candidates)
-            votes = self.voters.votes(Z, candidates, [self.width])[0] if self.share else None
+            votes = None
+            for ballot in self.ballots:
+                there = unit_rows(X[rows])[0] if ballot.space is None else Z
+                cast = ballot.share * ballot.voters.votes(there, candidates, [ballot.width])[0]
+                votes = cast.astype(X.dtype) if votes is None else votes + cast.astype(X.dtype)
             yield rows, scores, candidates, votes
 
 

@@ -64,9 +64,7 @@ class FoldStatistics:
                 moments[fold] += mine.T @ mine
             group = folds[rows].astype(np.intp) * n_classes + codes[rows]
             ones = np.ones(len(unit))
-            sums += (
-                csr_array((ones, (group, np.arange(len(unit)))), shape=(len(sums), len(unit))) @ unit
-            )
+            sums += csr_array((ones, (group, np.arange(len(unit)))), shape=(len(sums), len(unit))) @ unit
         counts = np.bincount(folds.astype(np.intp) * n_classes + codes, minlength=n_folds * n_classes)
         kept = _smallest(keys, codes, most_per_class(np.bincount(codes, minlength=n_classes)))
         return cls(
@@ -126,7 +124,11 @@ class FoldStatistics:
     def without(self, fold: int | None) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         """Counts, sums and moments of all folds but one, or of all."""
         others = [f for f in range(self.n_folds) if f != fold]
-        return self.counts[others].sum(axis=0), self.sums[others].sum(axis=0), self.moments[others].sum(axis=0)
+        return (
+            self.counts[others].sum(axis=0),
+            self.sums[others].sum(axis=0),
+            self.moments[others].sum(axis=0),
+        )
 
 
 def most_per_class(counts: NDArray[np.int64]) -> int:

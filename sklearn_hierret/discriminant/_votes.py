@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_hierret.discriminant._space import DiscriminantSpace
+
 #: Classes that are voted on, and rows of a class that vote.
 N_CANDIDATES, N_VOTERS = 32, 256
 
@@ -71,3 +73,23 @@ class Voters:
         votes = votes.reshape(len(widths), *candidates.shape)
         total = votes.sum(axis=2, keepdims=True)
         return np.where(total > 0, votes / np.where(total > 0, total, 1), 1 / width)
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """Votes in one space, and their share in the probabilities.
+
+    Attributes
+    ----------
+    space : DiscriminantSpace or None
+        None votes by the cosine of the features themselves.
+    voters : Voters
+    width : float
+        Of the kernel, in cosine.
+    share : float in [0, 1]
+    """
+
+    space: DiscriminantSpace | None
+    voters: Voters
+    width: float
+    share: float

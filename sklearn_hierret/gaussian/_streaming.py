@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn_hierret._arrays import check_same_kind
 from sklearn_hierret.gaussian._statistics import ClassStatistics, ScatterKind
 
+
 @dataclass
 class LabelledStatistics:
     """Statistics of the classes that were seen so far.

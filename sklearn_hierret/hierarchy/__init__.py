@@ -4,5 +4,13 @@ from sklearn_hierret.hierarchy._class_hierarchy import ClassHierarchy
 from sklearn_hierret.hierarchy._combined import CombinedHierarchy, check_weights
 from sklearn_hierret.hierarchy._graph import ClassGraph
 from sklearn_hierret.hierarchy._linkage_matrix import levels_from_linkage
+from sklearn_hierret.hierarchy._nodes import shorten
 
-__all__ = ["ClassGraph", "ClassHierarchy", "CombinedHierarchy", "check_weights", "levels_from_linkage"]
+__all__ = [
+    "ClassGraph",
+    "ClassHierarchy",
+    "CombinedHierarchy",
+    "check_weights",
+    "levels_from_linkage",
+    "shorten",
+]

@@ -58,7 +58,7 @@ class Search:
         self.hierarchy = getattr(model, "hierarchy_", None)
         self.exclude_query = gallery == "query"
         self._ties = ties
-        if ties == "average" and np.isinf(getattr(model, "alpha", 0.0)):
+        if ties == "average" and getattr(model, "alpha", 0.0) == np.inf:
             raise ValueError(
                 "With alpha=inf distances are those of leaves alone, and do not tell what is tied; "
                 "alpha=1e6 ranks alike."
@@ -66,7 +66,9 @@ class Search:
         if self.exclude_query:
             self.y_gallery = self.y_query
             if hasattr(model, "set_gallery"):
-                model = copy.copy(model).set_gallery(self._X, self.y_query)
+                # Labels of the gallery would be those of the queries.
+                predicted = {"gallery_leaves": "predicted"} if hasattr(model, "gallery_leaves") else {}
+                model = copy.copy(model).set_gallery(self._X, self.y_query, **predicted)
             elif hasattr(model, "kneighbors"):  # scikit-learn's: fitting is setting the gallery
                 model = clone(model).fit(self._X, self.y_query)
             else:

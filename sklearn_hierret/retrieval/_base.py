@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,13 +17,29 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_hierret._arrays import check_nested, check_positive_integer, check_same_kind, unchanged_on_error
+from sklearn_hierret._arrays import (
+    check_nested,
+    check_positive_integer,
+    check_same_kind,
+    row_chunks,
+    unchanged_on_error,
+)
 from sklearn_hierret._blocks import is_dask
-from sklearn_hierret.building import assign_leaves, fit_leaf_model
-from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
+from sklearn_hierret.building import (
+    HeldOutLeaves,
+    assign_leaves,
+    certain,
+    choose_alpha,
+    expected_distances,
+    fit_leaf_model,
+    held_out_leaves,
+    likeliest,
+    with_stem,
+)
+from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, shorten
 from sklearn_hierret.metrics import make_retrieval_scorer
 from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
-from sklearn_hierret.retrieval._gallery import Gallery
+from sklearn_hierret.retrieval._gallery import Gallery, LeafKind, one_per_row
 from sklearn_hierret.search import HardLeafDistance, LeafDistance, SoftLeafDistance
 
 
@@ -51,7 +69,9 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
 
     _parameter_constraints: dict = {
         "hierarchy": [None, ClassHierarchy, CombinedHierarchy, HasMethods("fit"), list],
-        "alpha": [Interval(Real, 0, None, closed="both")],  # infinity included
+        "alpha": [StrOptions({"auto"}), Interval(Real, 0, None, closed="both")],  # infinity included
+        "stem": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
+        "gallery_leaves": [StrOptions({"auto", "predicted", "labels"})],
         "assignment": [StrOptions({"soft", "hard"})],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "class_model": [None, HasMethods(["fit", "predict"])],
@@ -71,10 +91,17 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         self : object
         """
         check_nested(self, params, "hierarchy", f"{type(self).__name__}(hierarchy=HierarchyBuilder())")
-        check_nested(self, params, "class_model", "class_model=MahalanobisClassifier()")
+        check_nested(self, params, "class_model", "class_model=DiscriminantClassifier()")
         return super().set_params(**params)
 
-    def set_gallery(self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None) -> Any:
+    def set_gallery(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        ids: ArrayLike | None = None,
+        *,
+        gallery_leaves: str | None = None,
+    ) -> Any:
         """Replace the gallery; hierarchy and class model stay.
 
         Parameters
@@ -85,14 +112,25 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             `predict` and `score` raise.
         ids : array-like of shape (n_gallery,), optional
             Distinct names of the samples for `retrieve`; default: running numbers.
+        gallery_leaves : {"auto", "predicted", "labels"}, optional
+            For this gallery and what is added to it; default: the parameter, as it was at fit.
 
         Returns
         -------
         self : object
+
+        Raises
+        ------
+        ValueError
+            For "labels", among others, if there are none, or some that the hierarchy lacks; they are named.
         """
         check_is_fitted(self, "class_model_")
+        if gallery_leaves not in (None, "auto", "predicted", "labels"):
+            raise ValueError(
+                f"gallery_leaves must be 'auto', 'predicted' or 'labels', got {gallery_leaves!r}."
+            )
         with unchanged_on_error(self):
-            self._index(self._checked(X), y, ids)
+            self._index(self._checked(X), y, ids, gallery_leaves or self._gallery_leaves)
         return self
 
     def add_to_gallery(self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None) -> Any:
@@ -121,8 +159,9 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "class_model_")
         X = self._checked(X, self._gallery.dtype)
-        gallery = self._gallery_with_leaves() if self.alpha != 0 else self._gallery
-        leaves = None if gallery.assignment is None else self._assign(X, gallery.assignment)
+        gallery = self._gallery
+        labels = None if y is None or gallery.labels is None else one_per_row(y, len(X), "labels")
+        leaves = None if gallery.kind is None else self._leaves_of(X, labels, gallery.kind, gallery)
         added = gallery.added(X, y, ids, leaves)
         if added.labels is not None:
             self.classes_ = self._classes_with(self.classes_, np.asarray(y))
@@ -245,7 +284,12 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             }
         )
         if found.leaf_distance is not None:
-            hierarchical = found.leaf_distance.pairs(np.arange(n_queries), counts, row, gallery.index)
+            ends, parts = np.cumsum(counts), []
+            for some in row_chunks(n_queries, 32 * self._leaf_tree.n_classes):
+                part = found.leaf_distance.of_batch(np.arange(some.start, some.stop))
+                mine = row[ends[some.start] - counts[some.start] : ends[some.stop - 1]]
+                parts.append(part.pairs(np.arange(len(counts[some])), counts[some], mine, gallery.index))
+            hierarchical = np.concatenate(parts) if parts else np.empty(0)
             table["hierarchical_distance"] = hierarchical.astype(dtype)
             table["query_leaf"] = self._leaf_labels(found.query_leaves)[query]
             table["leaf"] = self._leaf_labels(gallery.index.take("leaves", row))
@@ -259,7 +303,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), optional
-            Default: the gallery.
+            Default: the gallery, where the training samples' leaves are cross-fitted.
 
         Returns
         -------
@@ -268,7 +312,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "class_model_")
         self._validate_params()
         if X is None:
-            return self._leaf_labels(self._gallery_with_leaves().leaves)
+            return self._leaf_labels(self._gallery_with_leaves(self._kind()).leaves)
         return self._leaf_labels(self._assign(self._checked(X, self._gallery.dtype)))
 
     def predict(self, X: ArrayLike) -> NDArray:
@@ -333,6 +377,9 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         """Features as an array, of some dtype or of that which suits them."""
         raise NotImplementedError
 
+    #: Of the cosine distance of what the class model is given, in the distance of the features.
+    _cosine_scale: ClassVar[float] = 1.0
+
     def _for_class_model(self, X: NDArray) -> NDArray:
         """What the class model is given, for such features."""
         return X
@@ -356,28 +403,123 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         """Distances of the features alone from each query to a run of rows."""
         raise NotImplementedError
 
-    def _fit_leaves(self, X: NDArray, y: NDArray, hierarchy: Any, default_model: Any = None) -> None:
-        """Fit hierarchy and class model."""
+    def _fit_leaves(self, X: NDArray, y: NDArray, hierarchy: Any, class_model: Any) -> HeldOutLeaves | None:
+        """Fit hierarchy and class model, and choose alpha; leaves of the samples come along if they are known."""
         start = time.perf_counter()
-        hierarchy, builder, class_model = fit_leaf_model(
-            hierarchy, self.class_model, self._for_class_model(X), y, default_model
-        )
+        features = self._for_class_model(X)
+        hierarchy, builder, model = fit_leaf_model(hierarchy, class_model, features, y, self.verbose)
         self._print(f"hierarchy and class model in {time.perf_counter() - start:.1f} s")
-        leaves = class_model.classes_
         self.hierarchy_ = hierarchy
         self.hierarchy_builder_ = builder
-        self.class_model_ = class_model
-        self._leaf_nodes = hierarchy.index(leaves)
-        self._leaf_distances = hierarchy.distance(leaves[:, None], leaves[None, :])
-        self._leaf_heights = np.unique(self._leaf_distances)  # every search asks for them
+        self.class_model_ = model
+        # Leaves are numbered as the model's classes; then come those that only the hierarchy knows.
+        others = hierarchy.classes[~np.isin(hierarchy.classes, model.classes_)]
+        self._leaf_tree = hierarchy.restrict(np.concatenate([model.classes_, others]))
+        self._stemmed: Any = None
+        held_out = None
+        if self.alpha == "auto" or hasattr(model, "held_out_leaves"):
+            start = time.perf_counter()
+            held_out = held_out_leaves(model, features, y, self.assignment)
+            self._print(f"cross-fitted leaves in {time.perf_counter() - start:.1f} s")
+        if self.alpha == "auto":
+            assert held_out is not None
+            codes = np.unique(y, return_inverse=True)[1]
+            self.alpha_ = choose_alpha(features, codes, held_out, self._tree(), self._cosine_scale)
+            self._print(f"alpha: {self.alpha_:g}")
+        return held_out
 
-    def _index(self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None) -> None:
-        leaves = None if self.alpha == 0 else self._assign(X)
-        assignment = None if leaves is None else self.assignment
-        index = self._index_type.build(X, leaves, self._leaf_distances)
-        gallery = Gallery.of(index, X, y, ids, assignment)
-        self.classes_ = self._classes_with(self._fit_classes, gallery.position_labels)
+    def _index(
+        self,
+        X: NDArray,
+        y: ArrayLike | None,
+        ids: ArrayLike | None,
+        gallery_leaves: str,
+        held_out: HeldOutLeaves | None = None,
+        n_train: int = 0,
+    ) -> None:
+        labels = None if y is None else one_per_row(y, len(X), "labels")
+        if labels is not None:
+            self.classes_ = self._classes_with(self._fit_classes, labels)
+        gallery = Gallery.of(
+            self._index_type.build(X), X, labels, ids, None, gallery_leaves, held_out, n_train
+        )
+        if gallery_leaves == "labels" and self.class_model_ is not None:
+            self._known_leaves(labels, gallery_leaves)  # raises
+        if self._weight() != 0:
+            kind = self._kind(gallery)
+            leaves = self._leaves_of(X, labels, kind, gallery, np.arange(len(X)))
+            index = self._index_type.build(X, leaves, self._leaf_tree.leaf_order)
+            gallery = replace(gallery, index=index, kind=kind, raw=None)
         self._gallery = gallery
+
+    def _weight(self) -> float:
+        """The weight of the hierarchical distance."""
+        return self.alpha_ if isinstance(self.alpha, str) else float(self.alpha)
+
+    def _tree(self) -> ClassHierarchy | CombinedHierarchy:
+        """The hierarchy of the leaves, with the stem."""
+        if self._stemmed is None or self._stemmed[0] != self.stem:
+            tree = with_stem(self._leaf_tree, self.stem, self.hierarchy_builder_ is not None)
+            self._stemmed = self.stem, tree, tree.distinct_distances()
+        return self._stemmed[1]
+
+    def _kind(self, gallery: Gallery | None = None) -> LeafKind:
+        """Kind of the leaves for new queries of a gallery, or for its own samples."""
+        by_label = gallery is not None and gallery.labels is not None
+        by_label = by_label and gallery.gallery_leaves != "predicted"  # type: ignore[union-attr]
+        return LeafKind(self.assignment, "labels" if by_label else "predicted")
+
+    def _leaves_of(
+        self,
+        X: NDArray,
+        labels: NDArray | None,
+        kind: LeafKind,
+        gallery: Gallery,
+        serials: NDArray[np.intp] | None = None,
+    ) -> NDArray:
+        """Leaves of gallery samples; without serial numbers they are new."""
+        known = np.full(len(X), -1)
+        if kind.source == "labels":
+            known = self._known_leaves(labels, gallery.gallery_leaves)
+        todo = np.flatnonzero(known < 0)
+        predicted = None
+        if len(todo) and serials is not None and gallery.n_train and serials[todo].min() < gallery.n_train:
+            predicted = self._held_out(gallery, kind.assignment)
+        like = self._assign(X[:1], kind.assignment)
+        leaves = certain(np.maximum(known, 0), like)
+        if predicted is not None and serials is not None:
+            trained = todo[serials[todo] < gallery.n_train]
+            leaves[trained] = predicted[serials[trained]]
+            todo = todo[serials[todo] >= gallery.n_train]
+        if len(todo):
+            leaves[todo] = self._assign(X if len(todo) == len(X) else X[todo], kind.assignment)
+        return leaves
+
+    def _known_leaves(self, labels: NDArray | None, gallery_leaves: str) -> NDArray[np.intp]:
+        """Leaf of each label; -1 for those that the hierarchy lacks."""
+        if labels is None:
+            raise ValueError("gallery_leaves='labels' needs labels: pass y with the gallery.")
+        leaf_of = {label: i for i, label in enumerate(self._leaf_tree.classes.tolist())}
+        distinct, inverse = np.unique(labels, return_inverse=True)
+        leaves = np.array([leaf_of.get(label, -1) for label in distinct.tolist()], dtype=np.intp)
+        if gallery_leaves == "labels" and np.any(leaves < 0):
+            raise ValueError(
+                "gallery_leaves='labels', and the hierarchy lacks these labels: "
+                f"{shorten(distinct[leaves < 0].tolist())}. With 'auto' such samples get predicted leaves."
+            )
+        return leaves[inverse]
+
+    def _held_out(self, gallery: Gallery, assignment: str) -> NDArray:
+        """Cross-fitted leaves of the training samples, by serial number."""
+        leaves = None if gallery.held_out is None else gallery.held_out.of_kind(assignment)
+        if leaves is None:
+            there = gallery.train_positions
+            X, y = gallery.features[there], gallery.position_labels
+            assert y is not None
+            found = held_out_leaves(self.class_model_, self._for_class_model(X), y[there], assignment).leaves
+            leaves = np.zeros((gallery.n_train, *found.shape[1:]), dtype=found.dtype)
+            leaves[gallery.serials[there]] = found
+        return leaves
 
     def _classes_with(self, classes: NDArray, labels: NDArray | None) -> NDArray:
         if labels is None:
@@ -401,11 +543,13 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         self._validate_params()  # alpha may have been set after fit
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         check_positive_integer(k, "n_neighbors")
-        needs_leaves = self.alpha != 0 or with_leaves
+        needs_leaves = self._weight() != 0 or with_leaves
         # Taken once: another thread may replace it meanwhile.
         chosen = None if within is None else np.asarray(within)
         by_label = chosen is not None and chosen.dtype != bool
-        gallery = self._gallery_with_leaves() if needs_leaves or by_label else self._gallery
+        gallery = self._gallery
+        if needs_leaves or by_label:
+            gallery = self._gallery_with_leaves(self._kind(None if X is None else gallery))
         n_candidates = len(gallery) - (X is None)
         if k > n_candidates and (within is None or n_candidates < 1):
             raise ValueError(
@@ -429,23 +573,23 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             if chosen.shape != (len(gallery),):
                 raise ValueError(f"A mask of shape {chosen.shape} for a gallery of {len(gallery)} samples.")
             return chosen
-        leaves = gallery.leaves
-        is_chosen = np.isin(self._leaf_nodes, self.hierarchy_.index(chosen.ravel()))
-        return is_chosen[leaves if leaves.ndim == 1 else leaves.argmax(axis=1)]
+        is_chosen = np.zeros(self._leaf_tree.n_classes, dtype=bool)
+        is_chosen[self._leaf_tree.index(chosen.ravel())] = True
+        return is_chosen[likeliest(gallery.leaves)]
 
     def _leaf_distance(self, query_leaves: NDArray) -> LeafDistance:
+        distances_of = partial(expected_distances, hierarchy=self._tree())
         if query_leaves.ndim == 1:
-            return HardLeafDistance(query_leaves, self._leaf_distances, self._leaf_heights)
-        nodes = self._leaf_nodes
-        proba = np.zeros((len(query_leaves), self.hierarchy_.n_classes))
-        proba[:, nodes] = query_leaves
-        return SoftLeafDistance(self.hierarchy_.expected_distance(proba)[:, nodes])
+            return HardLeafDistance(query_leaves, distances_of, self._stemmed[2])
+        return SoftLeafDistance(query_leaves, distances_of)
 
-    def _gallery_with_leaves(self) -> Gallery:
+    def _gallery_with_leaves(self, kind: LeafKind) -> Gallery:
         gallery = self._gallery
-        if gallery.assignment != self.assignment:
-            leaves = self._assign(gallery.features)
-            gallery = gallery.with_leaves(self.assignment, leaves, self._leaf_distances)
+        if gallery.kind != kind:
+            leaves = self._leaves_of(
+                gallery.features, gallery.position_labels, kind, gallery, gallery.serials
+            )
+            gallery = gallery.with_leaves(kind, leaves, self._leaf_tree.leaf_order)
             self._gallery = gallery
         return gallery
 
@@ -461,7 +605,8 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             for rows in self._chunks_for_class_model(X)
         ]
         leaves = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        self._print(f"leaves of {len(X)} samples in {time.perf_counter() - start:.1f} s")
+        if len(X) > 1:
+            self._print(f"leaves of {len(X)} samples in {time.perf_counter() - start:.1f} s")
         return leaves
 
     def _print(self, message: str) -> None:
@@ -479,7 +624,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         return report
 
     def _leaf_labels(self, leaves: NDArray) -> NDArray:
-        return self.class_model_.classes_[leaves if leaves.ndim == 1 else leaves.argmax(axis=1)]
+        return self._leaf_tree.classes[likeliest(leaves)]
 
     def _neighbour_codes(self, X: ArrayLike) -> NDArray[np.intp]:
         check_is_fitted(self, "class_model_")

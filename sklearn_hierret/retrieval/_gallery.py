@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import column_or_1d
 
 from sklearn_hierret._arrays import check_same_kind
+from sklearn_hierret.building import HeldOutLeaves
 from sklearn_hierret.search import CodeIndex, GalleryIndex
 
 #: Rows are dropped from the index when more than this share of them was removed.
@@ -55,6 +57,13 @@ class Column:
         object.__setattr__(self, "parts", tuple(state["parts"]))
 
 
+class LeafKind(NamedTuple):
+    """What the leaves of a gallery are: one class or several, predicted or, where known, its labels."""
+
+    assignment: str
+    source: str
+
+
 @dataclass(frozen=True)
 class Gallery:
     """Samples to search; every change makes another gallery, which shares what stayed.
@@ -63,7 +72,7 @@ class Gallery:
     ----------
     index : GalleryIndex or CodeIndex
         Rows whose serial numbers count all samples that were ever added.
-    assignment : {"hard", "soft"} or None
+    kind : LeafKind or None
         What the leaves in the index are; None before they are known.
     ids : Column
         By serial number, those of removed samples included.
@@ -75,15 +84,24 @@ class Gallery:
     raw : tuple of ndarray or None
         The features in the order of their serial numbers, until there are leaves, and where the
         index does not keep them as they were.
+    gallery_leaves : {"auto", "predicted", "labels"}
+        Where leaves come from when new queries are searched.
+    n_train : int
+        The first so many samples were those of fit.
+    held_out : HeldOutLeaves or None
+        Their leaves, by class models that did not see them.
     """
 
     index: GalleryIndex | CodeIndex
-    assignment: str | None
+    kind: LeafKind | None
     ids: Column
     labels: Column | None
     next_id: int
     is_alive: NDArray[np.bool_] | None = None
     raw: tuple[NDArray, ...] | None = None
+    gallery_leaves: str = "predicted"
+    n_train: int = 0
+    held_out: HeldOutLeaves | None = None
 
     @classmethod
     def of(
@@ -92,13 +110,26 @@ class Gallery:
         X: NDArray,
         y: ArrayLike | None,
         ids: ArrayLike | None,
-        assignment: str | None,
+        kind: LeafKind | None,
+        gallery_leaves: str,
+        held_out: HeldOutLeaves | None = None,
+        n_train: int = 0,
     ) -> Gallery:
         """Of indexed features; labels and ids are checked here."""
         labels = None if y is None else Column((one_per_row(y, len(X), "labels"),))
         numbers = np.arange(len(X)) if ids is None else distinct(ids, len(X))
-        raw = (X.copy(),) if assignment is None and not index.is_exact else None
-        return cls(index, assignment, Column((numbers,)), labels, _next_id(numbers), raw=raw)
+        raw = (X.copy(),) if kind is None and not index.is_exact else None
+        return cls(
+            index,
+            kind,
+            Column((numbers,)),
+            labels,
+            _next_id(numbers),
+            raw=raw,
+            gallery_leaves=gallery_leaves,
+            n_train=n_train,
+            held_out=held_out,
+        )
 
     def __getstate__(self) -> dict:
         return {part.name: getattr(self, part.name) for part in fields(self)}  # nothing cached
@@ -142,14 +173,14 @@ class Gallery:
                     f"Id {numbers.tolist()[used[0]]!r} was used before; ids are never used again."
                 )
         is_alive = None if self.is_alive is None else np.concatenate([self.is_alive, np.ones(n, dtype=bool)])
-        return Gallery(
-            self.index.appended(X, np.arange(n_ever, n_ever + n), leaves),
-            self.assignment,
-            self.ids.appended(numbers),
-            labels,
-            max(self.next_id, _next_id(numbers)),
-            is_alive,
-            None if self.raw is None else (*self.raw, X.copy()),
+        return replace(
+            self,
+            index=self.index.appended(X, np.arange(n_ever, n_ever + n), leaves),
+            ids=self.ids.appended(numbers),
+            labels=labels,
+            next_id=max(self.next_id, _next_id(numbers)),
+            is_alive=is_alive,
+            raw=None if self.raw is None else (*self.raw, X.copy()),
         )
 
     def removed(self, ids: ArrayLike) -> Gallery:
@@ -172,10 +203,10 @@ class Gallery:
             index = index.keep(alive)
         return replace(self, index=index, is_alive=alive)
 
-    def with_leaves(self, assignment: str, leaves: NDArray, distances: NDArray[np.float64]) -> Gallery:
+    def with_leaves(self, kind: LeafKind, leaves: NDArray, series: NDArray[np.intp]) -> Gallery:
         """Sorted by other leaves, given in the order of positions."""
         index = self.index if self.alive_rows is None else self.index.keep(self._alive_by_serial)
-        return replace(self, index=index.with_leaves(leaves, distances), assignment=assignment, raw=None)
+        return replace(self, index=index.with_leaves(leaves, series), kind=kind, raw=None)
 
     # ------------------------------------------------------------------ questions
 
@@ -233,6 +264,11 @@ class Gallery:
         """Id at each position."""
         return self.ids.array if self.is_alive is None else self.ids.array[self.serials]
 
+    @cached_property
+    def train_positions(self) -> NDArray[np.intp]:
+        """Positions of the samples of fit that are still there."""
+        return np.flatnonzero(self.serials < self.n_train)
+
     @property
     def features(self) -> NDArray:
         """The features; for cosine to within rounding once there are leaves, for they are kept once only."""
@@ -243,7 +279,7 @@ class Gallery:
 
     @property
     def leaves(self) -> NDArray:
-        """Leaf or class probabilities at each position."""
+        """Leaf, or soft leaf, at each position."""
         return self.index.take("leaves", self.rows)
 
     def __len__(self) -> int:

@@ -91,6 +91,8 @@ class HammingRetriever(BaseRetriever):
 
     _index_type = CodeIndex
     _distance_name = "hamming_distance"
+    #: Of signs: half of their cosine distance is the share of bits that differ.
+    _cosine_scale = 0.5
 
     _parameter_constraints: dict = {
         **BaseRetriever._parameter_constraints,
@@ -101,8 +103,10 @@ class HammingRetriever(BaseRetriever):
         self,
         hierarchy: Any = None,
         *,
-        alpha: float = 0.0,
+        alpha: float | str = "auto",
         assignment: str = "hard",
+        stem: float | str = "auto",
+        gallery_leaves: str = "auto",
         n_neighbors: int = 5,
         class_model: Any = None,
         backend: str = "numpy",
@@ -112,6 +116,8 @@ class HammingRetriever(BaseRetriever):
         self.hierarchy = hierarchy
         self.alpha = alpha
         self.assignment = assignment
+        self.stem = stem
+        self.gallery_leaves = gallery_leaves
         self.n_neighbors = n_neighbors
         self.class_model = class_model
         self.backend = backend
@@ -143,26 +149,32 @@ class HammingRetriever(BaseRetriever):
         with unchanged_on_error(self):
             self._require_backend()
             X = self._validated(X)
-            asked = self.alpha != 0 or self.hierarchy is not None or self.class_model is not None
+            asked = self.hierarchy is not None or self.class_model is not None
+            asked = asked or self.alpha not in (0, "auto")
             classes = np.empty(0)
             if y is not None:
                 y = column_or_1d(y, warn=True)
                 check_consistent_length(X, y)
                 check_classification_targets(y)
                 classes = np.unique(y)
+                asked = asked or (self.alpha == "auto" and len(classes) > 1)
             elif asked:
                 raise ValueError(
                     "This HammingRetriever requires y to be passed, but the target y is None: hierarchy "
                     "and class model are fitted to labels. With alpha=0 and neither of them none are needed."
                 )
             self.hierarchy_: Any = None
-            self.hierarchy_builder_ = self.class_model_ = self._leaf_distances = None
+            self.hierarchy_builder_ = self.class_model_ = held_out = None
+            self.alpha_ = 0.0 if isinstance(self.alpha, str) else float(self.alpha)
+            self._fit_classes, self._gallery_leaves = classes, self.gallery_leaves
             if asked and y is not None:
                 check_two_classes(classes)
                 hierarchy = LinkageHierarchyBuilder() if self.hierarchy is None else self.hierarchy
-                self._fit_leaves(X, y, hierarchy, BernoulliNB(binarize=0.0))
-            self._fit_classes = classes
-            self._index(X, y, None)
+                model = self.class_model
+                if model is None and not hasattr(hierarchy, "class_model"):
+                    model = BernoulliNB(binarize=0.0)
+                held_out = self._fit_leaves(X, y, hierarchy, model)
+            self._index(X, y, None, self.gallery_leaves, held_out, len(X))
         return self
 
     # ----------------------------------------------------------------------- inside
@@ -204,7 +216,7 @@ class HammingRetriever(BaseRetriever):
             gallery.index,
             k,
             leaf_distance=leaf_distance,
-            alpha=float(self.alpha),
+            alpha=self._weight(),
             own_serial=gallery.serials if X is None else None,
             allowed=allowed,
             n_jobs=self.n_jobs,

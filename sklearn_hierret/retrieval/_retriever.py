@@ -89,8 +89,10 @@ class HierarchicalRetriever(BaseRetriever):
         self,
         hierarchy: Any = None,
         *,
-        alpha: float = 16.0,
+        alpha: float | str = "auto",
         assignment: str = "soft",
+        stem: float | str = "auto",
+        gallery_leaves: str = "auto",
         n_neighbors: int = 5,
         class_model: Any = None,
         n_jobs: int | None = None,
@@ -99,6 +101,8 @@ class HierarchicalRetriever(BaseRetriever):
         self.hierarchy = hierarchy
         self.alpha = alpha
         self.assignment = assignment
+        self.stem = stem
+        self.gallery_leaves = gallery_leaves
         self.n_neighbors = n_neighbors
         self.class_model = class_model
         self.n_jobs = n_jobs
@@ -126,9 +130,11 @@ class HierarchicalRetriever(BaseRetriever):
         with unchanged_on_error(self):
             X, classes, codes = validate_classes(self, X, y)
             y = classes[codes]
-            self._fit_leaves(X, y, self.hierarchy)
-            self._fit_classes = classes
-            self._index(X, y, None)
+            self._fit_classes, self._gallery_leaves = classes, self.gallery_leaves
+            if not isinstance(self.alpha, str):
+                self.alpha_ = float(self.alpha)
+            held_out = self._fit_leaves(X, y, self.hierarchy, self.class_model)
+            self._index(X, y, None, self.gallery_leaves, held_out, len(X))
         return self
 
     # ----------------------------------------------------------------------- inside
@@ -152,7 +158,7 @@ class HierarchicalRetriever(BaseRetriever):
             index,
             k,
             leaf_distance=leaf_distance,
-            alpha=float(self.alpha),
+            alpha=self._weight(),
             own_row=gallery.rows if X is None else None,
             allowed=allowed,
             n_jobs=self.n_jobs,

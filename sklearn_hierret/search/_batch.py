@@ -38,6 +38,7 @@ class Batch:
         self.task = task
         self.which = which
         self.queries = task.queries[which]
+        self.part = None if task.part is None else task.part.of_batch(which)
         own_row = None if task.own_row is None else task.own_row[which]
         self.found = Candidates(len(which), task.k, task.error, own_row)
         #: Rows that hold the k nearest for sure, the query itself being one perhaps.
@@ -91,15 +92,16 @@ class Batch:
     def _bounds(self) -> NDArray:
         """Lower bounds of the numbers of each query in each block, infinite where it is empty."""
         task, dtype = self.task, self.queries.dtype
+        everyone = np.arange(len(self.which))
         lower, penalties = [], []
         for segment in task.index.segments:
             bounds = self._cosine_bounds(segment)
             bounds *= dtype.type(task.cosine_weight)
-            if task.part is not None:
-                penalties.append(task.part.bounds(task.alpha, self.which, segment))
+            if self.part is not None:
+                penalties.append(self.part.bounds(task.alpha, everyone, segment))
                 bounds = bounds + penalties[-1]
             lower.append(bounds)
-        if isinstance(task.part, HardLeafDistance):
+        if isinstance(self.part, HardLeafDistance):
             self.penalties = _side_by_side(penalties)
         elif penalties:
             self.floors = _side_by_side(penalties)
@@ -188,12 +190,12 @@ class Batch:
                 continue
             if self.penalties is not None:
                 base = 1 + self.penalties[q, first]
-            elif isinstance(task.part, SoftLeafDistance):
+            elif isinstance(self.part, SoftLeafDistance):
                 assert segment.leaves is not None
                 if self._take_soft(q, scores, segment.leaves, rows, offset, (first, last)):
                     continue
-                hierarchical = task.part.scores(
-                    self.which[q], segment.leaves[rows], self._buffer("hierarchical", n, len(q))
+                hierarchical = self.part.scores(
+                    q, segment.leaves[rows], self._buffer("hierarchical", n, len(q))
                 )
                 scores *= scores.dtype.type(task.cosine_weight)
                 hierarchical *= scores.dtype.type(task.weight)
@@ -250,8 +252,8 @@ class Batch:
             return False
         item, i_query = np.divmod(place, len(query))
         local = item + rows.start if isinstance(rows, slice) else rows[item]
-        assert isinstance(task.part, SoftLeafDistance)
-        hierarchical = task.part.approximate(self.which[query[i_query]], leaves, local)
+        assert isinstance(self.part, SoftLeafDistance)
+        hierarchical = self.part.approximate(query[i_query], leaves, local)
         cosine = 1 - scores.ravel()[place].astype(np.float64)
         number = task.cosine_weight * cosine + task.weight * hierarchical
         kept = number <= limit[i_query]
@@ -280,8 +282,8 @@ class Batch:
             cosine = cosine_pairs(task.queries[which], local, row, task.index)
             serial = task.index.take("serial", row)
             distance, keys = cosine, (cosine,)
-            if task.part is not None:
-                hierarchical = task.part.pairs(which, local, row, task.index)
+            if self.part is not None:
+                hierarchical = self.part.pairs(some, local, row, task.index)
                 distance = hierarchical if np.isinf(task.alpha) else cosine + task.alpha * hierarchical
                 # Where D_H decides, the sum would round the cosine away.
                 keys = (cosine, hierarchical) if task.is_lexicographic else (distance,)

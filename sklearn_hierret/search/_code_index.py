@@ -22,8 +22,8 @@ class CodeIndex:
         Number of each row, by which ties are broken.
     n_bytes : int
         Of a code as it was given.
-    leaves : ndarray of shape (n_rows,) or (n_rows, n_leaves), or None
-        Leaf of each row, or class probabilities.
+    leaves : ndarray of shape (n_rows,) or (n_rows, n_kept), or None
+        Leaf of each row, or soft leaves.
     """
 
     words: NDArray
@@ -38,15 +38,15 @@ class CodeIndex:
         cls,
         codes: NDArray[np.uint8],
         leaves: NDArray | None = None,
-        distances: NDArray[np.float64] | None = None,
+        series: NDArray[np.intp] | None = None,
     ) -> CodeIndex:
         """Index of codes.
 
         Parameters
         ----------
         codes : ndarray of shape (n_gallery, n_bytes)
-        leaves : ndarray of shape (n_gallery,) or (n_gallery, n_leaves), optional
-        distances : ndarray, optional
+        leaves : ndarray of shape (n_gallery,) or (n_gallery, n_kept), optional
+        series : ndarray, optional
             Not used; as `GalleryIndex` wants it.
         """
         return cls(as_words(codes), np.arange(len(codes)), codes.shape[1], leaves)
@@ -69,7 +69,7 @@ class CodeIndex:
         leaves = None if self.leaves is None else self.leaves[rows]
         return CodeIndex(self.words[:, rows], self.serial[rows], self.n_bytes, leaves)
 
-    def with_leaves(self, leaves: NDArray, distances: NDArray[np.float64]) -> CodeIndex:
+    def with_leaves(self, leaves: NDArray, series: NDArray[np.intp]) -> CodeIndex:
         """The same rows with leaves, given in the order of their serial numbers."""
         return CodeIndex(self.words, self.serial, self.n_bytes, leaves)
 

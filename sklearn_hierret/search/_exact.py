@@ -115,7 +115,13 @@ class Task:
         order = np.arange(n_queries)
         row_bytes = len(self.sizes) * (8 + 4 * itemsize) + 2 * min(BLOCK_ROWS, len(self.index)) * itemsize
         row_bytes += 100 * self.k  # candidates
-        rows = min(BATCH_ROWS, -(-n_queries // n_threads), get_chunk_n_rows(row_bytes * n_threads))
+        if self.part is not None:  # its distances to all leaves, on the way and kept
+            row_bytes += 32 * (0 if self.index.series is None else len(self.index.series))
+        rows = min(
+            BATCH_ROWS,
+            -(-n_queries // n_threads),
+            get_chunk_n_rows(row_bytes * n_threads, max_n_rows=n_queries),
+        )
         if self.part is not None:
             order = np.argsort(self.part.nearest_leaves, kind="stable")
         for start in range(0, n_queries, rows):

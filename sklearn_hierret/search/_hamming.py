@@ -15,6 +15,7 @@ from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.utils._chunking import get_chunk_n_rows
 
+from sklearn_hierret.building import by_class
 from sklearn_hierret.search._code_index import CodeIndex, as_words, count_dtype, hamming
 from sklearn_hierret.search._leaf_distance import HardLeafDistance, LeafDistance, SoftLeafDistance
 from sklearn_hierret.search._nearest_codes import NearestCodes, kth_smallest, ranks_of_distances
@@ -116,7 +117,7 @@ class CodeSearch:
         self.leaf_order: NDArray | None = None
         if isinstance(part, HardLeafDistance):
             self.leaf_order = np.argsort(part.query_leaves, kind="stable")
-            self.height_of = np.searchsorted(heights, part.distances).astype(np.int32)
+            self.heights = heights
 
     def batches(self, n_rows: int) -> Iterator[NDArray[np.intp]]:
         """Queries that are searched together; where there are leaves, those of one."""
@@ -180,12 +181,18 @@ class CodeSearch:
             yield 0, None
             return
         assert self.index.leaves is not None
-        of_leaf = self.height_of[self.part.query_leaves[query]]
+        of_leaf = self._heights_of_leaf(query)
         of_row = of_leaf[self.index.leaves]
         for height in np.unique(of_leaf):
             rows = np.flatnonzero(of_row == height)
             if len(rows):
                 yield int(height), rows
+
+    def _heights_of_leaf(self, query: int) -> NDArray[np.int32]:
+        """Which height each leaf's LCA with the leaf of a query has."""
+        assert isinstance(self.part, HardLeafDistance)
+        distances = self.part.distances_of(self.part.query_leaves[query : query + 1])[0]
+        return np.searchsorted(self.heights, distances).astype(np.int32)
 
     # ------------------------------------------------------------- whole rankings
 
@@ -194,8 +201,7 @@ class CodeSearch:
         index, heights = self.index, None
         if isinstance(self.part, HardLeafDistance):
             assert index.leaves is not None
-            leaf = self.part.query_leaves[which[0]]
-            heights = self.height_of[leaf][index.leaves] * self.ranks.shape[1]
+            heights = self._heights_of_leaf(int(which[0]))[index.leaves] * self.ranks.shape[1]
         flat = self.ranks.ravel().astype(np.min_scalar_type(len(self.values)))
         counts = np.empty((1, len(index)), dtype=count_dtype(index.n_bits))
         for query in which:
@@ -215,20 +221,20 @@ class CodeSearch:
         counts = np.empty((len(which), len(index)), dtype=count_dtype(n_bits))
         hamming(self.queries[:, which], index.words, counts)
         code_weight, weight = part.weights(self.alpha)
-        dtype: np.dtype = index.leaves.dtype
+        part = part.of_batch(which)
+        dtype: np.dtype = index.leaves.dtype["probability"]
         eps = float(np.finfo(dtype).eps)
         numbers = counts.astype(dtype)
         numbers *= dtype.type(code_weight / n_bits)
-        expected = part.expected[which].astype(dtype)
-        expected *= dtype.type(weight)
-        numbers += expected @ index.leaves.T
+        theirs = by_class(index.leaves, part.affinity.shape[1])
+        numbers += dtype.type(weight) * (1 - (theirs @ part.affinity.T.astype(dtype)).T)
         numbers[index.serial == self.own[which][:, None]] = np.inf
         k = min(self.k, len(index))
         error = part.error(self.alpha, eps) + 4 * eps * code_weight
         limit = np.partition(numbers, k - 1, axis=1)[:, k - 1].astype(np.float64) + 2 * error
         query, row = np.nonzero((numbers <= limit[:, None]) & np.isfinite(numbers))
         of_query = np.bincount(query, minlength=len(which))
-        hierarchical = part.pairs(which, of_query, row, index)
+        hierarchical = part.pairs(np.arange(len(which)), of_query, row, index)
         share = counts[query, row] / n_bits
         if np.isinf(self.alpha):
             distance, keys = hierarchical, (share, hierarchical)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from sklearn_hierret._arrays import few_rows, unit_rows
 
-#: Rows of a block at most; with class probabilities fewer, for they are bounded together.
-BLOCK_ROWS, SOFT_BLOCK_ROWS = 4096, 256
+#: Rows of a block at most; with soft leaves fewer, for they are bounded together, and at least.
+BLOCK_ROWS, SOFT_BLOCK_ROWS, LEAST_ROWS = 4096, 256, 64
 #: Rows that are sure of their class are not in a block with others.
 SURE = 0.9
 
@@ -35,18 +35,18 @@ class Segment:
     serial : ndarray of shape (n_rows,)
         Number of each row, by which ties are broken.
     leaves : ndarray or None
-        Leaf of each row, of shape (n_rows,), or class probabilities, of shape (n_rows,
-        n_leaves); None if they are not known.
+        Leaf of each row, of shape (n_rows,), or soft leaves, of shape (n_rows, n_kept); None if
+        they are not known.
     starts : ndarray of shape (n_blocks + 1,)
         Rows of block i are starts[i]:starts[i + 1].
     centres : ndarray of shape (n_blocks, n_features)
         Unit mean direction of each block (zero if there is none).
     radii : ndarray of shape (n_blocks,)
         Largest angle of a row to its block's centre; pi where that says nothing.
-    lowest : ndarray of shape (n_blocks,) or (n_blocks, n_leaves), or None
-        Leaf of each block, or the least probability of each class in it.
+    block_leaf : ndarray of shape (n_blocks,) or None
+        Leaf of each block of hard leaves.
     highest : ndarray of shape (n_blocks, n_leaves) or None
-        The greatest probability of each class in a block.
+        The greatest probability of each class in a block of soft leaves.
     """
 
     unit: NDArray
@@ -56,7 +56,7 @@ class Segment:
     starts: NDArray[np.intp]
     centres: NDArray
     radii: NDArray[np.float64]
-    lowest: NDArray | None
+    block_leaf: NDArray | None
     highest: NDArray | None
 
     @classmethod
@@ -73,7 +73,7 @@ class Segment:
         unit, norms = np.empty((n, d), dtype=X.dtype), np.empty(n)
         for rows in few_rows(n, d):
             unit[rows], norms[rows] = unit_rows(X[order[rows]])
-        return cls._of_sorted(unit, norms, serial[order], _taken(leaves, order), starts)
+        return cls._of_sorted(unit, norms, serial[order], _taken(leaves, order), starts, series)
 
     @classmethod
     def merged(
@@ -93,7 +93,7 @@ class Segment:
         by_serial = np.argsort(serial)  # a stable sort by leaf keeps their order
         order, starts = _sorted_by_leaf(len(unit), _taken(leaves, by_serial), series)
         order = by_serial[order]
-        return cls._of_sorted(unit[order], norms[order], serial[order], _taken(leaves, order), starts)
+        return cls._of_sorted(unit[order], norms[order], serial[order], _taken(leaves, order), starts, series)
 
     @classmethod
     def _of_sorted(
@@ -103,15 +103,19 @@ class Segment:
         serial: NDArray[np.intp],
         leaves: NDArray | None,
         starts: NDArray[np.intp],
+        series: NDArray[np.intp] | None,
     ) -> Segment:
-        lowest = highest = None
+        block_leaf = highest = None
         if leaves is not None and leaves.ndim == 1:
-            lowest = leaves[starts[:-1]]
+            block_leaf = leaves[starts[:-1]]
         elif leaves is not None:
-            lowest = np.minimum.reduceat(leaves, starts[:-1], axis=0)
-            highest = np.maximum.reduceat(leaves, starts[:-1], axis=0)
+            assert series is not None
+            proba = leaves["probability"]
+            highest = np.zeros((len(starts) - 1, len(series)), dtype=proba.dtype)
+            block = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+            np.maximum.at(highest, (block[:, None], leaves["leaf"]), proba)
         centres, radii = _directions(unit, starts)
-        return cls(unit, norms, serial, leaves, starts, centres, radii, lowest, highest)
+        return cls(unit, norms, serial, leaves, starts, centres, radii, block_leaf, highest)
 
     def __len__(self) -> int:
         return len(self.unit)
@@ -138,7 +142,7 @@ class GalleryIndex:
         cls,
         X: NDArray,
         leaves: NDArray | None = None,
-        distances: NDArray[np.float64] | None = None,
+        series: NDArray[np.intp] | None = None,
         serial: NDArray[np.intp] | None = None,
     ) -> GalleryIndex:
         """Index of features.
@@ -146,14 +150,14 @@ class GalleryIndex:
         Parameters
         ----------
         X : ndarray of shape (n_gallery, n_features), float32 or float64
-        leaves : ndarray of shape (n_gallery,) or (n_gallery, n_leaves), optional
-            Leaf of each sample, a row of `distances`, or class probabilities.
-        distances : ndarray of shape (n_leaves, n_leaves), optional
-            D_H of the leaves; close ones are put side by side.
+        leaves : ndarray of shape (n_gallery,) or (n_gallery, n_kept), optional
+            Leaf of each sample, or soft leaves.
+        series : ndarray of shape (n_leaves,), optional
+            Order of the leaves in which close ones are side by side; needed with leaves.
         serial : ndarray of shape (n_gallery,), optional
             Number of each sample, ascending; default 0, 1, ...
         """
-        series = None if leaves is None or distances is None else leaf_seriation(distances)
+        series = None if leaves is None else series
         serial = np.arange(len(X)) if serial is None else serial
         return cls((Segment.build(X, serial, leaves, series),), series)
 
@@ -171,13 +175,13 @@ class GalleryIndex:
         chosen = [is_kept[segment.serial] for segment in self.segments]
         return GalleryIndex((Segment.merged(list(self.segments), self.series, chosen),), self.series)
 
-    def with_leaves(self, leaves: NDArray, distances: NDArray[np.float64]) -> GalleryIndex:
+    def with_leaves(self, leaves: NDArray, series: NDArray[np.intp]) -> GalleryIndex:
         """The same rows, bit for bit, sorted by leaves given in the order of their serial numbers."""
-        series = leaf_seriation(distances)
         order, starts = _sorted_by_leaf(len(self), leaves, series)
         rows = np.argsort(self.serial)[order]
         unit, norms, serial = (self.take(name, rows) for name in ("unit", "norms", "serial"))
-        return GalleryIndex((Segment._of_sorted(unit, norms, serial, leaves[order], starts),), series)
+        segment = Segment._of_sorted(unit, norms, serial, leaves[order], starts, series)
+        return GalleryIndex((segment,), series)
 
     @property
     def offsets(self) -> NDArray[np.intp]:
@@ -230,10 +234,21 @@ def _sorted_by_leaf(
         group = rank[leaves]
         order = np.argsort(group, kind="stable")
         return order, _cut(np.diff(group[order], prepend=group[order[:1]]) != 0, BLOCK_ROWS)
-    sure = leaves.max(axis=1)
-    group = 2 * rank[leaves.argmax(axis=1)] + (sure < SURE)
+    sure = leaves["probability"][:, 0]
+    group = 2 * rank[leaves["leaf"][:, 0]] + (sure < SURE)
     order = np.lexsort((-sure, group))
-    return order, _cut(np.diff(group[order], prepend=group[order[:1]]) != 0, SOFT_BLOCK_ROWS)
+    is_new = np.diff(group[order], prepend=group[order[:1]]) != 0
+    return order, _cut(_far_apart(is_new, LEAST_ROWS), SOFT_BLOCK_ROWS)
+
+
+def _far_apart(is_new: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
+    """Starts of groups, without those that follow another one too closely."""
+    kept, last = np.zeros(len(is_new), dtype=bool), 0
+    for start in np.flatnonzero(is_new).tolist():
+        if start - last >= least:
+            kept[start] = True
+            last = start
+    return kept
 
 
 def _cut(is_new: NDArray[np.bool_], limit: int) -> NDArray[np.intp]:
@@ -241,14 +256,6 @@ def _cut(is_new: NDArray[np.bool_], limit: int) -> NDArray[np.intp]:
     edges = np.append(np.concatenate([[0], np.flatnonzero(is_new)]), len(is_new))
     starts = [np.arange(a, b, limit) for a, b in pairwise(edges) if a < b]
     return np.append(np.concatenate([np.empty(0, dtype=np.intp), *starts]), len(is_new)).astype(np.intp)
-
-
-def leaf_seriation(distances: NDArray[np.float64]) -> NDArray[np.intp]:
-    """An order of leaves in which every cluster of an ultrametric is contiguous."""
-    # At each height, a leaf's cluster is named by its smallest member; highest first.
-    heights = np.unique(distances)
-    some = heights[np.unique(np.linspace(0, len(heights) - 1, 32).astype(int))]
-    return np.lexsort([np.argmax(distances <= height, axis=1) for height in some])
 
 
 def _directions(unit: NDArray, starts: NDArray[np.intp]) -> tuple[NDArray, NDArray[np.float64]]:

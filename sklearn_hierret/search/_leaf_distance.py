@@ -3,36 +3,54 @@
 Search compares *numbers* in the order of D. Both classes say how a number is made of a
 cosine distance (its weight and what is added to it), bound their part of it for whole
 blocks, and answer for single pairs in float64, with a value that does not depend on the
-batch.
+batch. Distances to all leaves are computed for the queries of a batch only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import copy
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from sklearn_hierret.search._code_index import CodeIndex
 from sklearn_hierret.search._index import GalleryIndex, Segment
-from sklearn_hierret.search._pairs import PAIR_BYTES, run_dots
+
+#: Gives the D_H of leaves to all leaves, (n_samples, n_leaves).
+DistancesOf = Callable[[NDArray], NDArray[np.float64]]
+#: Classes that the leaves of a block may have for a dense product.
+FEW_CLASSES = 512
 
 
 class HardLeafDistance:
-    """D_H of leaves that are known: a look-up (venkataramanan2023, eq. 5).
+    """D_H of leaves that are known (venkataramanan2023, eq. 5).
 
     Parameters
     ----------
     query_leaves : ndarray of shape (n_queries,)
-        Rows of `distances`; those of the gallery are the index's.
-    distances : ndarray of shape (n_leaves, n_leaves)
-        D_H of the leaves.
-    heights : ndarray, optional
-        The distinct values of `distances`, ascending, where they are known already.
+    distances_of : callable
+        D_H of leaves to all leaves.
+    heights : ndarray
+        All values that D_H takes, ascending.
     """
 
-    def __init__(self, query_leaves: NDArray, distances: NDArray, heights: NDArray | None = None) -> None:
+    distances: NDArray[np.float64]
+
+    def __init__(
+        self, query_leaves: NDArray, distances_of: DistancesOf, heights: NDArray[np.float64]
+    ) -> None:
         self.query_leaves = self.nearest_leaves = query_leaves
-        self.distances = distances
-        self.heights = np.unique(distances) if heights is None else heights
+        self.distances_of = distances_of
+        self.heights = heights
+
+    def of_batch(self, which: NDArray[np.intp]) -> HardLeafDistance:
+        """For some queries, which are numbered anew."""
+        part = copy(self)
+        leaves, part.query_leaves = np.unique(self.query_leaves[which], return_inverse=True)
+        part.distances = self.distances_of(leaves)
+        return part
 
     def weights(self, alpha: float) -> tuple[float, float]:
         """Of the cosine distance in a number, and of D_H as an added score."""
@@ -49,8 +67,8 @@ class HardLeafDistance:
         ``alpha D_H``; or, where no difference of cosine distances (2 at most) can outweigh
         one of ``alpha D_H``, four times the rank of D_H, which no alpha overflows.
         """
-        assert segment.lowest is not None
-        distances = self.distances[self.query_leaves[queries][:, None], segment.lowest]
+        assert segment.block_leaf is not None
+        distances = self.distances[self.query_leaves[queries][:, None], segment.block_leaf]
         if self.decides(alpha):
             return 4.0 * np.searchsorted(self.heights, distances)
         distances *= alpha
@@ -78,16 +96,30 @@ class HardLeafDistance:
 class SoftLeafDistance:
     """Expected D_H under the class probabilities of both sides, ``p_q' U p_i``.
 
+    It is 1 less the sum of each probability of the item times the query's affinity to that class,
+    which is 1 less the expected D_H; what the item's probabilities leave has no affinity.
+
     Parameters
     ----------
-    expected : ndarray of shape (n_queries, n_leaves), float64
-        ``U p_q``: the expected D_H of each query to each leaf.
+    query_leaves : ndarray of shape (n_queries, n_kept)
+        Soft leaves: leaf, probability.
+    distances_of : callable
+        Expected D_H of soft leaves to all leaves.
     """
 
-    def __init__(self, expected: NDArray[np.float64]) -> None:
-        self.expected = expected
-        self.nearest_leaves = expected.argmin(axis=1)
-        self.n_terms = expected.shape[1]
+    affinity: NDArray[np.float64]
+
+    def __init__(self, query_leaves: NDArray, distances_of: DistancesOf) -> None:
+        self.query_leaves = query_leaves
+        self.nearest_leaves = query_leaves["leaf"][:, 0]
+        self.distances_of = distances_of
+        self.n_terms = query_leaves.shape[1]
+
+    def of_batch(self, which: NDArray[np.intp]) -> SoftLeafDistance:
+        """For some queries, which are numbered anew."""
+        part = copy(self)
+        part.affinity = 1 - self.distances_of(self.query_leaves[which])
+        return part
 
     def weights(self, alpha: float) -> tuple[float, float]:
         """Of the cosine distance in a number, and of D_H: D / max(1, alpha), so that none overflows."""
@@ -96,45 +128,48 @@ class SoftLeafDistance:
 
     def error(self, alpha: float, eps: float) -> float:
         """Rounding of this part of a number, computed at a relative error `eps`."""
-        return eps * (self.n_terms + 8) * self.weights(alpha)[1]
+        return eps * (self.n_terms + 16) * self.weights(alpha)[1]
 
     def bounds(self, alpha: float, queries: NDArray[np.intp], segment: Segment) -> NDArray:
         """Lower bounds of this part of the numbers, (n_queries, n_blocks).
 
-        The least ``e' p`` of probabilities p between those of a block is, by duality, at
-        least ``lambda + (e - lambda)' lowest - max(0, lambda - e)' (highest - lowest)`` for
-        any lambda: a few of the entries of e are tried.
+        The greatest sum of affinities times probabilities that are at most the block's highest, and
+        1 in sum, is by duality at most ``lambda + max(0, affinity - lambda)' highest`` for any lambda
+        from 0 on: a few of the affinities are tried.
         """
-        assert segment.lowest is not None
-        assert segment.highest is not None
-        lowest, span = segment.lowest, segment.highest - segment.lowest
-        e = self.expected[queries].astype(lowest.dtype)
-        free = 1 - lowest.sum(axis=1)
-        floor = e @ lowest.T
-        ranks = [rank for rank in (0, 1, 4, 16) if rank < e.shape[1]]
-        tried = np.partition(e, ranks, axis=1)[:, ranks]
-        best = tried[:, :1] * free + floor
+        highest = segment.highest
+        assert highest is not None
+        s = self.affinity[queries].astype(highest.dtype)
+        ranks = [rank for rank in (0, 1, 4, 16) if rank < s.shape[1]]
+        tried = np.maximum(-np.partition(-s, ranks, axis=1)[:, ranks], 0)
+        most = np.minimum(s @ highest.T, tried[:, :1])
         for at in tried.T[1:]:
-            bound = np.maximum(at[:, None] - e, 0) @ span.T
-            np.subtract(at[:, None] * free + floor, bound, out=bound)
-            np.maximum(best, bound, out=best)
-        best -= 4 * (self.n_terms + 8) * float(np.finfo(lowest.dtype).eps)
-        best *= self.weights(alpha)[1]
-        return best
+            np.minimum(most, at[:, None] + np.maximum(s - at[:, None], 0) @ highest.T, out=most)
+        most += 4 * (s.shape[1] + 8) * float(np.finfo(highest.dtype).eps)
+        np.subtract(1, most, out=most)
+        most *= self.weights(alpha)[1]
+        return most
 
     def scores(self, queries: NDArray[np.intp], leaves: NDArray, out: NDArray) -> NDArray:
-        """D_H of rows with some probabilities to some queries, to within rounding."""
-        return np.matmul(leaves, self.expected[queries].astype(leaves.dtype).T, out=out)
+        """D_H of rows with some leaves to some queries, to within rounding, (n_rows, n_queries)."""
+        proba, n_kept = leaves["probability"], leaves.shape[1]
+        classes, column = np.unique(leaves["leaf"], return_inverse=True)
+        column = column.reshape(leaves.shape)
+        affinity = self.affinity[np.ix_(queries, classes)].astype(proba.dtype)
+        if len(classes) <= FEW_CLASSES:
+            dense = np.zeros((len(leaves), len(classes)), dtype=proba.dtype)
+            for j in range(n_kept):
+                dense[np.arange(len(leaves)), column[:, j]] += proba[:, j]
+            np.matmul(dense, affinity.T, out=out)
+        else:
+            starts = np.arange(0, leaves.size + 1, n_kept)
+            sparse = csr_array((proba.ravel(), column.ravel(), starts), shape=(len(leaves), len(classes)))
+            out[:] = sparse @ np.ascontiguousarray(affinity.T)
+        return np.subtract(1, out, out=out)
 
     def approximate(self, queries: NDArray[np.intp], leaves: NDArray, rows: NDArray[np.intp]) -> NDArray:
         """D_H of single pairs to within rounding."""
-        distances = np.empty(len(rows), dtype=leaves.dtype)
-        size = max(1, PAIR_BYTES // (leaves.itemsize * self.n_terms))
-        for start in range(0, len(rows), size):
-            s = slice(start, start + size)
-            expected = self.expected[queries[s]].astype(leaves.dtype, copy=False)
-            distances[s] = np.einsum("ij,ij->i", expected, leaves[rows[s]])
-        return distances
+        return self._of_pairs(queries, leaves[rows])
 
     def decides(self, alpha: float) -> bool:
         """Whether D_H alone decides."""
@@ -148,7 +183,13 @@ class SoftLeafDistance:
         index: GalleryIndex | CodeIndex,
     ) -> NDArray[np.float64]:
         """D_H of single pairs, a run of rows for each query; the same in every batch."""
-        return run_dots(self.expected[queries], counts, lambda some: index.take("leaves", rows[some]))
+        return self._of_pairs(np.repeat(queries, counts), index.take("leaves", rows))
+
+    def _of_pairs(self, queries: NDArray[np.intp], leaves: NDArray) -> NDArray[np.float64]:
+        shared = np.zeros(len(queries))
+        for j in range(leaves.shape[1]):  # one order of addition, whatever the batch
+            shared += self.affinity[queries, leaves["leaf"][:, j]] * leaves["probability"][:, j]
+        return 1 - shared
 
 
 LeafDistance = HardLeafDistance | SoftLeafDistance
