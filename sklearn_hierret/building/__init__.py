@@ -1,32 +1,32 @@
 """Hierarchies from features and labels, and the leaves of samples."""
 
-from sklearn_hierret.building._alpha import by_class, choose_alpha, expected_distances
+from sklearn_hierret.building._alpha import by_class, expected_distances
 from sklearn_hierret.building._builder import HierarchyBuilder
 from sklearn_hierret.building._combined import CombinedHierarchyBuilder
-from sklearn_hierret.building._leaf_model import fit_leaf_model, with_stem
+from sklearn_hierret.building._leaf_model import LeafModel, fit_alpha, fit_leaf_model
 from sklearn_hierret.building._leaves import (
+    NO_MASS,
     HeldOutLeaves,
-    assign_leaves,
     certain,
-    held_out_leaves,
     likeliest,
     soft_leaves,
+    unassigned,
 )
 from sklearn_hierret.building._linkage import LinkageHierarchyBuilder
 
 __all__ = [
+    "NO_MASS",
     "CombinedHierarchyBuilder",
     "HeldOutLeaves",
     "HierarchyBuilder",
+    "LeafModel",
     "LinkageHierarchyBuilder",
-    "assign_leaves",
     "by_class",
     "certain",
-    "choose_alpha",
     "expected_distances",
+    "fit_alpha",
     "fit_leaf_model",
-    "held_out_leaves",
     "likeliest",
     "soft_leaves",
-    "with_stem",
+    "unassigned",
 ]

@@ -1,4 +1,4 @@
-"""The weight of the hierarchical distance that retrieves best among held-out samples."""
+"""The weight of the hierarchical distance, chosen by what held-out samples retrieve."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from sklearn_hierret._arrays import row_chunks, unit_rows
-from sklearn_hierret.building._leaves import HeldOutLeaves
+from sklearn_hierret.building._leaves import HeldOutLeaves, unassigned
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 
 #: Weights that are tried, ascending.
 ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 11.0, 16.0)
 #: Queries of all folds together, and samples of a fold that they are compared with.
-MOST_QUERIES, MOST_COMPARED = 2048, 8192
+MOST_QUERIES, MOST_COMPARED = 2048, 6144
+#: Ranks that are looked at, and the share of the best gain at them that is enough.
+DEPTH, ENOUGH = 20, 0.8
 #: Where nothing can be held out.
 DEFAULT_ALPHA = 1.0
 
@@ -25,10 +27,12 @@ def choose_alpha(
     hierarchy: ClassHierarchy | CombinedHierarchy,
     scale: float = 1.0,
 ) -> float:
-    """The largest weight whose mAP@1 is within one standard error of the best.
+    """The weight that held-out samples retrieve best with, rank 1 first, and no larger than it must be.
 
-    Held-out samples retrieve within their fold, each by leaves that its fold had no part in. The
-    error is that of the difference from the best, over the same queries.
+    They retrieve within their fold, each by leaves that its fold had no part in. The weight is the
+    smallest whose mAP@1 is within one standard error of the best (of the difference, over the same
+    queries), or the smallest that has `ENOUGH` of the best gain in mAP@20 over no leaves at all,
+    whichever is larger; but then none whose mAP@1 is more than one standard error below that of no leaves.
 
     Parameters
     ----------
@@ -37,7 +41,7 @@ def choose_alpha(
         Classes as integers.
     held_out : HeldOutLeaves
     hierarchy : ClassHierarchy or CombinedHierarchy
-        With the class model's classes, in their order.
+        With the class model's classes first, in their order.
     scale : float, default=1.0
         Of the cosine distance in the distance of the features.
 
@@ -48,7 +52,7 @@ def choose_alpha(
     """
     rng = np.random.RandomState(0)
     n_folds = int(held_out.folds.max()) + 1
-    is_right = []
+    found = []
     for fold in range(n_folds):
         mine = np.flatnonzero(held_out.folds == fold)
         mine = rng.permutation(mine)[:MOST_COMPARED]
@@ -56,17 +60,25 @@ def choose_alpha(
         _, code, counts = np.unique(y[mine], return_inverse=True, return_counts=True)
         some = some[counts[code[: len(some)]] > 1]  # others have nothing to find
         if len(some):
-            is_right.append(_first_is_right(X, y, held_out.leaves, hierarchy, some, mine, scale))
-    right = np.concatenate(is_right) if is_right else np.zeros((0, len(ALPHAS)))
-    if len(right) < 2:
+            found.append(_retrieved(X, y, held_out.leaves, hierarchy, some, mine, scale))
+    if sum(first.shape[0] for first, _ in found) < 2:
         return DEFAULT_ALPHA
-    best = right.mean(axis=0).argmax()
-    loss = right[:, [best]].astype(np.float64) - right
-    error = loss.std(axis=0, ddof=1) / np.sqrt(len(right))
-    return ALPHAS[np.flatnonzero(loss.mean(axis=0) <= error)[-1]]
+    first, twenty = (np.concatenate(part) for part in zip(*found, strict=True))
+
+    def is_as_good(reference: int) -> NDArray[np.bool_]:
+        loss = first[:, [reference]] - first
+        return loss.mean(axis=0) <= loss.std(axis=0, ddof=1) / np.sqrt(len(first))
+
+    by_first = int(np.flatnonzero(is_as_good(int(first.mean(axis=0).argmax())))[0])
+    gain = twenty.mean(axis=0)
+    gain = gain - gain[0]  # of no leaves, exactly 0
+    by_twenty = int(np.flatnonzero(gain >= ENOUGH * gain.max())[0])
+    if by_twenty > by_first:
+        by_twenty = int(np.flatnonzero(is_as_good(0)[: by_twenty + 1])[-1])
+    return ALPHAS[max(by_first, by_twenty)]
 
 
-def _first_is_right(
+def _retrieved(
     X: NDArray,
     y: NDArray[np.intp],
     leaves: NDArray,
@@ -74,21 +86,31 @@ def _first_is_right(
     queries: NDArray[np.intp],
     others: NDArray[np.intp],
     scale: float,
-) -> NDArray[np.bool_]:
-    """Whether the nearest other sample is of the query's class, (n_queries, n_alphas)."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """AP@1 and AP@20 of queries among other samples, both (n_queries, n_alphas)."""
+    dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
     theirs, labels = unit_rows(X[others])[0], y[others]
     theirs_by_class = by_class(leaves[others], hierarchy.n_classes)
-    right = np.empty((len(queries), len(ALPHAS)), dtype=bool)
-    for rows in row_chunks(len(queries), 24 * (len(others) + hierarchy.n_classes)):
+    left = unassigned(leaves[others]) if leaves.ndim == 2 else 0.0
+    depth = min(DEPTH, len(others) - 1)
+    counts = np.bincount(labels)
+    first, deep = np.empty((2, len(queries), len(ALPHAS)))
+    for rows in row_chunks(len(queries), 32 * (len(others) + hierarchy.n_classes)):
         some = queries[rows]
-        cosine = scale * (1 - unit_rows(X[some])[0] @ theirs.T)
+        cosine = (scale * (1 - unit_rows(X[some])[0] @ theirs.T)).astype(dtype)
         cosine[some[:, None] == others] = np.inf
         expected = expected_distances(leaves[some], hierarchy)
-        # The mass that their leaves leave to the root is 1 away from everything.
-        hierarchical = 1 - (theirs_by_class @ (1 - expected).T).T
+        hierarchical = ((theirs_by_class @ expected.T).T + left).astype(dtype)
+        n_relevant = np.minimum(counts[y[some]] - 1, depth)
         for i, alpha in enumerate(ALPHAS):
-            right[rows, i] = labels[(cosine + alpha * hierarchical).argmin(axis=1)] == y[some]
-    return right
+            distances = cosine + dtype.type(alpha) * hierarchical
+            nearest = np.argpartition(distances, depth - 1, axis=1)[:, :depth]
+            order = np.argsort(np.take_along_axis(distances, nearest, axis=1), axis=1)
+            is_right = labels[np.take_along_axis(nearest, order, axis=1)] == y[some, None]
+            precision = np.cumsum(is_right, axis=1) / np.arange(1, depth + 1)
+            first[rows, i] = is_right[:, 0]
+            deep[rows, i] = (precision * is_right).sum(axis=1) / n_relevant
+    return first, deep
 
 
 def by_class(leaves: NDArray, n_classes: int) -> csr_array:
@@ -117,5 +139,4 @@ def expected_distances(leaves: NDArray, hierarchy: ClassHierarchy | CombinedHier
     proba = np.zeros((len(leaves), hierarchy.n_classes))
     # A class with probability 0 may stand in several places of a row.
     np.add.at(proba, (np.arange(len(leaves))[:, None], leaves["leaf"]), leaves["probability"])
-    expected = hierarchy.expected_distance(proba)
-    return expected + np.maximum(0, 1 - proba.sum(axis=1, keepdims=True))
+    return hierarchy.expected_distance(proba) + unassigned(leaves)[:, None]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from sklearn_hierret.building._alpha import choose_alpha
 from sklearn_hierret.building._combined import named
+from sklearn_hierret.building._leaves import HeldOutLeaves, assign_leaves, held_out_leaves
 from sklearn_hierret.building._linkage import LinkageHierarchyBuilder
 from sklearn_hierret.discriminant import DiscriminantClassifier
-from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
+from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, shorten
 
 #: Stem of hierarchies that are learned, and of those that are given (docs/defaults.md).
 LEARNED_STEM, GIVEN_STEM = 0.7, 0.5
@@ -27,9 +30,68 @@ def default_builder(verbose: bool | int = False) -> LinkageHierarchyBuilder:
     )
 
 
+@dataclass(frozen=True)
+class LeafModel:
+    """What a fit makes of a hierarchy and a class model.
+
+    Attributes
+    ----------
+    hierarchy : ClassHierarchy or CombinedHierarchy
+    builder : fitted builder, or None if a hierarchy was given
+    class_model : fitted classifier
+    tree : ClassHierarchy or CombinedHierarchy
+        The hierarchy with its classes in the order in which leaves are numbered: those of the class
+        model, and then those that only the hierarchy knows.
+    """
+
+    hierarchy: ClassHierarchy | CombinedHierarchy
+    builder: Any
+    class_model: Any
+    tree: ClassHierarchy | CombinedHierarchy
+    _stemmed: dict = field(default_factory=dict, repr=False, compare=False)
+
+    def with_stem(self, stem: float | str) -> ClassHierarchy | CombinedHierarchy:
+        """The tree that distances are taken from: of different leaves they are at least the stem."""
+        if stem not in self._stemmed:
+            value = stem
+            if isinstance(stem, str):
+                value = GIVEN_STEM if self.builder is None else LEARNED_STEM
+            self._stemmed.clear()
+            self._stemmed[stem] = self.tree.with_stem(float(value))
+        return self._stemmed[stem]
+
+    def assign(self, X: NDArray, assignment: str) -> NDArray:
+        """Leaves of samples, see `assign_leaves`."""
+        return assign_leaves(self.class_model, X, assignment)
+
+    def held_out(self, X: NDArray, y: NDArray, assignment: str) -> HeldOutLeaves:
+        """Leaves of training samples, see `held_out_leaves`."""
+        return held_out_leaves(self.class_model, X, y, assignment)
+
+    def of_labels(self, labels: NDArray | None, gallery_leaves: str) -> NDArray[np.intp]:
+        """Leaf of each label; -1 for those that the hierarchy lacks.
+
+        Raises
+        ------
+        ValueError
+            If `gallery_leaves` is "labels" and there are such labels, or none at all.
+        """
+        if labels is None:
+            raise ValueError("gallery_leaves='labels' needs labels: pass y with the gallery.")
+        leaf_of = {label: i for i, label in enumerate(self.tree.classes.tolist())}
+        distinct, inverse = np.unique(labels, return_inverse=True)
+        leaves = np.array([leaf_of.get(label, -1) for label in distinct.tolist()], dtype=np.intp)
+        if gallery_leaves == "labels" and np.any(leaves < 0):
+            raise ValueError(
+                "gallery_leaves='labels', and the hierarchy lacks these labels: "
+                f"{shorten(distinct[leaves < 0].tolist())}. With 'auto' such samples get predicted leaves."
+            )
+        return leaves[inverse]
+
+
 def fit_leaf_model(
     hierarchy: Any, class_model: Any, X: NDArray, y: NDArray, verbose: bool | int = False
-) -> tuple[ClassHierarchy | CombinedHierarchy, Any, Any]:
+) -> LeafModel:
     """Fit clones of a builder and a class model.
 
     Parameters
@@ -42,12 +104,6 @@ def fit_leaf_model(
     y : ndarray of shape (n_samples,)
     verbose : bool, default=False
         Of class models that are made here.
-
-    Returns
-    -------
-    hierarchy : ClassHierarchy or CombinedHierarchy
-    builder : fitted builder, or None if a hierarchy was given
-    class_model : fitted classifier
     """
     builder = None
     if isinstance(hierarchy, (list, tuple)):
@@ -68,13 +124,44 @@ def fit_leaf_model(
         class_model = getattr(builder, "class_model_", None)
         if class_model is None:
             class_model = DiscriminantClassifier(verbose=verbose).fit(X, y)
-    return hierarchy, builder, class_model
+    others = hierarchy.classes[~np.isin(hierarchy.classes, class_model.classes_)]
+    tree = hierarchy.restrict(np.concatenate([class_model.classes_, others]))
+    return LeafModel(hierarchy, builder, class_model, tree)
 
 
-def with_stem(
-    hierarchy: ClassHierarchy | CombinedHierarchy, stem: float | str, is_learned: bool
-) -> ClassHierarchy | CombinedHierarchy:
-    """The hierarchy that distances are taken from: of different leaves they are at least the stem."""
-    if isinstance(stem, str):
-        stem = LEARNED_STEM if is_learned else GIVEN_STEM
-    return hierarchy.with_stem(float(stem))
+def fit_alpha(
+    alpha: float | str,
+    leaf_model: LeafModel,
+    X: NDArray,
+    y: NDArray,
+    assignment: str,
+    stem: float | str,
+    scale: float = 1.0,
+) -> tuple[float, HeldOutLeaves | None]:
+    """The weight of the hierarchical distance, and the samples' cross-fitted leaves if they are at hand.
+
+    They are for class models with folds of their own, and where alpha is to be chosen by them.
+
+    Parameters
+    ----------
+    alpha : float or "auto"
+    leaf_model : LeafModel
+    X : ndarray of shape (n_samples, n_features)
+        As the class model was given them.
+    y : ndarray of shape (n_samples,)
+    assignment : {"hard", "soft"}
+    stem : float or "auto"
+    scale : float, default=1.0
+        See `choose_alpha`.
+    """
+    held_out = None
+    if isinstance(alpha, str) or hasattr(leaf_model.class_model, "held_out_leaves"):
+        held_out = leaf_model.held_out(X, y, assignment)
+    if not isinstance(alpha, str):
+        return float(alpha), held_out
+    assert held_out is not None
+    kept = held_out.of_kind(assignment)
+    assert kept is not None
+    codes = np.unique(y, return_inverse=True)[1]
+    held_out_kind = HeldOutLeaves(kept, held_out.folds)
+    return choose_alpha(X, codes, held_out_kind, leaf_model.with_stem(stem), scale), held_out

@@ -20,6 +20,8 @@ from sklearn_hierret._arrays import row_chunks
 
 #: Classes that a soft leaf keeps (docs/defaults.md).
 N_KEPT = 16
+#: Less than this is rounding of probabilities that should sum to 1.
+NO_MASS = 1e-6
 #: Folds for class models that have none of their own.
 N_FOLDS = 3
 
@@ -39,6 +41,14 @@ def soft_leaves(codes: NDArray, probabilities: NDArray, dtype: np.dtype) -> NDAr
 def likeliest(leaves: NDArray) -> NDArray[np.intp]:
     """The most probable class of each sample, of leaves of either kind."""
     return leaves["leaf"][:, 0].astype(np.intp) if leaves.ndim == 2 else leaves
+
+
+def unassigned(leaves: NDArray) -> NDArray[np.float64]:
+    """Probability that soft leaves leave to the root; 0 where it may be rounding."""
+    left = np.ones(len(leaves))
+    for column in leaves["probability"].T:  # one order, whatever the batch
+        left -= column
+    return np.where(left > NO_MASS, left, 0.0)
 
 
 def certain(classes: NDArray[np.intp], like: NDArray) -> NDArray:

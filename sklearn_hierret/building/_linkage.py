@@ -32,7 +32,8 @@ class LinkageHierarchyBuilder(BaseEstimator):
         heights are spread evenly whatever the distances.
     class_model : classifier, default=None
         One with `means_` of the classes, such as `DiscriminantClassifier`, which is cloned, fitted,
-        and asked for them; None takes the means of the features.
+        and asked for them; None takes the means of the features. Classes that it cannot tell apart at
+        all give a flat hierarchy.
 
     Attributes
     ----------
@@ -119,7 +120,11 @@ class LinkageHierarchyBuilder(BaseEstimator):
             else:
                 self.class_model_ = clone(self.class_model).fit(X, classes[codes])
                 means = self.class_model_.means_
-            Z = linkage(self._distances(means, classes), method=self.method)
+            if self.class_model is not None and np.all(means == means[0]):
+                distances = np.ones(len(means) * (len(means) - 1) // 2)  # a flat tree
+            else:
+                distances = self._distances(means, classes)
+            Z = linkage(distances, method=self.method)
             if self.heights == "rank":
                 Z[:, 2] = np.unique(Z[:, 2], return_inverse=True)[1] + 1.0
             self.hierarchy_ = ClassHierarchy.from_linkage(Z, classes)

@@ -99,7 +99,7 @@ class DiscriminantClassifier(
     cross-fitted: `partial_fit` and Dask give what one `fit` gives, whatever the blocks and their
     order, up to rounding (1e-6 in probabilities, if no choice is a tie). Equal rows share a fold. A
     class of which all samples are in one fold, such as a class of one, takes no part in the choices.
-    At most 32,768 rows are kept, and at least 8 a class; 256 of a class vote.
+    At most 32,768 rows are kept, or 8 a class if that is more; 512 of a class vote.
 
     A zero row has no direction: its probabilities are about the class frequencies.
 
@@ -301,7 +301,7 @@ class DiscriminantClassifier(
         ----------
         X : array-like of shape (n_samples, n_features)
         n_kept : int, default=16
-            Classes to return, 32 at most.
+            Classes to return, 16 at most.
 
         Returns
         -------
@@ -325,7 +325,7 @@ class DiscriminantClassifier(
         X : array-like of shape (n_samples, n_features)
             Training samples; others are treated as if they were some.
         n_kept : int, default=16
-            Classes to return, 32 at most.
+            Classes to return, 16 at most.
         keep_models : bool, default=True
             Whether to keep the models without a fold; they are made again when they are asked for.
 

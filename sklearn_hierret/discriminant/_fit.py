@@ -19,8 +19,8 @@ from sklearn_hierret.discriminant._votes import N_CANDIDATES, Ballot, Voters
 FACTORS, PENALTIES = (1, 2, 4, 8, 16), (1.0, 0.25)
 #: Widths of the votes in the discriminant space, and of those by the features' own cosine.
 WIDTHS, OWN_WIDTHS = (0.02, 0.03, 0.045, 0.06), (0.001, 0.002, 0.004, 0.008, 0.015, 0.03)
-#: The least gain in nats for which the features' own cosine is worth its cost.
-LEAST_GAIN = 0.003
+#: The share of the loss that votes by the features' own cosine must save to be worth their cost.
+LEAST_GAIN = 0.1
 #: Held-out rows of a fold that votes are tried with.
 MOST_VOTES = 2048
 #: What is used where no sample can be held out.
@@ -258,7 +258,7 @@ def _choose(parts: list[Part], rule: Rule, report: Callable[[str], None]) -> tup
         (*_blended(np.stack([of_linear, of_votes[i], own]), weights), j) for j, own in enumerate(of_own)
     ]
     with_own, three, j = min(options, key=lambda option: option[0])
-    if with_own < best - LEAST_GAIN:
+    if with_own < (1 - LEAST_GAIN) * best:
         best, widths, shares = with_own, (WIDTHS[i], OWN_WIDTHS[j]), (float(three[1]), float(three[2]))
     alone = [-float(weights @ np.log(np.maximum(votes, 1e-30))) for votes in of_votes]
     losses |= {
@@ -273,7 +273,7 @@ def _choose(parts: list[Part], rule: Rule, report: Callable[[str], None]) -> tup
 def _held_votes(
     parts: list[Part], held: list[NDArray], scores: NDArray
 ) -> list[tuple[NDArray, NDArray, NDArray]]:
-    """Probabilities of held-out rows' own classes: linear, by votes at all widths, by the own cosine at all."""
+    """Probabilities of held-out rows' own classes: linear, by votes, by votes of the own cosine."""
     found, start = [], 0
     for part, Z in zip(parts, held, strict=True):
         mine = scores[start : start + len(Z)][:MOST_VOTES]

@@ -44,9 +44,8 @@ class DiscriminantModel:
         """Probabilities of all classes, (n_samples, n_classes)."""
         proba = np.empty((len(X), self.n_classes), dtype=X.dtype)
         for rows, scores, candidates, votes in self._chunks(X):
-            np.exp(scores, out=scores)
-            scores *= (1 - self.share) / scores.sum(axis=1, keepdims=True)
-            proba[rows] = scores
+            np.exp(scores, out=proba[rows])
+            proba[rows] *= (1 - self.share) / proba[rows].sum(axis=1, keepdims=True)
             if votes is not None:
                 own = np.arange(rows.start, rows.stop)[:, None]
                 proba[own, candidates] += votes
@@ -81,7 +80,7 @@ class DiscriminantModel:
         return classes, proba
 
     def _chunks(self, X: NDArray) -> Iterator[tuple[slice, NDArray, NDArray[np.intp], NDArray | None]]:
-        """Rows, their linear scores less the largest, candidates, and votes times shares, if there are any."""
+        """Rows, linear scores less the largest, candidates, and votes times their shares, if any."""
         n_candidates = min(N_CANDIDATES, self.n_classes)
         row_bytes = X.itemsize * (3 * self.n_classes + 3 * X.shape[1]) + 64 * n_candidates
         for rows in row_chunks(len(X), row_bytes):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn_hierret.discriminant._space import DiscriminantSpace
 
 #: Classes that are voted on, and rows of a class that vote.
-N_CANDIDATES, N_VOTERS = 32, 256
+N_CANDIDATES, N_VOTERS = 16, 512
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,16 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
-from sklearn_hierret._arrays import check_nested, feature_dtype, unchanged_on_error, validate_classes
-from sklearn_hierret.building import assign_leaves, fit_leaf_model
+from sklearn_hierret._arrays import (
+    check_nested,
+    feature_dtype,
+    unchanged_on_error,
+    unit_rows,
+    validate_classes,
+)
+from sklearn_hierret.building import by_class, certain, fit_alpha, fit_leaf_model
 from sklearn_hierret.embedding._class_embedding import class_embedding
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 
@@ -84,8 +90,10 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     _parameter_constraints: dict = {
         "hierarchy": [None, ClassHierarchy, CombinedHierarchy, HasMethods("fit"), list],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "assignment": [StrOptions({"soft", "hard"})],
+        "stem": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
+        "gallery_leaves": [StrOptions({"auto", "predicted", "labels"})],
         "class_model": [None, HasMethods(["fit", "predict"])],
         "n_components": [None, Interval(Integral, 1, None, closed="left")],
     }
@@ -94,14 +102,18 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         self,
         hierarchy: Any = None,
         *,
-        alpha: float = 16.0,
+        alpha: float | str = "auto",
         assignment: str = "soft",
+        stem: float | str = "auto",
+        gallery_leaves: str = "auto",
         class_model: Any = None,
         n_components: int | None = None,
     ) -> None:
         self.hierarchy = hierarchy
         self.alpha = alpha
         self.assignment = assignment
+        self.stem = stem
+        self.gallery_leaves = gallery_leaves
         self.class_model = class_model
         self.n_components = n_components
 
@@ -117,7 +129,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         self : object
         """
         check_nested(self, params, "hierarchy", "HierarchicalEmbedding(hierarchy=HierarchyBuilder())")
-        check_nested(self, params, "class_model", "class_model=MahalanobisClassifier()")
+        check_nested(self, params, "class_model", "class_model=DiscriminantClassifier()")
         return super().set_params(**params)
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -136,27 +148,48 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """
         with unchanged_on_error(self):
             X, classes, codes = validate_classes(self, X, y)
-            hierarchy, builder, model = fit_leaf_model(self.hierarchy, self.class_model, X, classes[codes])
-            phi = class_embedding(hierarchy.restrict(model.classes_), self.n_components)
+            y = classes[codes]
+            leaf_model = fit_leaf_model(self.hierarchy, self.class_model, X, y)
+            self.alpha_, _ = fit_alpha(self.alpha, leaf_model, X, y, self.assignment, self.stem)
+            phi = class_embedding(leaf_model.with_stem(self.stem), self.n_components)
             self.classes_ = classes
-            self.hierarchy_, self.hierarchy_builder_, self.class_model_ = hierarchy, builder, model
+            self.hierarchy_, self.hierarchy_builder_ = leaf_model.hierarchy, leaf_model.builder
+            self.class_model_ = leaf_model.class_model
             self.class_embedding_ = phi
+            self._leaf_model = leaf_model
+            self._assignment, self._gallery_leaves = self.assignment, self.gallery_leaves
             self._n_features_out = X.shape[1] + phi.shape[1]
         return self
 
-    def transform(self, X: ArrayLike) -> NDArray:
+    def transform(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray:
         """Gallery vectors, ``[x / |x|, phi]``.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,), optional
+            Labels of the gallery; unless `gallery_leaves` is "predicted", the leaf of a sample is its
+            label, where the hierarchy knows that.
 
         Returns
         -------
         vectors : ndarray of shape (n_samples, n_features + n_components)
             float32 for half and single precision features, else float64.
+
+        Raises
+        ------
+        ValueError
+            If `gallery_leaves` is "labels", for labels that the hierarchy lacks; they are named.
         """
-        return self._vectors(X, 1.0)
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=feature_dtype(X), order="C", reset=False)
+        leaves = self._leaf_model.assign(X, self._assignment)
+        if self._gallery_leaves == "labels" or (y is not None and self._gallery_leaves == "auto"):
+            labels = None if y is None else column_or_1d(y, warn=True)
+            check_consistent_length(X, labels)
+            known = self._leaf_model.of_labels(labels, self._gallery_leaves)
+            leaves[known >= 0] = certain(known[known >= 0], leaves)
+        return self._vectors(X, leaves, 1.0)
 
     def transform_query(self, X: ArrayLike, alpha: float | None = None) -> NDArray:
         """Query vectors, ``[x / |x|, alpha * phi]``.
@@ -171,19 +204,19 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         -------
         vectors : ndarray of shape (n_samples, n_features + n_components)
         """
+        check_is_fitted(self)
         weight = self.alpha if alpha is None else alpha
+        weight = self.alpha_ if isinstance(weight, str) and weight == "auto" else weight
         if not isinstance(weight, Real) or not 0 <= weight < np.inf:
             raise ValueError(f"alpha must be a finite number of at least 0, got {weight!r}.")
-        return self._vectors(X, float(weight))
-
-    def _vectors(self, X: ArrayLike, weight: float) -> NDArray:
-        check_is_fitted(self)
         X = validate_data(self, X, dtype=feature_dtype(X), order="C", reset=False)
-        leaves = assign_leaves(self.class_model_, X, self.assignment)
+        return self._vectors(X, self._leaf_model.assign(X, self._assignment), float(weight))
+
+    def _vectors(self, X: NDArray, leaves: NDArray, weight: float) -> NDArray:
         phi = self.class_embedding_
         vectors = np.empty((len(X), X.shape[1] + phi.shape[1]), dtype=X.dtype)
         vectors[:, : X.shape[1]] = unit_rows(X)[0]
-        vectors[:, X.shape[1] :] = weight * (phi[leaves] if self.assignment == "hard" else leaves @ phi)
+        vectors[:, X.shape[1] :] = weight * (by_class(leaves, len(phi)) @ phi)
         return vectors
 
     def __sklearn_tags__(self) -> Any:

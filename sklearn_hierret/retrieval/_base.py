@@ -27,16 +27,14 @@ from sklearn_hierret._arrays import (
 from sklearn_hierret._blocks import is_dask
 from sklearn_hierret.building import (
     HeldOutLeaves,
-    assign_leaves,
+    LeafModel,
     certain,
-    choose_alpha,
     expected_distances,
+    fit_alpha,
     fit_leaf_model,
-    held_out_leaves,
     likeliest,
-    with_stem,
 )
-from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, shorten
+from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.metrics import make_retrieval_scorer
 from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
 from sklearn_hierret.retrieval._gallery import Gallery, LeafKind, one_per_row
@@ -62,7 +60,9 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
     """
 
     classes_: NDArray
+    alpha_: float
     _gallery: Gallery
+    _leaf_model: LeafModel | Any  # None where there are no leaves
     #: The index that galleries are made of, and the name of the features' distance in tables.
     _index_type: ClassVar[Any]
     _distance_name: ClassVar[str]
@@ -160,8 +160,10 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "class_model_")
         X = self._checked(X, self._gallery.dtype)
         gallery = self._gallery
-        labels = None if y is None or gallery.labels is None else one_per_row(y, len(X), "labels")
-        leaves = None if gallery.kind is None else self._leaves_of(X, labels, gallery.kind, gallery)
+        leaves = None
+        if gallery.kind is not None and (y is None) == (gallery.labels is None):
+            labels = None if y is None else one_per_row(y, len(X), "labels")
+            leaves = self._leaves_of(X, labels, gallery.kind, gallery)
         added = gallery.added(X, y, ids, leaves)
         if added.labels is not None:
             self.classes_ = self._classes_with(self.classes_, np.asarray(y))
@@ -285,7 +287,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         )
         if found.leaf_distance is not None:
             ends, parts = np.cumsum(counts), []
-            for some in row_chunks(n_queries, 32 * self._leaf_tree.n_classes):
+            for some in row_chunks(n_queries, 32 * self._leaf_model.tree.n_classes):
                 part = found.leaf_distance.of_batch(np.arange(some.start, some.stop))
                 mine = row[ends[some.start] - counts[some.start] : ends[some.stop - 1]]
                 parts.append(part.pairs(np.arange(len(counts[some])), counts[some], mine, gallery.index))
@@ -403,29 +405,21 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         """Distances of the features alone from each query to a run of rows."""
         raise NotImplementedError
 
-    def _fit_leaves(self, X: NDArray, y: NDArray, hierarchy: Any, class_model: Any) -> HeldOutLeaves | None:
-        """Fit hierarchy and class model, and choose alpha; leaves of the samples come along if they are known."""
+    def _fit_leaves(self, X: NDArray, y: NDArray) -> HeldOutLeaves | None:
+        """Fit hierarchy, class model and alpha; return cross-fitted leaves, if there are any."""
         start = time.perf_counter()
         features = self._for_class_model(X)
-        hierarchy, builder, model = fit_leaf_model(hierarchy, class_model, features, y, self.verbose)
+        leaf_model = fit_leaf_model(self.hierarchy, self.class_model, features, y, self.verbose)
         self._print(f"hierarchy and class model in {time.perf_counter() - start:.1f} s")
-        self.hierarchy_ = hierarchy
-        self.hierarchy_builder_ = builder
-        self.class_model_ = model
-        # Leaves are numbered as the model's classes; then come those that only the hierarchy knows.
-        others = hierarchy.classes[~np.isin(hierarchy.classes, model.classes_)]
-        self._leaf_tree = hierarchy.restrict(np.concatenate([model.classes_, others]))
-        self._stemmed: Any = None
-        held_out = None
-        if self.alpha == "auto" or hasattr(model, "held_out_leaves"):
-            start = time.perf_counter()
-            held_out = held_out_leaves(model, features, y, self.assignment)
-            self._print(f"cross-fitted leaves in {time.perf_counter() - start:.1f} s")
-        if self.alpha == "auto":
-            assert held_out is not None
-            codes = np.unique(y, return_inverse=True)[1]
-            self.alpha_ = choose_alpha(features, codes, held_out, self._tree(), self._cosine_scale)
-            self._print(f"alpha: {self.alpha_:g}")
+        start = time.perf_counter()
+        self.alpha_, held_out = fit_alpha(
+            self.alpha, leaf_model, features, y, self.assignment, self.stem, self._cosine_scale
+        )
+        self._print(f"alpha {self.alpha_:g}, in {time.perf_counter() - start:.1f} s")
+        self._leaf_model = leaf_model
+        self.hierarchy_ = leaf_model.hierarchy
+        self.hierarchy_builder_ = leaf_model.builder
+        self.class_model_ = leaf_model.class_model
         return held_out
 
     def _index(
@@ -443,25 +437,18 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         gallery = Gallery.of(
             self._index_type.build(X), X, labels, ids, None, gallery_leaves, held_out, n_train
         )
-        if gallery_leaves == "labels" and self.class_model_ is not None:
-            self._known_leaves(labels, gallery_leaves)  # raises
+        if gallery_leaves == "labels" and self._leaf_model is not None:
+            self._leaf_model.of_labels(labels, gallery_leaves)  # raises
         if self._weight() != 0:
             kind = self._kind(gallery)
             leaves = self._leaves_of(X, labels, kind, gallery, np.arange(len(X)))
-            index = self._index_type.build(X, leaves, self._leaf_tree.leaf_order)
+            index = self._index_type.build(X, leaves, self._leaf_model.tree.leaf_order)
             gallery = replace(gallery, index=index, kind=kind, raw=None)
         self._gallery = gallery
 
     def _weight(self) -> float:
         """The weight of the hierarchical distance."""
         return self.alpha_ if isinstance(self.alpha, str) else float(self.alpha)
-
-    def _tree(self) -> ClassHierarchy | CombinedHierarchy:
-        """The hierarchy of the leaves, with the stem."""
-        if self._stemmed is None or self._stemmed[0] != self.stem:
-            tree = with_stem(self._leaf_tree, self.stem, self.hierarchy_builder_ is not None)
-            self._stemmed = self.stem, tree, tree.distinct_distances()
-        return self._stemmed[1]
 
     def _kind(self, gallery: Gallery | None = None) -> LeafKind:
         """Kind of the leaves for new queries of a gallery, or for its own samples."""
@@ -478,14 +465,14 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         serials: NDArray[np.intp] | None = None,
     ) -> NDArray:
         """Leaves of gallery samples; without serial numbers they are new."""
+        like = self._assign(X[:1], kind.assignment)
         known = np.full(len(X), -1)
         if kind.source == "labels":
-            known = self._known_leaves(labels, gallery.gallery_leaves)
+            known = self._leaf_model.of_labels(labels, gallery.gallery_leaves)
         todo = np.flatnonzero(known < 0)
         predicted = None
         if len(todo) and serials is not None and gallery.n_train and serials[todo].min() < gallery.n_train:
             predicted = self._held_out(gallery, kind.assignment)
-        like = self._assign(X[:1], kind.assignment)
         leaves = certain(np.maximum(known, 0), like)
         if predicted is not None and serials is not None:
             trained = todo[serials[todo] < gallery.n_train]
@@ -495,20 +482,6 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             leaves[todo] = self._assign(X if len(todo) == len(X) else X[todo], kind.assignment)
         return leaves
 
-    def _known_leaves(self, labels: NDArray | None, gallery_leaves: str) -> NDArray[np.intp]:
-        """Leaf of each label; -1 for those that the hierarchy lacks."""
-        if labels is None:
-            raise ValueError("gallery_leaves='labels' needs labels: pass y with the gallery.")
-        leaf_of = {label: i for i, label in enumerate(self._leaf_tree.classes.tolist())}
-        distinct, inverse = np.unique(labels, return_inverse=True)
-        leaves = np.array([leaf_of.get(label, -1) for label in distinct.tolist()], dtype=np.intp)
-        if gallery_leaves == "labels" and np.any(leaves < 0):
-            raise ValueError(
-                "gallery_leaves='labels', and the hierarchy lacks these labels: "
-                f"{shorten(distinct[leaves < 0].tolist())}. With 'auto' such samples get predicted leaves."
-            )
-        return leaves[inverse]
-
     def _held_out(self, gallery: Gallery, assignment: str) -> NDArray:
         """Cross-fitted leaves of the training samples, by serial number."""
         leaves = None if gallery.held_out is None else gallery.held_out.of_kind(assignment)
@@ -516,7 +489,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             there = gallery.train_positions
             X, y = gallery.features[there], gallery.position_labels
             assert y is not None
-            found = held_out_leaves(self.class_model_, self._for_class_model(X), y[there], assignment).leaves
+            found = self._leaf_model.held_out(self._for_class_model(X), y[there], assignment).leaves
             leaves = np.zeros((gallery.n_train, *found.shape[1:]), dtype=found.dtype)
             leaves[gallery.serials[there]] = found
         return leaves
@@ -573,14 +546,16 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             if chosen.shape != (len(gallery),):
                 raise ValueError(f"A mask of shape {chosen.shape} for a gallery of {len(gallery)} samples.")
             return chosen
-        is_chosen = np.zeros(self._leaf_tree.n_classes, dtype=bool)
-        is_chosen[self._leaf_tree.index(chosen.ravel())] = True
+        tree = self._leaf_model.tree
+        is_chosen = np.zeros(tree.n_classes, dtype=bool)
+        is_chosen[tree.index(chosen.ravel())] = True
         return is_chosen[likeliest(gallery.leaves)]
 
     def _leaf_distance(self, query_leaves: NDArray) -> LeafDistance:
-        distances_of = partial(expected_distances, hierarchy=self._tree())
+        tree = self._leaf_model.with_stem(self.stem)
+        distances_of = partial(expected_distances, hierarchy=tree)
         if query_leaves.ndim == 1:
-            return HardLeafDistance(query_leaves, distances_of, self._stemmed[2])
+            return HardLeafDistance(query_leaves, distances_of, tree.distinct_distances())
         return SoftLeafDistance(query_leaves, distances_of)
 
     def _gallery_with_leaves(self, kind: LeafKind) -> Gallery:
@@ -589,19 +564,19 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             leaves = self._leaves_of(
                 gallery.features, gallery.position_labels, kind, gallery, gallery.serials
             )
-            gallery = gallery.with_leaves(kind, leaves, self._leaf_tree.leaf_order)
+            gallery = gallery.with_leaves(kind, leaves, self._leaf_model.tree.leaf_order)
             self._gallery = gallery
         return gallery
 
     def _assign(self, X: NDArray, assignment: str | None = None) -> NDArray:
-        if self.class_model_ is None:
+        if self._leaf_model is None:
             raise ValueError(
                 "There are no leaves: fit with labels and with alpha above 0, a hierarchy or a class_model."
             )
         start = time.perf_counter()
         assignment = assignment or self.assignment
         parts = [
-            assign_leaves(self.class_model_, self._for_class_model(X[rows]), assignment)
+            self._leaf_model.assign(self._for_class_model(X[rows]), assignment)
             for rows in self._chunks_for_class_model(X)
         ]
         leaves = parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -624,7 +599,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         return report
 
     def _leaf_labels(self, leaves: NDArray) -> NDArray:
-        return self._leaf_tree.classes[likeliest(leaves)]
+        return self._leaf_model.tree.classes[likeliest(leaves)]
 
     def _neighbour_codes(self, X: ArrayLike) -> NDArray[np.intp]:
         check_is_fitted(self, "class_model_")

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
-from sklearn.naive_bayes import BernoulliNB
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
 from sklearn_hierret._arrays import check_two_classes, row_chunks, unchanged_on_error
-from sklearn_hierret.building import LinkageHierarchyBuilder
 from sklearn_hierret.hashing import check_codes, unpack_signs
 from sklearn_hierret.retrieval._base import BaseRetriever, Found
 from sklearn_hierret.retrieval._gallery import Gallery
@@ -164,16 +162,12 @@ class HammingRetriever(BaseRetriever):
                     "and class model are fitted to labels. With alpha=0 and neither of them none are needed."
                 )
             self.hierarchy_: Any = None
-            self.hierarchy_builder_ = self.class_model_ = held_out = None
+            self.hierarchy_builder_ = self.class_model_ = self._leaf_model = held_out = None
             self.alpha_ = 0.0 if isinstance(self.alpha, str) else float(self.alpha)
             self._fit_classes, self._gallery_leaves = classes, self.gallery_leaves
             if asked and y is not None:
                 check_two_classes(classes)
-                hierarchy = LinkageHierarchyBuilder() if self.hierarchy is None else self.hierarchy
-                model = self.class_model
-                if model is None and not hasattr(hierarchy, "class_model"):
-                    model = BernoulliNB(binarize=0.0)
-                held_out = self._fit_leaves(X, y, hierarchy, model)
+                held_out = self._fit_leaves(X, y)
             self._index(X, y, None, self.gallery_leaves, held_out, len(X))
         return self
 

@@ -133,7 +133,7 @@ class HierarchicalRetriever(BaseRetriever):
             self._fit_classes, self._gallery_leaves = classes, self.gallery_leaves
             if not isinstance(self.alpha, str):
                 self.alpha_ = float(self.alpha)
-            held_out = self._fit_leaves(X, y, self.hierarchy, self.class_model)
+            held_out = self._fit_leaves(X, y)
             self._index(X, y, None, self.gallery_leaves, held_out, len(X))
         return self
 

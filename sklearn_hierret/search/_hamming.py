@@ -15,7 +15,7 @@ from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.utils._chunking import get_chunk_n_rows
 
-from sklearn_hierret.building import by_class
+from sklearn_hierret.building import by_class, unassigned
 from sklearn_hierret.search._code_index import CodeIndex, as_words, count_dtype, hamming
 from sklearn_hierret.search._leaf_distance import HardLeafDistance, LeafDistance, SoftLeafDistance
 from sklearn_hierret.search._nearest_codes import NearestCodes, kth_smallest, ranks_of_distances
@@ -226,8 +226,9 @@ class CodeSearch:
         eps = float(np.finfo(dtype).eps)
         numbers = counts.astype(dtype)
         numbers *= dtype.type(code_weight / n_bits)
-        theirs = by_class(index.leaves, part.affinity.shape[1])
-        numbers += dtype.type(weight) * (1 - (theirs @ part.affinity.T.astype(dtype)).T)
+        theirs = by_class(index.leaves, part.expected.shape[1])
+        hierarchical = (theirs @ part.expected.T.astype(dtype)).T + unassigned(index.leaves).astype(dtype)
+        numbers += dtype.type(weight) * hierarchical
         numbers[index.serial == self.own[which][:, None]] = np.inf
         k = min(self.k, len(index))
         error = part.error(self.alpha, eps) + 4 * eps * code_weight

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from sklearn_hierret.building import NO_MASS, unassigned
 from sklearn_hierret.search._code_index import CodeIndex
 from sklearn_hierret.search._index import GalleryIndex, Segment
 
@@ -22,6 +23,8 @@ from sklearn_hierret.search._index import GalleryIndex, Segment
 DistancesOf = Callable[[NDArray], NDArray[np.float64]]
 #: Classes that the leaves of a block may have for a dense product.
 FEW_CLASSES = 512
+#: Leaves of pairs that are compared at once.
+LEAF_BYTES = 1 << 22
 
 
 class HardLeafDistance:
@@ -96,8 +99,8 @@ class HardLeafDistance:
 class SoftLeafDistance:
     """Expected D_H under the class probabilities of both sides, ``p_q' U p_i``.
 
-    It is 1 less the sum of each probability of the item times the query's affinity to that class,
-    which is 1 less the expected D_H; what the item's probabilities leave has no affinity.
+    It is the sum of each probability of the item times the query's expected D_H to that class; what
+    the item's probabilities leave is 1 away.
 
     Parameters
     ----------
@@ -107,7 +110,7 @@ class SoftLeafDistance:
         Expected D_H of soft leaves to all leaves.
     """
 
-    affinity: NDArray[np.float64]
+    expected: NDArray[np.float64]
 
     def __init__(self, query_leaves: NDArray, distances_of: DistancesOf) -> None:
         self.query_leaves = query_leaves
@@ -118,7 +121,7 @@ class SoftLeafDistance:
     def of_batch(self, which: NDArray[np.intp]) -> SoftLeafDistance:
         """For some queries, which are numbered anew."""
         part = copy(self)
-        part.affinity = 1 - self.distances_of(self.query_leaves[which])
+        part.expected = self.distances_of(self.query_leaves[which])
         return part
 
     def weights(self, alpha: float) -> tuple[float, float]:
@@ -133,19 +136,20 @@ class SoftLeafDistance:
     def bounds(self, alpha: float, queries: NDArray[np.intp], segment: Segment) -> NDArray:
         """Lower bounds of this part of the numbers, (n_queries, n_blocks).
 
-        The greatest sum of affinities times probabilities that are at most the block's highest, and
-        1 in sum, is by duality at most ``lambda + max(0, affinity - lambda)' highest`` for any lambda
-        from 0 on: a few of the affinities are tried.
+        With affinities, 1 less the expected D_H: the greatest sum of affinities times probabilities
+        that are at most the block's highest, and 1 in sum, is by duality at most
+        ``lambda + max(0, affinity - lambda)' highest`` for any lambda from 0 on: a few of the
+        affinities are tried.
         """
         highest = segment.highest
         assert highest is not None
-        s = self.affinity[queries].astype(highest.dtype)
+        s = (1 - self.expected[queries]).astype(highest.dtype)
         ranks = [rank for rank in (0, 1, 4, 16) if rank < s.shape[1]]
         tried = np.maximum(-np.partition(-s, ranks, axis=1)[:, ranks], 0)
         most = np.minimum(s @ highest.T, tried[:, :1])
         for at in tried.T[1:]:
             np.minimum(most, at[:, None] + np.maximum(s - at[:, None], 0) @ highest.T, out=most)
-        most += 4 * (s.shape[1] + 8) * float(np.finfo(highest.dtype).eps)
+        most += 4 * (s.shape[1] + 8) * float(np.finfo(highest.dtype).eps) + NO_MASS
         np.subtract(1, most, out=most)
         most *= self.weights(alpha)[1]
         return most
@@ -155,21 +159,22 @@ class SoftLeafDistance:
         proba, n_kept = leaves["probability"], leaves.shape[1]
         classes, column = np.unique(leaves["leaf"], return_inverse=True)
         column = column.reshape(leaves.shape)
-        affinity = self.affinity[np.ix_(queries, classes)].astype(proba.dtype)
+        expected = self.expected[np.ix_(queries, classes)].astype(proba.dtype)
         if len(classes) <= FEW_CLASSES:
             dense = np.zeros((len(leaves), len(classes)), dtype=proba.dtype)
             for j in range(n_kept):
                 dense[np.arange(len(leaves)), column[:, j]] += proba[:, j]
-            np.matmul(dense, affinity.T, out=out)
+            np.matmul(dense, expected.T, out=out)
         else:
             starts = np.arange(0, leaves.size + 1, n_kept)
             sparse = csr_array((proba.ravel(), column.ravel(), starts), shape=(len(leaves), len(classes)))
-            out[:] = sparse @ np.ascontiguousarray(affinity.T)
-        return np.subtract(1, out, out=out)
+            out[:] = sparse @ np.ascontiguousarray(expected.T)
+        out += unassigned(leaves).astype(proba.dtype)[:, None]
+        return out
 
     def approximate(self, queries: NDArray[np.intp], leaves: NDArray, rows: NDArray[np.intp]) -> NDArray:
         """D_H of single pairs to within rounding."""
-        return self._of_pairs(queries, leaves[rows])
+        return self._of_pairs(queries, len(rows), lambda some: leaves[rows[some]])
 
     def decides(self, alpha: float) -> bool:
         """Whether D_H alone decides."""
@@ -183,13 +188,22 @@ class SoftLeafDistance:
         index: GalleryIndex | CodeIndex,
     ) -> NDArray[np.float64]:
         """D_H of single pairs, a run of rows for each query; the same in every batch."""
-        return self._of_pairs(np.repeat(queries, counts), index.take("leaves", rows))
+        queries = np.repeat(queries, counts)
+        return self._of_pairs(queries, len(rows), lambda some: index.take("leaves", rows[some]))
 
-    def _of_pairs(self, queries: NDArray[np.intp], leaves: NDArray) -> NDArray[np.float64]:
-        shared = np.zeros(len(queries))
-        for j in range(leaves.shape[1]):  # one order of addition, whatever the batch
-            shared += self.affinity[queries, leaves["leaf"][:, j]] * leaves["probability"][:, j]
-        return 1 - shared
+    def _of_pairs(
+        self, queries: NDArray[np.intp], n_pairs: int, leaves_of: Callable[[slice], NDArray]
+    ) -> NDArray[np.float64]:
+        distances = np.empty(n_pairs)
+        size = max(1, LEAF_BYTES // (16 * self.n_terms))
+        for start in range(0, n_pairs, size):
+            some = slice(start, start + size)
+            leaves = leaves_of(some)
+            total = unassigned(leaves)
+            for j in range(leaves.shape[1]):  # one order of addition, whatever the batch
+                total += self.expected[queries[some], leaves["leaf"][:, j]] * leaves["probability"][:, j]
+            distances[some] = total
+        return distances
 
 
 LeafDistance = HardLeafDistance | SoftLeafDistance

@@ -12,6 +12,7 @@ from sklearn_hierret import (
     HierarchyBuilder,
     HierarchyDisplay,
     LinkageHierarchyBuilder,
+    MahalanobisClassifier,
     evaluate_retrieval,
     make_retrieval_scorer,
 )
@@ -45,19 +46,23 @@ def test_fit_combines_what_each_part_gives(data):
 def test_retrievers_add_the_distances(data, assignment, alpha):
     X, y, Q, t = data
     combined = HierarchicalRetriever(
-        CombinedHierarchyBuilder(parts()), alpha=alpha, assignment=assignment
+        CombinedHierarchyBuilder(parts()), alpha=alpha, assignment=assignment, stem=0.5
     ).fit(X, y)
     as_list = HierarchicalRetriever(
-        [HierarchyBuilder(0.1), TAXONOMY], alpha=alpha, assignment=assignment
+        [HierarchyBuilder(0.1), TAXONOMY], alpha=alpha, assignment=assignment, stem=0.5
     ).fit(X, y)
     given = HierarchicalRetriever(
-        combined.hierarchy_, alpha=alpha, assignment=assignment, class_model=HierarchyBuilder().class_model
+        combined.hierarchy_, alpha=alpha, assignment=assignment, class_model=MahalanobisClassifier(), stem=0.5
     ).fit(X, y)
     D, order = combined.kneighbors(Q, 20)
     for other in (as_list, given):
         np.testing.assert_array_equal(other.kneighbors(Q, 20)[1], order)
     tables = [
-        HierarchicalRetriever(tree, alpha=alpha, assignment=assignment).fit(X, y).kneighbors(Q, len(X))
+        HierarchicalRetriever(
+            tree, alpha=alpha, assignment=assignment, stem=0.5, class_model=MahalanobisClassifier()
+        )
+        .fit(X, y)
+        .kneighbors(Q, len(X))
         for tree in (combined.hierarchy_.hierarchies)
     ]
     separate = [np.take_along_axis(d, np.argsort(i, axis=1), axis=1) for d, i in tables]
@@ -70,7 +75,7 @@ def test_embedding_ranks_as_the_retriever_does(data):
     X, y, Q, _ = data
     builder = CombinedHierarchyBuilder(parts(), weights=[1, 2])
     embedding = HierarchicalEmbedding(builder, alpha=2).fit(X, y)
-    products = embedding.transform_query(Q) @ embedding.transform(X).T
+    products = embedding.transform_query(Q) @ embedding.transform(X, y).T
     D, order = HierarchicalRetriever(builder, alpha=2).fit(X, y).kneighbors(Q, 10)
     np.testing.assert_allclose(D, 1 + 2 - np.take_along_axis(products, order, axis=1), atol=1e-10)
 

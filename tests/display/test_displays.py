@@ -133,9 +133,9 @@ def test_retrieval_display_by_similarity(rng):
     X, y = blobs(rng, n_classes=4, spread=1.0)
     tree = ClassHierarchy.from_levels([range(4), [0, 0, 1, 1], [0] * 4])
     images = rng.random((len(X), 5, 5))
-    pipe = make_pipeline(StandardScaler(), HierarchicalRetriever()).fit(X, y)
+    pipe = make_pipeline(StandardScaler(), HierarchicalRetriever(alpha=0)).fit(X, y)
     display = RetrievalDisplay.from_estimator(
-        pipe, X[:3], y[:3], query_images=images[:3], gallery_images=images, k=40, hierarchy=tree
+        pipe, X[:3], y[:3], query_images=images[:3], gallery_images=images, k=100, hierarchy=tree
     )
     similarity = 1 - tree.distance(y[:3, None], display.labels)
     colors = frames_of(display)

@@ -24,11 +24,15 @@ def builder():
 
 @pytest.mark.parametrize("assignment", ["hard", "soft"])
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 16.0])
-def test_inner_products_are_the_retrievers_distances(data, assignment, alpha):
+@pytest.mark.parametrize("labelled", [True, False])
+def test_inner_products_are_the_retrievers_distances(data, assignment, alpha, labelled):
     X, y = data
-    retriever = HierarchicalRetriever(builder(), alpha=alpha, assignment=assignment).fit(X, y)
-    embedding = HierarchicalEmbedding(builder(), assignment=assignment).fit(X, y)
-    gallery, queries = embedding.transform(X), embedding.transform_query(X[:20], alpha)
+    labels = np.where(np.arange(len(y)) % 3, y, 99) if labelled else None  # some are unknown
+    params = {"assignment": assignment, "stem": 0.25}
+    retriever = HierarchicalRetriever(builder(), alpha=alpha, **params).fit(X, y)
+    embedding = HierarchicalEmbedding(builder(), **params).fit(X, y)
+    gallery, queries = embedding.transform(X, labels), embedding.transform_query(X[:20], alpha)
+    retriever.set_gallery(X, labels)
     distances, indices = retriever.kneighbors(X[:20], len(X))
     ours = 1 + alpha - np.take_along_axis(queries @ gallery.T, indices, axis=1)
     np.testing.assert_allclose(ours, distances, atol=1e-12)
@@ -63,11 +67,19 @@ def test_a_taxonomy_larger_than_the_data_and_a_fitted_model(data):
     X, y = data
     tree = ClassHierarchy.from_levels([np.arange(9), np.arange(9) // 3, np.zeros(9)])
     model = MahalanobisClassifier(n_components=None).fit(X, y)
-    embedding = HierarchicalEmbedding(tree, class_model=FrozenEstimator(model), assignment="hard").fit(X, y)
+    embedding = HierarchicalEmbedding(tree, class_model=FrozenEstimator(model), assignment="hard", stem=0)
+    embedding.fit(X, y)
     assert embedding.class_model_.estimator is model
     assert embedding.hierarchy_builder_ is None
     phi = embedding.class_embedding_
-    np.testing.assert_allclose(phi @ phi.T, 1 - tree.distance_matrix()[:6, :6], atol=1e-12)
+    np.testing.assert_allclose(phi @ phi.T, 1 - tree.distance_matrix(), atol=1e-12)
+    # A label that only the taxonomy knows has its own vector.
+    np.testing.assert_allclose(embedding.transform(X[:1], [8])[0, 5:], phi[8], atol=1e-12)
+    with pytest.raises(ValueError, match="lacks these labels: 77"):
+        embedding.set_params(gallery_leaves="labels").fit(X, y).transform(X[:2], [1, 77])
+    with pytest.raises(ValueError, match="needs labels"):
+        embedding.transform(X)
+    embedding.set_params(gallery_leaves="auto").fit(X, y)
     single = embedding.transform(X.astype(np.float32))
     assert single.dtype == np.float32
     np.testing.assert_allclose(single, embedding.transform(X), atol=1e-6)

@@ -41,13 +41,17 @@ steps = st.lists(
     st.sampled_from(["hard", "soft"]),
     st.sampled_from([0.0, 0.7, 16.0, np.inf]),
     st.sampled_from([np.float32, np.float64]),
+    st.sampled_from(["auto", "predicted"]),
 )
 @settings(max_examples=60, deadline=None)
-def test_any_sequence_of_additions_and_removals(data, steps, seed, assignment, alpha, dtype):
+def test_any_sequence_of_additions_and_removals(
+    data, steps, seed, assignment, alpha, dtype, gallery_leaves
+):
     X, y = data
     rng = np.random.default_rng(seed)
     X = X.astype(dtype)
-    retriever = retriever_of(X, y, alpha=alpha, assignment=assignment)
+    retriever = retriever_of(X, y, alpha=alpha, assignment=assignment, gallery_leaves=gallery_leaves)
+    retriever.set_gallery(X[:60], y[:60])  # of new samples, whose leaves are not cross-fitted
     kept = list(range(60))  # rows of X, by position
     ids = list(range(60))
     next_id = 60
@@ -66,7 +70,8 @@ def test_any_sequence_of_additions_and_removals(data, steps, seed, assignment, a
         np.testing.assert_array_equal(retriever.gallery_ids_, ids)
         np.testing.assert_array_equal(retriever.gallery_labels_, y[kept])
         assert retriever.n_samples_fit_ == len(kept)
-    fresh = retriever_of(X, y, alpha=alpha, assignment=assignment).set_gallery(X[kept], y[kept])
+    fresh = retriever_of(X, y, alpha=alpha, assignment=assignment, gallery_leaves=gallery_leaves)
+    fresh.set_gallery(X[kept], y[kept])
     mask = rng.random(len(kept)) < 0.5
     for changed in (retriever, pickle.loads(pickle.dumps(retriever))):
         for queries in (None, X[100:110]):

@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_hierret import (
     ClassHierarchy,
+    DiscriminantClassifier,
     HammingRetriever,
     HierarchyBuilder,
     ITQHasher,
@@ -45,8 +46,9 @@ def data(rng):
 @pytest.mark.parametrize("hierarchy", [TREE, HierarchyBuilder(0.3), LinkageHierarchyBuilder()])
 def test_kneighbors_equals_sorting_all_distances(data, assignment, alpha, hierarchy):
     X, y, Q, _ = data
-    retriever = HammingRetriever(hierarchy, alpha=alpha, assignment=assignment).fit(X, y)
-    model, tree = retriever.class_model_, retriever.hierarchy_
+    retriever = HammingRetriever(hierarchy, alpha=alpha, assignment=assignment, stem=0.25).fit(X, y)
+    retriever.set_gallery(X, y, gallery_leaves="predicted")
+    model, tree = retriever.class_model_, retriever.hierarchy_.with_stem(0.25)
     U = tree.distance(model.classes_[:, None], model.classes_[None, :])
     for queries in (Q, None):
         own = X if queries is None else queries
@@ -78,6 +80,7 @@ def test_without_labels(data):
     for ask in (retriever.predict, retriever.predict_proba):
         with pytest.raises(ValueError, match="gallery has no labels"):
             ask(Q)
+    assert HammingRetriever(alpha="auto").fit(X).alpha_ == 0
     for asked in ({"alpha": 1.0}, {"hierarchy": TREE}, {"class_model": BernoulliNB()}):
         with pytest.raises(ValueError, match="requires y to be passed"):
             HammingRetriever(**asked).fit(X)
@@ -91,12 +94,12 @@ def test_labels_may_come_with_the_gallery(data):
     X, y, Q, t = data
     retriever = HammingRetriever(n_neighbors=3).fit(X).set_gallery(X, y)
     assert retriever.classes_.tolist() == list("abcd")
-    assert retriever.score(Q, t) == HammingRetriever(n_neighbors=3).fit(X, y).score(Q, t)
+    assert retriever.score(Q, t) == HammingRetriever(n_neighbors=3, alpha=0).fit(X, y).score(Q, t)
 
 
 def test_predict_and_score(data):
     X, y, Q, t = data
-    retriever = HammingRetriever(n_neighbors=9).fit(X, y)
+    retriever = HammingRetriever(n_neighbors=9, alpha=0).fit(X, y)
     indices = reference.neighbours(Q, X, 9)[1]
     votes = np.array([[np.mean(y[row] == c) for c in "abcd"] for row in indices])
     np.testing.assert_allclose(retriever.predict_proba(Q), votes)
@@ -115,9 +118,11 @@ def test_retrieve_shows_both_parts(data):
     assert len(table) == 20
     total = table["hamming_distance"] + 0.5 * table["hierarchical_distance"]
     np.testing.assert_allclose(table["distance"], total)
+    stemmed = TREE.with_stem(0.5)  # that of a given hierarchy
     np.testing.assert_allclose(
-        table["hierarchical_distance"], TREE.distance(table["query_leaf"], table["leaf"])
+        table["hierarchical_distance"], stemmed.distance(table["query_leaf"], table["leaf"])
     )
+    np.testing.assert_array_equal(table["leaf"], table["label"])
     item = table["id"].str[1:].astype(int)
     expected = [reference.hamming(Q[q], X[i]) / 24 for q, i in zip(table["query"], item, strict=True)]
     np.testing.assert_allclose(table["hamming_distance"], expected)
@@ -132,7 +137,7 @@ def test_galleries_grow_and_shrink(alpha, seed):
     codes = rng.integers(0, 256, (60, 1), dtype=np.uint8)
     y = np.array(list("abcd"))[rng.integers(0, 4, 60)]
     y[:4] = list("abcd")
-    retriever = HammingRetriever(TREE, alpha=alpha).fit(codes[:20], y[:20])
+    retriever = HammingRetriever(TREE, alpha=alpha).fit(codes[:20], y[:20]).set_gallery(codes[:20], y[:20])
     alive = list(range(20))
     for start in (20, 33, 41):
         size = int(rng.integers(1, 8))
@@ -153,7 +158,7 @@ def test_galleries_grow_and_shrink(alpha, seed):
 def test_search_within(data):
     X, y, Q, _ = data
     retriever = HammingRetriever(TREE, alpha=0.0).fit(X, y)
-    is_chosen = np.isin(retriever.leaves(), ["c", "d"])
+    is_chosen = np.isin(y, ["c", "d"])  # the leaves of a labelled gallery
     rows = np.flatnonzero(is_chosen)
     expected = reference.neighbours(Q, X[rows], 6)
     for within in (["c", "d"], TREE.members(TREE.lca("c", "d")), is_chosen):
@@ -173,7 +178,7 @@ def test_class_models_see_signs(data):
         retriever = HammingRetriever(TREE, alpha=1.0, class_model=model).fit(X, y)
         expected = model.fit(unpack_signs(X), y).predict(unpack_signs(Q))
         np.testing.assert_array_equal(retriever.leaves(Q), expected)
-    assert isinstance(HammingRetriever(alpha=1.0).fit(X, y).class_model_, BernoulliNB)
+    assert isinstance(HammingRetriever(alpha=1.0).fit(X, y).class_model_, DiscriminantClassifier)
 
 
 def test_classes_of_one_code_each():
@@ -206,7 +211,7 @@ def test_verbose(data, capsys):
     X, y, Q, _ = data
     HammingRetriever(TREE, alpha=0.5, verbose=True).fit(X, y).kneighbors(Q)
     out = capsys.readouterr().out
-    assert "[HammingRetriever] leaves of 110 samples" in out
+    assert "[HammingRetriever] leaves of 40 samples" in out
     assert "searched 40 of 40 queries" in out
 
 
@@ -215,7 +220,7 @@ def test_published_protocol_against_loops(data):
     from tests.reference import metrics
 
     X, y, Q, t = data
-    retriever = HammingRetriever().fit(X, y)
+    retriever = HammingRetriever(alpha=0).fit(X, y)
     similarity = dict(
         zip(((a, b) for a in "abcd" for b in "abcd"), TREE.similarity_matrix().ravel(), strict=True)
     )
@@ -264,7 +269,7 @@ def test_averaged_ties_do_not_depend_on_the_order_of_the_gallery(data, rng):
     by_class, shuffled = np.argsort(y, kind="stable"), rng.permutation(len(y))
     scores: dict = {"index": [], "average": []}
     for order in (by_class, by_class[::-1], shuffled):
-        retriever = HammingRetriever().fit(X[order, :1], y[order])  # 8 bits: ties everywhere
+        retriever = HammingRetriever(alpha=0).fit(X[order, :1], y[order])  # 8 bits: ties everywhere
         for ties, found in scores.items():
             scorer = make_retrieval_scorer("map", k=110, gallery="fit", denominator="relevant", ties=ties)
             found.append(scorer(retriever, Q[:, :1], t))
@@ -355,7 +360,8 @@ def test_distances_that_are_equal_but_for_rounding():
             return self.classes_[[{0: 1, 19: 1, 7: 0, 24: 2}[int(n)] for n in (X > 0).sum(axis=1)]]
 
     y = np.array(["own", "other", "own", "third"])
-    retriever = HammingRetriever(tree, alpha=1.0, class_model=Known()).fit(codes, y)
+    retriever = HammingRetriever(tree, alpha=1.0, class_model=Known(), stem=0).fit(codes, y)
+    retriever.set_gallery(codes, y, gallery_leaves="predicted")
     assert tree.distance("own", "other") == 0.5
     distances, indices = retriever.kneighbors(np.zeros((1, 3), dtype=np.uint8), 4)
     assert indices.tolist() == [[0, 1, 2, 3]]

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import config_context
 from sklearn.base import clone, is_classifier
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
@@ -18,10 +19,13 @@ from sklearn.svm import LinearSVC
 
 from sklearn_hierret import (
     ClassHierarchy,
+    DiscriminantClassifier,
     HierarchicalRetriever,
     HierarchyBuilder,
     LinkageHierarchyBuilder,
     MahalanobisClassifier,
+    average_precision_at_k,
+    evaluate_retrieval,
     map_at_k,
 )
 from tests.reference import retrieval as reference
@@ -36,7 +40,7 @@ def data(rng):
 
 def full_distances(retriever, queries, gallery):
     """D by the paper's formula, from public attributes only."""
-    model, tree = retriever.class_model_, retriever.hierarchy_
+    model, tree = retriever.class_model_, retriever.hierarchy_.with_stem(retriever.stem)
     U = tree.distance(model.classes_[:, None], model.classes_[None, :])
     if retriever.assignment == "hard":
         return reference.hard_distances(
@@ -52,7 +56,8 @@ def full_distances(retriever, queries, gallery):
 @pytest.mark.parametrize("builder", [None, HierarchyBuilder(0.3), LinkageHierarchyBuilder()])
 def test_kneighbors_equals_sorting_all_distances(data, assignment, alpha, builder):
     X, y, Q, _ = data
-    retriever = HierarchicalRetriever(builder, alpha=alpha, assignment=assignment).fit(X, y)
+    retriever = HierarchicalRetriever(builder, alpha=alpha, assignment=assignment, stem=0.25).fit(X, y)
+    retriever.set_gallery(X, y, gallery_leaves="predicted")
     for queries in (Q, None):
         k = len(X) if queries is not None else len(X) - 1
         H = full_distances(retriever, X if queries is None else queries, X)
@@ -88,13 +93,33 @@ def test_labels_names_do_not_matter(data):
 
 def test_true_labels_are_no_part_of_a_distance(data, rng):
     X, y, Q, _ = data
-    retriever = HierarchicalRetriever().fit(X, y)
+    retriever = HierarchicalRetriever(alpha=2.0, gallery_leaves="predicted").fit(X, y).set_gallery(X, y)
     distances, indices = retriever.kneighbors(Q)
     nonsense = rng.permutation(y)
     for labels in (nonsense, None):
         d, i = retriever.set_gallery(X, labels).kneighbors(Q)
         np.testing.assert_array_equal(d, distances)
         np.testing.assert_array_equal(i, indices)
+
+
+@pytest.mark.parametrize("gallery_leaves", ["auto", "labels", "predicted"])
+def test_labels_of_the_gallery_change_no_leave_one_out_ranking(data, rng, gallery_leaves):
+    X, y, Q, t = data
+    retriever = HierarchicalRetriever(alpha=4.0, gallery_leaves=gallery_leaves).fit(X, y)
+    expected = retriever.set_gallery(Q, t).kneighbors(None, 9)
+    for labels in (rng.permutation(t), np.zeros_like(t)):
+        found = retriever.set_gallery(Q, labels).kneighbors(None, 9)
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_array_equal(found[1], expected[1])
+    # The scorer, also where it hands rows over as queries because memory is short.
+    truth = evaluate_retrieval(retriever, Q, t, [5], per_query=True)["score"]
+    with config_context(working_memory=0.01):
+        in_parts = evaluate_retrieval(retriever, Q, t, [5], per_query=True)["score"]
+    np.testing.assert_allclose(in_parts, truth)
+    ranked = t[expected[1][:, :5]]
+    counts = np.bincount(t)[t] - 1
+    by_hand = average_precision_at_k(t, ranked, 5, n_relevant=counts)
+    np.testing.assert_allclose(truth, by_hand)
 
 
 def test_alpha_zero_is_cosine_search(data):
@@ -161,7 +186,7 @@ def test_given_hierarchies_and_class_models(data):
     default = HierarchicalRetriever().fit(X, y)
     assert default.class_model_ is default.hierarchy_builder_.class_model_
     ward = HierarchicalRetriever(LinkageHierarchyBuilder()).fit(X, y)
-    assert isinstance(ward.class_model_, MahalanobisClassifier)
+    assert isinstance(ward.class_model_, DiscriminantClassifier)
 
 
 def test_a_hierarchy_of_more_classes_than_there_are(data):
@@ -185,7 +210,7 @@ def test_retrieve(data):
     ids = [f"image {i}" for i in range(len(X))]
     for assignment in ("soft", "hard"):
         retriever = HierarchicalRetriever(alpha=2.0, assignment=assignment).fit(X, names[y])
-        retriever.set_gallery(X, names[y], ids=ids)
+        retriever.set_gallery(X, names[y], ids=ids, gallery_leaves="predicted")
         distances, indices = retriever.kneighbors(Q, n_neighbors=4)
         table = retriever.retrieve(Q, 4)
         assert table.columns.tolist() == [
@@ -409,7 +434,7 @@ def test_class_models_that_make_no_sense(data):
     for fill in (np.nan, 0.2):
         with pytest.raises(ValueError, match="Odd gave probabilities"):
             HierarchicalRetriever(class_model=Odd(0, fill)).fit(X, y)
-    retriever = HierarchicalRetriever().fit(X, y)
+    retriever = HierarchicalRetriever(HierarchyBuilder(), alpha=1.0).fit(X, y)
     with pytest.raises(ValueError, match="so far from all classes"):
         retriever.kneighbors(np.full((1, 5), 1e200))
     with pytest.raises(ValueError, match="assignment"):

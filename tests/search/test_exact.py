@@ -11,6 +11,7 @@ from sklearn.metrics.pairwise import cosine_distances
 
 from sklearn_hierret import ClassHierarchy
 from sklearn_hierret._arrays import unit_rows
+from sklearn_hierret.building import soft_leaves
 from sklearn_hierret.search import GalleryIndex, HardLeafDistance, SoftLeafDistance
 from sklearn_hierret.search import search as search_index
 from sklearn_hierret.search._pairs import run_dots
@@ -28,13 +29,33 @@ class Leaves(NamedTuple):
     distances: np.ndarray
 
 
+def softly(proba):
+    """Soft leaves that keep all classes."""
+    order = np.argsort(-proba, axis=1, kind="stable")
+    return soft_leaves(order, np.take_along_axis(proba, order, axis=1), proba.dtype)
+
+
+def leaf_part(query, U):
+    """The leaf distance of hard leaves or probabilities, from a matrix of D_H."""
+    if query.ndim == 1:
+        return HardLeafDistance(query, lambda leaves: U[leaves], np.unique(U))
+
+    def expected(leaves):
+        proba = np.zeros((len(leaves), len(U)))
+        np.put_along_axis(proba, leaves["leaf"].astype(int), leaves["probability"].astype(float), axis=1)
+        return np.stack([U @ p for p in proba]) if len(proba) else proba
+
+    return SoftLeafDistance(softly(query), expected)
+
+
 def indexed(gallery, leaves=None, distances=None, n_parts=1):
     """An index of unit rows, not normalised twice, in several segments."""
-    index = None
+    index, series = None, None if distances is None else np.lexsort(distances)
+    leaves = softly(leaves) if leaves is not None and leaves.ndim == 2 else leaves
     for rows in np.array_split(np.arange(len(gallery)), n_parts):
         part = None if leaves is None else leaves[rows]
         if index is None:
-            index = GalleryIndex.build(gallery[rows], part, distances)
+            index = GalleryIndex.build(gallery[rows], part, series)
         else:
             index = index.appended(gallery[rows], rows, part)
     segments = tuple(dataclasses.replace(s, unit=gallery[s.serial]) for s in index.segments)
@@ -46,10 +67,7 @@ def search(queries, gallery, k, *, leaves=None, exclude_self=False, n_parts=1, a
     index, part = indexed(gallery, n_parts=n_parts), None
     if leaves is not None:
         index = indexed(gallery, leaves.gallery, leaves.distances, n_parts)
-        if leaves.query.ndim == 1:
-            part = HardLeafDistance(leaves.query, leaves.distances)
-        else:
-            part = SoftLeafDistance(np.stack([leaves.distances @ p.astype(float) for p in leaves.query]))
+        part = leaf_part(leaves.query, leaves.distances)
     if exclude_self:
         params["own_row"] = np.argsort(index.serial)
     if allowed is not None:
@@ -321,12 +339,12 @@ def test_memory_stays_within_bounds(rng):
     n, k = 3000, 300
     gallery = unit_rows(rng.normal(size=(n, 16)).astype(np.float32))[0]
     proba = rng.dirichlet(np.full(200, 0.1), n).astype(np.float32)
-    part = SoftLeafDistance(proba @ (1 - np.eye(200)))
-    index = GalleryIndex.build(gallery, proba, 1 - np.eye(200))
+    part = leaf_part(proba, 1 - np.eye(200))
+    index = GalleryIndex.build(gallery, softly(proba), np.arange(200))
     tracemalloc.start()
     with config_context(working_memory=8):
         search_index(gallery, index, k, leaf_distance=part, alpha=1.0, own_row=np.argsort(index.serial))
-        part.pairs(np.arange(n), np.full(n, 100), np.tile(np.arange(100), n), index)
+        part.of_batch(np.arange(n)).pairs(np.arange(n), np.full(n, 9), np.tile(np.arange(9), n), index)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     results = n * k * (4 + 8)

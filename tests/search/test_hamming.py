@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_hierret.search import CodeIndex, HardLeafDistance, SoftLeafDistance, search_codes
+from sklearn_hierret.search import CodeIndex, SoftLeafDistance, search_codes
 from sklearn_hierret.search._code_index import as_words, count_dtype, hamming
 from tests.reference import hashing as reference
+from tests.search.test_exact import leaf_part, softly
 from tests.strategies import trees
 
 
@@ -46,14 +47,17 @@ def test_search_equals_sorting_all_distances(data):
         if kind == "hard":
             leaves = rng.integers(0, tree.n_classes, n)
             theirs = leaves if leave_one_out else rng.integers(0, tree.n_classes, n_queries)
-            leaf_distance = HardLeafDistance(theirs, U)
+            leaf_distance = leaf_part(theirs, U)
             hierarchical = U[theirs][:, leaves]
         else:
             # Halves and quarters, so that sums are exact and ties are ties.
             leaves = rng.multinomial(4, np.ones(tree.n_classes) / tree.n_classes, n) / 4
             expected = np.round(8 * rng.random((n_queries, tree.n_classes))) / 8
-            leaf_distance = SoftLeafDistance(expected)
+            numbered = softly(np.eye(1, tree.n_classes).repeat(n_queries, axis=0))
+            numbered["leaf"][:, 0] = np.arange(n_queries)  # leaves of queries only say which row to take
+            leaf_distance = SoftLeafDistance(numbered, lambda them: expected[them["leaf"][:, 0]])
             hierarchical = expected @ leaves.T
+            leaves = softly(leaves)
     index = CodeIndex.build(gallery, leaves)
     found = search_codes(
         queries, index, k, leaf_distance=leaf_distance, alpha=alpha, own_serial=own, n_jobs=2
@@ -72,7 +76,7 @@ def test_many_blocks_and_few_neighbours(rng, alpha, monkeypatch):
     gallery, queries = random_codes(rng, 2000, 2, 300), random_codes(rng, 20, 2, 20)
     leaves, theirs = rng.integers(0, 4, 2000), rng.integers(0, 4, 20)
     U = np.array([[0, 0.5, 1, 1], [0.5, 0, 1, 1], [1, 1, 0, 0.25], [1, 1, 0.25, 0]])
-    part = HardLeafDistance(theirs, U) if alpha else None
+    part = leaf_part(theirs, U) if alpha else None
     hierarchical = U[theirs][:, leaves] if alpha else None
     for k in (1, 7, 50):
         found = search_codes(queries, CodeIndex.build(gallery, leaves), k, leaf_distance=part, alpha=alpha)
@@ -84,7 +88,7 @@ def test_many_blocks_and_few_neighbours(rng, alpha, monkeypatch):
 def test_a_huge_alpha_does_not_round_codes_away(rng):
     gallery = random_codes(rng, 300, 2, 300)
     leaves = rng.integers(0, 2, 300)
-    part = HardLeafDistance(np.array([0, 1]), 1.0 - np.eye(2))
+    part = leaf_part(np.array([0, 1]), 1.0 - np.eye(2))
     index = CodeIndex.build(gallery, leaves)
     huge = search_codes(gallery[:2], index, 5, leaf_distance=part, alpha=1e300)[1]
     infinite = search_codes(gallery[:2], index, 5, leaf_distance=part, alpha=np.inf)[1]
