@@ -20,8 +20,10 @@ from sklearn_hierret import (
 )
 
 #: What skops asks to be trusted in a saved retriever.
-TRUSTED = [
+GAUSSIAN = [
     "sklearn_hierret.building._builder.HierarchyBuilder",
+    "sklearn_hierret.building._leaf_model.LeafModel",
+    "sklearn_hierret.building._leaves.HeldOutLeaves",
     "sklearn_hierret.gaussian._classifier.MahalanobisClassifier",
     "sklearn_hierret.gaussian._model.GaussianModel",
     "sklearn_hierret.gaussian._nearest.NearestClass",
@@ -30,15 +32,35 @@ TRUSTED = [
     "sklearn_hierret.hierarchy._class_hierarchy.ClassHierarchy",
     "sklearn_hierret.retrieval._gallery.Column",
     "sklearn_hierret.retrieval._gallery.Gallery",
+    "sklearn_hierret.retrieval._gallery.LeafKind",
+]
+
+DEFAULT = [
+    "sklearn_hierret.building._leaf_model.LeafModel",
+    "sklearn_hierret.building._leaves.HeldOutLeaves",
+    "sklearn_hierret.building._linkage.LinkageHierarchyBuilder",
+    "sklearn_hierret.discriminant._classifier.DiscriminantClassifier",
+    "sklearn_hierret.discriminant._fit.Choices",
+    "sklearn_hierret.discriminant._fit.Rule",
+    "sklearn_hierret.discriminant._model.DiscriminantModel",
+    "sklearn_hierret.discriminant._space.DiscriminantSpace",
+    "sklearn_hierret.discriminant._statistics.FoldStatistics",
+    "sklearn_hierret.discriminant._votes.Ballot",
+    "sklearn_hierret.discriminant._votes.Voters",
+    "sklearn_hierret.hierarchy._class_hierarchy.ClassHierarchy",
+    "sklearn_hierret.retrieval._gallery.Column",
+    "sklearn_hierret.retrieval._gallery.Gallery",
+    "sklearn_hierret.retrieval._gallery.LeafKind",
+]
+
+FEATURES = [
     "sklearn_hierret.retrieval._retriever.HierarchicalRetriever",
     "sklearn_hierret.search._index.GalleryIndex",
     "sklearn_hierret.search._index.Segment",
 ]
 
-TRUSTED_CODES = [
+CODES = [
     "sklearn_hierret.hashing._hashers.ITQHasher",
-    "sklearn_hierret.retrieval._gallery.Column",
-    "sklearn_hierret.retrieval._gallery.Gallery",
     "sklearn_hierret.retrieval._hamming.HammingRetriever",
     "sklearn_hierret.search._code_index.CodeIndex",
 ]
@@ -98,13 +120,20 @@ def test_set_output_leaves_neighbours_unchanged(digits):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:skops")
-def test_safe_saving_with_skops(digits, tmp_path):
+@pytest.mark.parametrize(
+    ("pipe", "trusted"),
+    [
+        (pipeline(), GAUSSIAN + FEATURES),
+        (make_pipeline(PCA(0.99), HierarchicalRetriever()), DEFAULT + FEATURES),
+    ],
+)
+def test_safe_saving_with_skops(digits, tmp_path, pipe, trusted):
     X, y, Q, _ = digits
-    pipe = pipeline().fit(X, y)
+    pipe.fit(X, y)
     path = tmp_path / "retriever.skops"
     skops.io.dump(pipe, path)
     untrusted = skops.io.get_untrusted_types(file=path)
-    assert sorted(untrusted) == TRUSTED
+    assert set(untrusted) <= set(trusted)
     loaded = skops.io.load(path, trusted=untrusted)
     expected = pipe[-1].kneighbors(pipe[:-1].transform(Q))
     found = loaded[-1].kneighbors(loaded[:-1].transform(Q))
@@ -119,8 +148,9 @@ def test_safe_saving_of_codes(digits, tmp_path):
     pipe = make_pipeline(ITQHasher(16, random_state=0), HammingRetriever()).fit(X, y)
     path = tmp_path / "codes.skops"
     skops.io.dump(pipe, path)
-    assert sorted(skops.io.get_untrusted_types(file=path)) == TRUSTED_CODES
-    loaded = skops.io.load(path, trusted=TRUSTED_CODES)
+    untrusted = skops.io.get_untrusted_types(file=path)
+    assert set(untrusted) <= set(DEFAULT + CODES)
+    loaded = skops.io.load(path, trusted=untrusted)
     codes = pipe[:-1].transform(Q)
     np.testing.assert_array_equal(loaded[:-1].transform(Q), codes)
     np.testing.assert_array_equal(loaded[-1].kneighbors(codes), pipe[-1].kneighbors(codes))

@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 
 from sklearn_hierret.discriminant._linear import logistic_regression
 from sklearn_hierret.discriminant._model import DiscriminantModel, best_columns
-from sklearn_hierret.discriminant._space import WithinClasses
+from sklearn_hierret.discriminant._space import DiscriminantSpace, WithinClasses
 from sklearn_hierret.discriminant._statistics import FoldStatistics
 from sklearn_hierret.discriminant._votes import N_CANDIDATES, Ballot, Voters
 
@@ -23,14 +23,22 @@ WIDTHS, OWN_WIDTHS = (0.02, 0.03, 0.045, 0.06), (0.001, 0.002, 0.004, 0.008, 0.0
 LEAST_GAIN = 0.1
 #: Held-out rows of a fold that votes are tried with.
 MOST_VOTES = 2048
+#: Probability of a class without votes, where votes stand alone.
+NO_VOTES = 1e-3
 #: What is used where no sample can be held out.
 CONCENTRATION, WIDTH, SHARE = 12.0, 0.045, 0.3
 #: Above this many multiplications in a pass over the kept rows, the linear part is in closed form.
 MOST_PRODUCTS = 1e10
 #: Scores of held-out rows that choices are made by.
 MOST_SCORES = 1 << 24
+#: Held-out rows of one fold that tell the shrinkage without the other folds.
+ENOUGH_ROWS = 2000
 #: Shrinkage that leaves something of the covariance.
 MOST_SHRINKAGE = 0.9
+
+
+#: Coefficients (n_classes, n_components) and intercepts (n_classes,).
+Linear = tuple[NDArray, NDArray]
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,11 @@ class Choices:
 class Part:
     """All folds but one, or all: a covariance, and the kept rows that the model is made of."""
 
+    space: DiscriminantSpace
+    class_directions: NDArray
+    _projected: NDArray | None
+    _held_projected: NDArray | None
+
     def __init__(self, statistics: FoldStatistics, rule: Rule, fold: int | None) -> None:
         self.rule = rule
         counts, sums, moments = statistics.without(fold)
@@ -102,12 +115,12 @@ class Part:
         self.space, self.class_directions = self.within.space(
             self.shrinkage, self.rule.n_components, self.rows.dtype
         )
-        self._projected: NDArray | None = None
+        self._projected = self._held_projected = None
 
-    def closed_form(self, concentration: float) -> tuple[NDArray, NDArray]:
+    def closed_form(self, concentration: float) -> Linear:
         """Coefficients and intercepts from the class directions alone.
 
-        A class without samples gets what a random direction would have.
+        A class without samples gets what a direction at right angles to all would have.
         """
         dtype = self.rows.dtype
         return (concentration * self.class_directions).astype(dtype), self.log_prior.astype(dtype)
@@ -117,22 +130,38 @@ class Part:
         n_products = self.rows.shape[0] * self.class_directions.size
         return self.rule.linear == "logistic" or (self.rule.linear == "auto" and n_products <= MOST_PRODUCTS)
 
-    def linear(self, choices: Choices, start: tuple | None = None) -> tuple[NDArray, NDArray]:
-        """Coefficients and intercepts, before the temperature."""
-        prior = self.closed_form(choices.concentration)
-        if choices.penalty is None:
-            return prior
+    def regression(self, concentration: float, penalty: float, start: Linear | None = None) -> Linear:
+        """Coefficients and intercepts of a logistic regression drawn to the closed form."""
         kept = np.bincount(self.codes, minlength=len(self.counts))
         weights = (self.counts / np.maximum(1, kept))[self.codes]
-        return logistic_regression(self.projected(), self.codes, weights, prior, choices.penalty, start)
+        prior = self.closed_form(concentration)
+        return logistic_regression(self.projected(), self.codes, weights, prior, penalty, start)
 
     def projected(self) -> NDArray:
         """The kept rows in the space."""
         if self._projected is None:
-            self._projected = self.space.transform(self.rows)
+            self._projected = self.space.transform_unit(self.rows)
         return self._projected
 
-    def model(self, linear: tuple[NDArray, NDArray], choices: Choices) -> DiscriminantModel:
+    def held_projected(self) -> NDArray:
+        """The held-out rows in the space."""
+        if self._held_projected is None:
+            self._held_projected = self.space.transform_unit(self.held_rows)
+        return self._held_projected
+
+    def scores(self, linear: Linear) -> NDArray:
+        """Of the held-out rows."""
+        return self.held_projected() @ linear[0].T + linear[1]
+
+    def loss(self, linear: Linear) -> float:
+        """Mean negative log-likelihood of the held-out rows."""
+        return self.loss_of(self.scores(linear))
+
+    def loss_of(self, scores: NDArray) -> float:
+        losses = log_totals(scores) - scores[np.arange(len(scores)), self.held_codes]
+        return float(np.average(losses, weights=self.held_weights))
+
+    def model(self, linear: Linear, choices: Choices) -> DiscriminantModel:
         coefficients, intercepts = linear
         dtype = self.rows.dtype.type
         return DiscriminantModel(
@@ -186,106 +215,118 @@ def fit_models(
     whole.set_shrinkage(choices.factor)
     if not able and whole.takes_regression():
         choices = replace(choices, penalty=PENALTIES[0])
-    model = whole.model(whole.linear(choices), choices)
+    if choices.penalty is None:
+        linear_of_all = whole.closed_form(choices.concentration)
+    else:
+        linear_of_all = whole.regression(choices.concentration, choices.penalty)
+    model = whole.model(linear_of_all, choices)
     report("the model of all samples")
     return model, choices, whole.shrinkage, held_out, whole.class_directions
 
 
-def _choose(parts: list[Part], rule: Rule, report: Callable[[str], None]) -> tuple[Choices, list]:
-    codes = np.concatenate([part.held_codes for part in parts])
-    weights = np.concatenate([part.held_weights for part in parts])
-    weights = weights / weights.sum()
-    log_prior = parts[0].log_prior.astype(parts[0].rows.dtype)
-
-    def loss(scores: NDArray, of: slice = slice(None)) -> float:
-        own = scores[np.arange(len(scores)), codes[of]]
-        w = weights[of] / weights[of].sum()
-        return float(w @ (log_totals(scores) - own))
-
-    # The shrinkage, with the closed form.
-    best, factor, concentration = np.inf, 1.0, CONCENTRATION
-    for tried in FACTORS if isinstance(rule.shrinkage, str) else (1,):
-        for part in parts:
-            part.set_shrinkage(tried)
-        cosine = np.concatenate(
-            [part.space.transform(part.held_rows) @ part.class_directions.T for part in parts]
-        )
-
-        def of_concentration(log: float, cosine: NDArray = cosine) -> float:
-            return loss(cosine * cosine.dtype.type(np.exp(log)) + log_prior)
-
-        found = minimize_scalar(of_concentration, bounds=(0, 6), method="bounded", options={"xatol": 0.02})
-        if found.fun > best:
+def _choose(parts: list[Part], rule: Rule, report: Callable[[str], None]) -> tuple[Choices, list[Linear]]:
+    """Make the choices one after another; return the linear models of the parts, too."""
+    # Large parts tell the shrinkage and the penalty alone.
+    few = parts[:1] if len(parts[0].held_rows) >= ENOUGH_ROWS else parts
+    tried = FACTORS if isinstance(rule.shrinkage, str) else FACTORS[:1]
+    options: list[tuple[float, float, float]] = []
+    for factor in tried:
+        options.append((*_closed_form(few, factor), factor))
+        if options[-1][0] > min(options)[0]:
             break
-        best, factor, concentration = float(found.fun), tried, float(np.exp(found.x))
-    for part in parts:
-        part.set_shrinkage(factor)
+    factor = min(options)[2]
+    loss, concentration = _closed_form(parts, factor)
+    choices, losses = Choices(factor, concentration), {"closed_form": loss}
     report(f"shrinkage: {factor} times the closed form")
-    # The linear part; on one fold it is chosen between the closed form and the penalties.
-    choices, losses = Choices(factor, concentration), {"closed_form": best}
-    results = []
+    linear = [part.closed_form(concentration) for part in parts]
     if min(part.takes_regression() for part in parts):
-        part, of = parts[0], slice(0, len(parts[0].held_rows))
-        Z, W, b = part.space.transform(part.held_rows), *part.closed_form(concentration)
-        results = [(loss(Z @ W.T + b, of), None, (W, b))]
+        first = [(parts[0].loss(linear[0]), None, linear[0])]
         for penalty in PENALTIES:
-            W, b = part.linear(replace(choices, penalty=penalty), (W, b))
-            results.append((loss(Z @ W.T + b, of), penalty, (W, b)))
-        choices = replace(choices, penalty=min(results, key=lambda result: result[0])[1])
-    linear = []
-    for i, part in enumerate(parts):
-        known = [result for _, penalty, result in results if i == 0 and penalty == choices.penalty]
-        linear.append(known[0] if known else part.linear(choices))
-        report(f"linear part without fold {i + 1} of {len(parts)}")
-    held = [part.space.transform(part.held_rows) for part in parts]
-    scores = np.concatenate([Z @ W.T + b for Z, (W, b) in zip(held, linear, strict=True)])
+            fitted = parts[0].regression(concentration, penalty, first[-1][2])
+            first.append((parts[0].loss(fitted), penalty, fitted))
+        _, best_penalty, linear[0] = min(first, key=lambda option: option[0])
+        choices = replace(choices, penalty=best_penalty)
+        if best_penalty is not None:
+            linear[1:] = [part.regression(concentration, best_penalty) for part in parts[1:]]
+    report(f"linear part: penalty {choices.penalty}")
+    scores = [part.scores(model) for part, model in zip(parts, linear, strict=True)]
     found = minimize_scalar(
-        lambda log: loss(scores * scores.dtype.type(np.exp(-log))), bounds=(-1, 1), method="bounded"
+        lambda log: _pooled(parts, [of_part * of_part.dtype.type(np.exp(-log)) for of_part in scores]),
+        bounds=(-1, 1),
+        method="bounded",
     )
     choices = replace(choices, temperature=float(np.exp(found.x)))
-    # The votes, and their shares.
-    scores *= scores.dtype.type(1 / choices.temperature)
-    of_parts = _held_votes(parts, held, scores)
+    scores = [of_part * of_part.dtype.type(1 / choices.temperature) for of_part in scores]
+    choices = _with_votes(parts, scores, choices, losses)
+    report("votes")
+    return choices, linear
+
+
+def _closed_form(parts: list[Part], factor: float) -> tuple[float, float]:
+    """Loss of the closed form with some shrinkage, and the best concentration."""
+    cosines = []
+    for part in parts:
+        part.set_shrinkage(factor)
+        cosines.append(part.held_projected() @ part.class_directions.T)
+
+    def of_concentration(log: float) -> float:
+        scores = [
+            cosine * cosine.dtype.type(np.exp(log)) + part.log_prior.astype(cosine.dtype)
+            for part, cosine in zip(parts, cosines, strict=True)
+        ]
+        return _pooled(parts, scores)
+
+    found = minimize_scalar(of_concentration, bounds=(0, 6), method="bounded", options={"xatol": 0.02})
+    return float(found.fun), float(np.exp(found.x))
+
+
+def _pooled(parts: list[Part], scores: list[NDArray]) -> float:
+    """Mean loss of the held-out rows of all parts."""
+    totals = [part.held_weights.sum() for part in parts]
+    losses = [part.loss_of(of_part) for part, of_part in zip(parts, scores, strict=True)]
+    return float(np.average(losses, weights=totals))
+
+
+def _with_votes(
+    parts: list[Part], scores: list[NDArray], choices: Choices, losses: dict[str, float]
+) -> Choices:
+    """Add widths and shares of the votes to the choices, and the losses with them."""
+    of_parts = _held_votes(parts, scores)
     weights = np.concatenate([part.held_weights[:MOST_VOTES] for part in parts])
     weights /= weights.sum()
     of_linear, of_votes, of_own = (
         np.concatenate(of_part, axis=-1) for of_part in zip(*of_parts, strict=True)
     )
     options = [(*_blended(np.stack([of_linear, votes]), weights), i) for i, votes in enumerate(of_votes)]
-    best, shares, i = min(options, key=lambda option: option[0])
-    widths, shares = (WIDTHS[i], OWN_WIDTHS[0]), (float(shares[1]), 0.0)
+    best, two, i = min(options, key=lambda option: option[0])
+    widths, shares = (WIDTHS[i], OWN_WIDTHS[0]), (float(two[1]), 0.0)
     options = [
         (*_blended(np.stack([of_linear, of_votes[i], own]), weights), j) for j, own in enumerate(of_own)
     ]
     with_own, three, j = min(options, key=lambda option: option[0])
     if with_own < (1 - LEAST_GAIN) * best:
         best, widths, shares = with_own, (WIDTHS[i], OWN_WIDTHS[j]), (float(three[1]), float(three[2]))
-    alone = [-float(weights @ np.log(np.maximum(votes, 1e-30))) for votes in of_votes]
+    alone = [-float(weights @ np.log(np.maximum(votes, NO_VOTES))) for votes in of_votes]
     losses |= {
         "linear": -float(weights @ np.log(np.maximum(of_linear, 1e-30))),
         "votes": min(alone),
         "blend": best,
     }
-    report("votes")
-    return replace(choices, widths=widths, shares=shares, losses=losses), linear
+    return replace(choices, widths=widths, shares=shares, losses=losses)
 
 
-def _held_votes(
-    parts: list[Part], held: list[NDArray], scores: NDArray
-) -> list[tuple[NDArray, NDArray, NDArray]]:
+def _held_votes(parts: list[Part], scores: list[NDArray]) -> list[tuple[NDArray, NDArray, NDArray]]:
     """Probabilities of held-out rows' own classes: linear, by votes, by votes of the own cosine."""
-    found, start = [], 0
-    for part, Z in zip(parts, held, strict=True):
-        mine = scores[start : start + len(Z)][:MOST_VOTES]
-        start += len(Z)
-        codes = part.held_codes[:MOST_VOTES]
+    found = []
+    for part, of_part in zip(parts, scores, strict=True):
+        mine, codes = of_part[:MOST_VOTES], part.held_codes[:MOST_VOTES]
         of_own = mine[np.arange(len(codes)), codes] - log_totals(mine)
         candidates = best_columns(mine, min(N_CANDIDATES, mine.shape[1]))
         is_own = candidates == codes[:, None]
         by_space = [
             (Voters.of(rows, part.codes, part.counts).votes(queries, candidates, widths) * is_own).sum(axis=2)
             for rows, queries, widths in (
-                (part.projected(), Z[:MOST_VOTES], WIDTHS),
+                (part.projected(), part.held_projected()[:MOST_VOTES], WIDTHS),
                 (part.rows, part.held_rows[:MOST_VOTES], OWN_WIDTHS),
             )
         ]

@@ -84,14 +84,15 @@ class DiscriminantModel:
         n_candidates = min(N_CANDIDATES, self.n_classes)
         row_bytes = X.itemsize * (3 * self.n_classes + 3 * X.shape[1]) + 64 * n_candidates
         for rows in row_chunks(len(X), row_bytes):
-            Z = self.space.transform(X[rows])
+            unit = unit_rows(X[rows])[0]
+            Z = self.space.transform_unit(unit)
             scores = Z @ self.coefficients.T
             scores += self.intercepts
             scores -= scores.max(axis=1, keepdims=True)
             candidates = best_columns(scores, n_candidates)
             votes = None
             for ballot in self.ballots:
-                there = unit_rows(X[rows])[0] if ballot.space is None else Z
+                there = unit if ballot.space is None else Z
                 cast = ballot.share * ballot.voters.votes(there, candidates, [ballot.width])[0]
                 votes = cast.astype(X.dtype) if votes is None else votes + cast.astype(X.dtype)
             yield rows, scores, candidates, votes

@@ -31,9 +31,13 @@ class DiscriminantSpace:
 
     def transform(self, X: NDArray) -> NDArray:
         """Unit vectors of rows of any length; zero rows stay zero."""
-        unit, norms = unit_rows(X)
-        projected = (unit - self.mean) @ self.components.T
-        projected[norms == 0] = 0
+        return self.transform_unit(unit_rows(X)[0])
+
+    def transform_unit(self, unit: NDArray) -> NDArray:
+        """The same, of rows that are of unit length or zero."""
+        projected = unit @ self.components.T
+        projected -= self.components @ self.mean
+        projected[~unit.any(axis=1)] = 0
         return unit_rows(projected)[0]
 
 

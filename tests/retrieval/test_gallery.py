@@ -44,9 +44,7 @@ steps = st.lists(
     st.sampled_from(["auto", "predicted"]),
 )
 @settings(max_examples=60, deadline=None)
-def test_any_sequence_of_additions_and_removals(
-    data, steps, seed, assignment, alpha, dtype, gallery_leaves
-):
+def test_any_sequence_of_additions_and_removals(data, steps, seed, assignment, alpha, dtype, gallery_leaves):
     X, y = data
     rng = np.random.default_rng(seed)
     X = X.astype(dtype)
