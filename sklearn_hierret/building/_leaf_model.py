@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from sklearn_hierret.building._alpha import choose_alpha
 from sklearn_hierret.building._combined import named
-from sklearn_hierret.building._leaves import HeldOutLeaves, assign_leaves, held_out_leaves
+from sklearn_hierret.building._leaves import HeldOutLeaves, assign_leaves, has_folds, held_out_leaves
 from sklearn_hierret.building._linkage import LinkageHierarchyBuilder
 from sklearn_hierret.discriminant import DiscriminantClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, shorten
@@ -155,7 +155,7 @@ def fit_alpha(
         See `choose_alpha`.
     """
     held_out = None
-    if isinstance(alpha, str) or hasattr(leaf_model.class_model, "held_out_leaves"):
+    if isinstance(alpha, str) or has_folds(leaf_model.class_model):
         held_out = leaf_model.held_out(X, y, assignment)
     if not isinstance(alpha, str):
         return float(alpha), held_out

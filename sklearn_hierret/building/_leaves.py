@@ -121,6 +121,11 @@ class HeldOutLeaves:
         return self.leaves if self.leaves.ndim == 2 else None
 
 
+def has_folds(class_model: Any) -> bool:
+    """Whether a class model can be asked for its cross-fitted leaves."""
+    return hasattr(class_model, "held_out_leaves") and not isinstance(class_model, FrozenEstimator)
+
+
 def held_out_leaves(class_model: Any, X: NDArray, y: NDArray, assignment: str) -> HeldOutLeaves:
     """Cross-fitted leaves of the samples that a class model was fitted to.
 
@@ -136,7 +141,7 @@ def held_out_leaves(class_model: Any, X: NDArray, y: NDArray, assignment: str) -
     y : ndarray of shape (n_samples,)
     assignment : {"hard", "soft"}
     """
-    if hasattr(class_model, "held_out_leaves"):
+    if has_folds(class_model):
         codes, proba, folds = class_model.held_out_leaves(X, N_KEPT, keep_models=False)
         dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
         return HeldOutLeaves(soft_leaves(codes, proba, dtype), folds)

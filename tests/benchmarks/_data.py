@@ -32,18 +32,35 @@ def digits() -> Data:
 
 
 def plankton(folder: Path) -> Data:
-    """CNN features of plankton images; the test part is shuffled, since it is sorted by class."""
-    with np.load(folder / "features_cnn128.npz") as file:
+    """CNN features of plankton images."""
+    return _of_files("plankton", folder, "features_cnn128.npz")
+
+
+def plankton_frozen(folder: Path) -> Data:
+    """Features of plankton images by a frozen EfficientNet-Lite0."""
+    return _of_files("plankton, frozen network", folder, "features_efficientnet_lite0.npz")
+
+
+def grocery_frozen(folder: Path) -> Data:
+    """Features of grocery photographs by a frozen EfficientNet-Lite0."""
+    return _of_files("grocery, frozen network", folder, "features_efficientnet_lite0.npz")
+
+
+def _of_files(name: str, folder: Path, features: str) -> Data:
+    """Both parts are shuffled, since they are sorted by class."""
+    with np.load(folder / features) as file:
         X_train, y_train, X_test, y_test = (file[n] for n in ("X_train", "y_train", "X_test", "y_test"))
-    order = np.random.RandomState(0).permutation(len(y_test))
+    rng = np.random.RandomState(0)
+    order, train_order = rng.permutation(len(y_test)), rng.permutation(len(y_train))
     description = json.loads((folder / "hierarchy.json").read_text())
     edges = [(parent, child) for child, parent in description["parent"].items()]
-    by_name = ClassHierarchy.from_parent_child(edges).restrict(description["class_ids"])
+    ids = description.get("class_ids", description["classes"])
+    by_name = ClassHierarchy.from_parent_child(edges).restrict(ids)
     taxonomy = ClassHierarchy(np.arange(by_name.n_classes), by_name.parents, by_name.heights)
     return Data(
-        "plankton",
-        X_train.astype(np.float32),
-        y_train.astype(int),
+        name,
+        X_train[train_order].astype(np.float32),
+        y_train[train_order].astype(int),
         X_test[order].astype(np.float32),
         y_test[order].astype(int),
         taxonomy,

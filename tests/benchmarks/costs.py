@@ -72,7 +72,7 @@ def run(name: str, verbose: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("case", nargs="*", default=list(CASES), choices=[*CASES, []])
+    parser.add_argument("case", nargs="*", help=", ".join(CASES))
     parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()
     for name in args.case or CASES:
