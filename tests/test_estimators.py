@@ -8,6 +8,7 @@ from sklearn.utils.validation import validate_data
 
 from sklearn_hierret import (
     CombinedHierarchyBuilder,
+    DiscriminantClassifier,
     HammingRetriever,
     HierarchicalEmbedding,
     HierarchicalRetriever,
@@ -39,6 +40,11 @@ ESTIMATORS = [
     HierarchyBuilder(linkage="average", class_model=MahalanobisClassifier("tied")),
     CombinedHierarchyBuilder([("visual", HierarchyBuilder()), ("ward", LinkageHierarchyBuilder())]),
     LinkageHierarchyBuilder(),
+    LinkageHierarchyBuilder(
+        "average", metric="cosine", heights="rank", class_model=DiscriminantClassifier()
+    ),
+    DiscriminantClassifier(),
+    DiscriminantClassifier(shrinkage=0.1, n_components=2, linear="closed_form"),
     HierarchicalEmbedding(),
     HierarchicalEmbedding(HierarchyBuilder(0.5), alpha=1, assignment="hard", n_components=1),
     HierarchicalRetriever(),

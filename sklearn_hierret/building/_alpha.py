@@ -11,9 +11,9 @@ from sklearn_hierret.building._leaves import HeldOutLeaves, unassigned
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 
 #: Weights that are tried, ascending.
-ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 11.0, 16.0)
-#: Queries of all folds together, and samples of a fold that they are compared with.
-MOST_QUERIES, MOST_COMPARED = 2048, 6144
+ALPHAS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)
+#: Queries of all folds together at rank 1, those at more ranks, and samples that they are compared with.
+MOST_QUERIES, MOST_DEEP, MOST_COMPARED = 8192, 1024, 6144
 #: Ranks that are looked at, and the share of the best gain at them that is enough.
 DEPTH, ENOUGH = 20, 0.8
 #: Where nothing can be held out.
@@ -60,14 +60,16 @@ def choose_alpha(
         _, code, counts = np.unique(y[mine], return_inverse=True, return_counts=True)
         some = some[counts[code[: len(some)]] > 1]  # others have nothing to find
         if len(some):
-            found.append(_retrieved(X, y, held_out.leaves, hierarchy, some, mine, scale))
+            n_deep = MOST_DEEP // n_folds
+            found.append(_retrieved(X, y, held_out.leaves, hierarchy, some, mine, scale, n_deep))
     if sum(first.shape[0] for first, _ in found) < 2:
         return DEFAULT_ALPHA
     first, twenty = (np.concatenate(part) for part in zip(*found, strict=True))
 
     def is_as_good(reference: int) -> NDArray[np.bool_]:
         loss = first[:, [reference]] - first
-        return loss.mean(axis=0) <= loss.std(axis=0, ddof=1) / np.sqrt(len(first))
+        # One query more or less is one standard error exactly.
+        return loss.mean(axis=0) <= loss.std(axis=0, ddof=1) / np.sqrt(len(first)) + 1e-12
 
     by_first = int(np.flatnonzero(is_as_good(int(first.mean(axis=0).argmax())))[0])
     gain = twenty.mean(axis=0)
@@ -86,31 +88,43 @@ def _retrieved(
     queries: NDArray[np.intp],
     others: NDArray[np.intp],
     scale: float,
+    n_deep: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """AP@1 and AP@20 of queries among other samples, both (n_queries, n_alphas)."""
+    """AP@1 of queries among other samples, (n_queries, n_alphas), and AP@20 of the first of them."""
     dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
     theirs, labels = unit_rows(X[others])[0], y[others]
     theirs_by_class = by_class(leaves[others], hierarchy.n_classes)
     left = unassigned(leaves[others]) if leaves.ndim == 2 else 0.0
     depth = min(DEPTH, len(others) - 1)
     counts = np.bincount(labels)
-    first, deep = np.empty((2, len(queries), len(ALPHAS)))
+    first = np.empty((len(queries), len(ALPHAS)))
+    deep = np.empty((min(n_deep, len(queries)), len(ALPHAS)))
     for rows in row_chunks(len(queries), 32 * (len(others) + hierarchy.n_classes)):
         some = queries[rows]
         cosine = (scale * (1 - unit_rows(X[some])[0] @ theirs.T)).astype(dtype)
         cosine[some[:, None] == others] = np.inf
         expected = expected_distances(leaves[some], hierarchy)
         hierarchical = ((theirs_by_class @ expected.T).T + left).astype(dtype)
-        n_relevant = np.minimum(counts[y[some]] - 1, depth)
+        buffer = np.empty_like(cosine)
+        of_deep = slice(0, max(0, len(deep) - rows.start))
         for i, alpha in enumerate(ALPHAS):
-            distances = cosine + dtype.type(alpha) * hierarchical
-            nearest = np.argpartition(distances, depth - 1, axis=1)[:, :depth]
-            order = np.argsort(np.take_along_axis(distances, nearest, axis=1), axis=1)
-            is_right = labels[np.take_along_axis(nearest, order, axis=1)] == y[some, None]
-            precision = np.cumsum(is_right, axis=1) / np.arange(1, depth + 1)
-            first[rows, i] = is_right[:, 0]
-            deep[rows, i] = (precision * is_right).sum(axis=1) / n_relevant
+            distances = np.multiply(hierarchical, dtype.type(alpha), out=buffer)
+            distances += cosine
+            first[rows, i] = labels[distances.argmin(axis=1)] == y[some]
+            precision = _average_precision(distances[of_deep], labels, y[some][of_deep], depth, counts)
+            deep[rows.start : rows.start + len(precision), i] = precision
     return first, deep
+
+
+def _average_precision(
+    distances: NDArray, labels: NDArray, wanted: NDArray, depth: int, counts: NDArray
+) -> NDArray[np.float64]:
+    """AP@depth of rows of distances."""
+    nearest = np.argpartition(distances, depth - 1, axis=1)[:, :depth]
+    order = np.argsort(np.take_along_axis(distances, nearest, axis=1), axis=1)
+    is_right = labels[np.take_along_axis(nearest, order, axis=1)] == wanted[:, None]
+    precision = np.cumsum(is_right, axis=1) / np.arange(1, depth + 1)
+    return (precision * is_right).sum(axis=1) / np.minimum(counts[wanted] - 1, depth)
 
 
 def by_class(leaves: NDArray, n_classes: int) -> csr_array:

@@ -69,7 +69,7 @@ class DiscriminantClassifier(
     random_state : int, default=0
         Seed of the hash that deals rows to folds and ranks them.
     verbose : bool, default=False
-        Print what was done and how long it took.
+        Print what was done, how long it took and what is left.
 
     Attributes
     ----------
@@ -444,9 +444,11 @@ class DiscriminantClassifier(
     def _fit_models(self) -> Any:
         start = time.perf_counter()
 
-        def report(message: str) -> None:
+        def report(message: str, share: float) -> None:
             if self.verbose:
-                print(f"[{type(self).__name__}] {message}, {time.perf_counter() - start:.1f} s", flush=True)
+                passed = time.perf_counter() - start
+                left = f", {share:.0%} done, about {passed * (1 / share - 1):.0f} s left" if share < 1 else ""
+                print(f"[{type(self).__name__}] {message}, {passed:.1f} s{left}", flush=True)
 
         return fit_models(self._statistics, self._rule, report)
 

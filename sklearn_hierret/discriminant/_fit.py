@@ -183,9 +183,16 @@ class Part:
 
 
 def fit_models(
-    statistics: FoldStatistics, rule: Rule, report: Callable[[str], None]
+    statistics: FoldStatistics, rule: Rule, report: Callable[[str, float], None]
 ) -> tuple[DiscriminantModel, Choices, float, list[DiscriminantModel | None], NDArray]:
     """Choose, and fit.
+
+    Parameters
+    ----------
+    statistics : FoldStatistics
+    rule : Rule
+    report : callable
+        Told what was done, and which share of the work that is, roughly.
 
     Returns
     -------
@@ -203,10 +210,10 @@ def fit_models(
     for fold in range(n_folds):
         some = np.count_nonzero(statistics.without(fold)[0]) >= 2
         parts.append(Part(statistics, rule, fold) if some else None)
-        report(f"covariance without fold {fold + 1} of {n_folds}")
+        report(f"covariance without fold {fold + 1} of {n_folds}", 0.1 * (fold + 1) / n_folds)
     able = [part for part in parts if part is not None and len(part.held_rows)]
     choices, linear = _choose(able, rule, report) if able else (Choices(), [])
-    report("all choices but the last fit")
+    report("models without a fold each", 0.85)
     held_out = [
         None if part is None else part.model(linear[able.index(part)], choices) if part in able else None
         for part in parts
@@ -220,11 +227,13 @@ def fit_models(
     else:
         linear_of_all = whole.regression(choices.concentration, choices.penalty)
     model = whole.model(linear_of_all, choices)
-    report("the model of all samples")
+    report("the model of all samples", 1.0)
     return model, choices, whole.shrinkage, held_out, whole.class_directions
 
 
-def _choose(parts: list[Part], rule: Rule, report: Callable[[str], None]) -> tuple[Choices, list[Linear]]:
+def _choose(
+    parts: list[Part], rule: Rule, report: Callable[[str, float], None]
+) -> tuple[Choices, list[Linear]]:
     """Make the choices one after another; return the linear models of the parts, too."""
     # Large parts tell the shrinkage and the penalty alone.
     few = parts[:1] if len(parts[0].held_rows) >= ENOUGH_ROWS else parts
@@ -237,7 +246,7 @@ def _choose(parts: list[Part], rule: Rule, report: Callable[[str], None]) -> tup
     factor = min(options)[2]
     loss, concentration = _closed_form(parts, factor)
     choices, losses = Choices(factor, concentration), {"closed_form": loss}
-    report(f"shrinkage: {factor} times the closed form")
+    report(f"shrinkage: {factor} times the closed form", 0.5)
     linear = [part.closed_form(concentration) for part in parts]
     if min(part.takes_regression() for part in parts):
         first = [(parts[0].loss(linear[0]), None, linear[0])]
@@ -248,7 +257,7 @@ def _choose(parts: list[Part], rule: Rule, report: Callable[[str], None]) -> tup
         choices = replace(choices, penalty=best_penalty)
         if best_penalty is not None:
             linear[1:] = [part.regression(concentration, best_penalty) for part in parts[1:]]
-    report(f"linear part: penalty {choices.penalty}")
+    report(f"linear part: penalty {choices.penalty}", 0.7)
     scores = [part.scores(model) for part, model in zip(parts, linear, strict=True)]
     found = minimize_scalar(
         lambda log: _pooled(parts, [of_part * of_part.dtype.type(np.exp(-log)) for of_part in scores]),
@@ -258,7 +267,7 @@ def _choose(parts: list[Part], rule: Rule, report: Callable[[str], None]) -> tup
     choices = replace(choices, temperature=float(np.exp(found.x)))
     scores = [of_part * of_part.dtype.type(1 / choices.temperature) for of_part in scores]
     choices = _with_votes(parts, scores, choices, losses)
-    report("votes")
+    report("votes", 0.8)
     return choices, linear
 
 

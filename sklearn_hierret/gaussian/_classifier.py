@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_hierret._arrays import (
+    check_memory_share,
     check_same_kind,
     check_two_classes,
     feature_dtype,
@@ -154,6 +155,8 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             For a class too small for its covariance (named, with its count), singular
             covariances, features that are all constant, or fewer than two classes.
+        MemoryError
+            Before it starts, if the Gaussians would take more than half of the machine's memory.
         """
         with unchanged_on_error(self):
             if is_dask(X):
@@ -161,6 +164,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
                 return self
             X, classes, codes = validate_classes(self, X, y)
             rule, raw = self._rule(), None
+            self._check_memory(len(X), X.shape[1], len(classes))
             kind = streaming_kind(rule)
             if (1 if kind == "pooled" else len(classes)) * X.shape[1] ** 2 <= MOST_NUMBERS:
                 with np.errstate(over="ignore", invalid="ignore"):
@@ -235,6 +239,20 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
             del self.feature_names_in_
         self._set_raw(raw)
         self._fitted()
+
+    def _check_memory(self, n_samples: int, n_features: int, n_classes: int) -> None:
+        """Raise a MemoryError if the covariances would not fit; they have a whitening matrix each, too."""
+        d = min(n_features, n_samples)
+        if isinstance(self.n_components, float):  # this fraction keeps at most so many
+            d = min(d, max(1, (n_samples - n_classes) // 2))
+        elif self.n_components is not None:
+            d = min(d, int(self.n_components))
+        of_classes = {"full": 3 * n_classes * d * d, "diag": 3 * n_classes * d}
+        check_memory_share(
+            8 * (of_classes.get(self.covariance_type, 3 * d * d) + 3 * n_features**2),
+            f"Gaussians of {n_classes} classes (covariance_type={self.covariance_type!r}, {d} dimensions)",
+            "use DiscriminantClassifier, covariance_type='tied' or fewer n_components.",
+        )
 
     def _rule(self) -> GaussianRule:
         return GaussianRule(self.covariance_type, self.shrinkage, self.n_components)

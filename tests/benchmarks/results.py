@@ -1,6 +1,7 @@
-"""The tables of docs/results.md: every method, chosen on training data, scored once on the test part.
+r"""The tables of docs/results.md: every method, chosen on training data, scored once on the test part.
 
-    python -m tests.benchmarks.results --plankton PATH/plankton --grocery PATH/grocery_store --out docs/results.md
+    python -m tests.benchmarks.results --plankton PATH/plankton --grocery PATH/grocery_store \
+        --out docs/results.md
 
 Without the folders only the digits are run. About twenty minutes on two cores.
 """
@@ -60,7 +61,7 @@ FIRST_ROUND = HierarchicalRetriever(HierarchyBuilder(), alpha=16.0, stem=0.0, ga
 
 
 def tuned_paper(data: Data) -> HierarchicalRetriever:
-    """The paper's rule with t, alpha and covariance of the best mAP@20 in held-out folds of the training part."""
+    """The paper's rule; t, alpha and covariance by mAP@20 in held-out folds of the training part."""
     grid = {
         "hierarchy__threshold": [0.05, 0.1, 0.2, 0.3, 0.4],
         "hierarchy__class_model__covariance_type": ["tied", "full"],

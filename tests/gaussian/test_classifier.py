@@ -195,3 +195,10 @@ def test_fit_makes_no_copy_of_all_features(rng):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1.5 * X.nbytes
+
+
+def test_too_much_memory_is_refused_before_it_starts():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20_000, 2_000)).astype(np.float32)
+    with pytest.raises(MemoryError, match=r"10000 classes .*would take about .*use DiscriminantClassifier"):
+        MahalanobisClassifier().fit(X, np.arange(20_000) % 10_000)

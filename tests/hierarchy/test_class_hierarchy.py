@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sklearn_hierret import ClassHierarchy
+from sklearn_hierret import ClassHierarchy, CombinedHierarchy
 from tests.reference import hierarchy as reference
 from tests.strategies import trees
 
@@ -212,3 +212,15 @@ def test_expected_distance_is_the_product_with_all_distances(tree, seed):
         np.testing.assert_array_equal(tree.expected_distance(proba[i : i + 1])[0], expected[i])
     with pytest.raises(ValueError, match="one a class"):
         tree.expected_distance(proba[:, 1:])
+
+
+@given(trees(), st.floats(0, 1))
+def test_stem(tree, stem):
+    U = tree.distance_matrix()
+    expected = np.where(np.eye(tree.n_classes), 0, stem + (1 - stem) * U)
+    np.testing.assert_allclose(tree.with_stem(stem).distance_matrix(), expected, atol=1e-12)
+    combined = CombinedHierarchy([tree, ClassHierarchy.flat(tree.classes)])
+    expected = np.where(np.eye(tree.n_classes), 0, stem + (1 - stem) * combined.distance_matrix())
+    np.testing.assert_allclose(combined.with_stem(stem).distance_matrix(), expected, atol=1e-12)
+    assert set(np.unique(U)) <= set(tree.distinct_distances())
+    np.testing.assert_allclose(combined.distinct_distances(), np.unique(combined.distance_matrix()))

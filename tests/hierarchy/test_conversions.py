@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.spatial.distance import squareform
 
 from sklearn_hierret import ClassHierarchy
+from sklearn_hierret.hierarchy import levels_from_linkage
 from tests.strategies import trees
 
 
@@ -333,3 +335,14 @@ def test_levels_by_depth_are_ancestors(tree):
         ancestors = [path[min(depth, len(path) - 1)] for path in path_lengths]
         same = np.equal.outer(row, row)
         np.testing.assert_array_equal(same, np.equal.outer(ancestors, ancestors))
+
+
+@given(st.integers(2, 12), st.integers(0, 2**32 - 1), st.one_of(st.none(), st.floats(0, 5)))
+def test_a_linkage_is_what_its_levels_are(n, seed, max_height):
+    rng = np.random.default_rng(seed)
+    distances = rng.integers(1, 5, n * (n - 1) // 2).astype(float)  # many merges at one height
+    Z = linkage(distances, "single")
+    levels, heights = levels_from_linkage(Z, max_height)
+    assert ClassHierarchy.from_linkage(Z, max_height=max_height) == ClassHierarchy.from_levels(
+        levels, heights=heights
+    )
