@@ -4,6 +4,7 @@ Learn a visual hierarchy of the classes from features and labels, rank by cosine
 hierarchical distance, score the rankings, tune the lot in a `GridSearchCV`.
 """
 
+from sklearn_hierret._trusted import TRUSTED_TYPES
 from sklearn_hierret.building import CombinedHierarchyBuilder, HierarchyBuilder, LinkageHierarchyBuilder
 from sklearn_hierret.discriminant import DiscriminantClassifier
 from sklearn_hierret.display import (
@@ -38,6 +39,7 @@ from sklearn_hierret.retrieval import HammingRetriever, HierarchicalRetriever
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "TRUSTED_TYPES",
     "ClassGraph",
     "ClassHierarchy",
     "CombinedHierarchy",

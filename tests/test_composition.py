@@ -11,59 +11,16 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from sklearn_hierret import (
+    TRUSTED_TYPES,
     HammingRetriever,
     HierarchicalRetriever,
     HierarchyBuilder,
     ITQHasher,
+    LinkageHierarchyBuilder,
     MahalanobisClassifier,
     make_retrieval_scorer,
 )
-
-#: What skops asks to be trusted in a saved retriever.
-GAUSSIAN = [
-    "sklearn_hierret.building._builder.HierarchyBuilder",
-    "sklearn_hierret.building._leaf_model.LeafModel",
-    "sklearn_hierret.building._leaves.HeldOutLeaves",
-    "sklearn_hierret.gaussian._classifier.MahalanobisClassifier",
-    "sklearn_hierret.gaussian._model.GaussianModel",
-    "sklearn_hierret.gaussian._nearest.NearestClass",
-    "sklearn_hierret.gaussian._statistics.ClassStatistics",
-    "sklearn_hierret.gaussian._streaming.LabelledStatistics",
-    "sklearn_hierret.hierarchy._class_hierarchy.ClassHierarchy",
-    "sklearn_hierret.retrieval._gallery.Column",
-    "sklearn_hierret.retrieval._gallery.Gallery",
-    "sklearn_hierret.retrieval._gallery.LeafKind",
-]
-
-DEFAULT = [
-    "sklearn_hierret.building._leaf_model.LeafModel",
-    "sklearn_hierret.building._leaves.HeldOutLeaves",
-    "sklearn_hierret.building._linkage.LinkageHierarchyBuilder",
-    "sklearn_hierret.discriminant._classifier.DiscriminantClassifier",
-    "sklearn_hierret.discriminant._fit.Choices",
-    "sklearn_hierret.discriminant._fit.Rule",
-    "sklearn_hierret.discriminant._model.DiscriminantModel",
-    "sklearn_hierret.discriminant._space.DiscriminantSpace",
-    "sklearn_hierret.discriminant._statistics.FoldStatistics",
-    "sklearn_hierret.discriminant._votes.Ballot",
-    "sklearn_hierret.discriminant._votes.Voters",
-    "sklearn_hierret.hierarchy._class_hierarchy.ClassHierarchy",
-    "sklearn_hierret.retrieval._gallery.Column",
-    "sklearn_hierret.retrieval._gallery.Gallery",
-    "sklearn_hierret.retrieval._gallery.LeafKind",
-]
-
-FEATURES = [
-    "sklearn_hierret.retrieval._retriever.HierarchicalRetriever",
-    "sklearn_hierret.search._index.GalleryIndex",
-    "sklearn_hierret.search._index.Segment",
-]
-
-CODES = [
-    "sklearn_hierret.hashing._hashers.ITQHasher",
-    "sklearn_hierret.retrieval._hamming.HammingRetriever",
-    "sklearn_hierret.search._code_index.CodeIndex",
-]
+from sklearn_hierret.metrics._retrieved import retriever_of
 
 
 @pytest.fixture(scope="module")
@@ -121,25 +78,24 @@ def test_set_output_leaves_neighbours_unchanged(digits):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:skops")
 @pytest.mark.parametrize(
-    ("pipe", "trusted"),
+    "pipe",
     [
-        (pipeline(), GAUSSIAN + FEATURES),
-        (make_pipeline(PCA(0.99), HierarchicalRetriever()), DEFAULT + FEATURES),
+        pipeline(),
+        make_pipeline(PCA(0.99), HierarchicalRetriever()),
+        HierarchicalRetriever([HierarchyBuilder(), LinkageHierarchyBuilder()]),
     ],
 )
-def test_safe_saving_with_skops(digits, tmp_path, pipe, trusted):
+def test_safe_saving_with_skops(digits, tmp_path, pipe):
     X, y, Q, _ = digits
     pipe.fit(X, y)
     path = tmp_path / "retriever.skops"
     skops.io.dump(pipe, path)
-    untrusted = skops.io.get_untrusted_types(file=path)
-    assert set(untrusted) <= set(trusted)
-    loaded = skops.io.load(path, trusted=untrusted)
-    expected = pipe[-1].kneighbors(pipe[:-1].transform(Q))
-    found = loaded[-1].kneighbors(loaded[:-1].transform(Q))
-    np.testing.assert_array_equal(found[0], expected[0])
-    np.testing.assert_array_equal(found[1], expected[1])
-    assert loaded[-1].hierarchy_ == pipe[-1].hierarchy_
+    loaded = skops.io.load(path, trusted=TRUSTED_TYPES)
+    np.testing.assert_array_equal(loaded.predict(Q), pipe.predict(Q))
+    one, other = (retriever_of(model, Q) for model in (loaded, pipe))
+    for found, expected in zip(one[0].kneighbors(one[1]), other[0].kneighbors(other[1]), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert one[0].hierarchy_ == other[0].hierarchy_
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:skops")
@@ -148,9 +104,7 @@ def test_safe_saving_of_codes(digits, tmp_path):
     pipe = make_pipeline(ITQHasher(16, random_state=0), HammingRetriever()).fit(X, y)
     path = tmp_path / "codes.skops"
     skops.io.dump(pipe, path)
-    untrusted = skops.io.get_untrusted_types(file=path)
-    assert set(untrusted) <= set(DEFAULT + CODES)
-    loaded = skops.io.load(path, trusted=untrusted)
+    loaded = skops.io.load(path, trusted=TRUSTED_TYPES)
     codes = pipe[:-1].transform(Q)
     np.testing.assert_array_equal(loaded[:-1].transform(Q), codes)
     np.testing.assert_array_equal(loaded[-1].kneighbors(codes), pipe[-1].kneighbors(codes))

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_composition import TRUSTED, TRUSTED_CODES
-
 ROOT = Path(__file__).parent.parent
 
 
@@ -29,8 +27,7 @@ def test_readme_examples_run():
 
 @pytest.mark.slow
 def test_guide_runs(capsys):
-    names = run_blocks(ROOT / "docs" / "guide.md")
-    assert names["trusted"] == TRUSTED
+    run_blocks(ROOT / "docs" / "guide.md")
     printed = capsys.readouterr().out
     assert re.findall(r"cosine +mAP@20 = 0\.\d+", printed)
 
@@ -40,8 +37,7 @@ def test_getting_started_runs():
 
 
 def test_hashing_guide_runs(capsys):
-    names = run_blocks(ROOT / "docs" / "hashing.md")
-    assert names["trusted"] == TRUSTED_CODES
+    run_blocks(ROOT / "docs" / "hashing.md")
     scores = [float(s) for s in re.findall(r"mAP@5 (0\.\d+)", capsys.readouterr().out)]
     assert scores[1] > scores[0] > 0.8
 

@@ -40,9 +40,7 @@ ESTIMATORS = [
     HierarchyBuilder(linkage="average", class_model=MahalanobisClassifier("tied")),
     CombinedHierarchyBuilder([("visual", HierarchyBuilder()), ("ward", LinkageHierarchyBuilder())]),
     LinkageHierarchyBuilder(),
-    LinkageHierarchyBuilder(
-        "average", metric="cosine", heights="rank", class_model=DiscriminantClassifier()
-    ),
+    LinkageHierarchyBuilder("average", metric="cosine", heights="rank", class_model=DiscriminantClassifier()),
     DiscriminantClassifier(),
     DiscriminantClassifier(shrinkage=0.1, n_components=2, linear="closed_form"),
     HierarchicalEmbedding(),

@@ -16,6 +16,7 @@ LAYERS = [
     "_arrays",
     "_blocks",
     "_files",
+    "_trusted",
     "images",
     "hierarchy",
     "datasets",
@@ -89,12 +90,13 @@ def test_every_public_name_has_an_example(package):
     if package == ".nn":
         pytest.importorskip("skorch", reason="needs the extra nn")
     module = importlib.import_module(f"sklearn_hierret{package}")
-    without = [name for name in module.__all__ if ">>> " not in getattr(module, name).__doc__]
+    objects = [name for name in module.__all__ if not name.isupper()]
+    without = [name for name in objects if ">>> " not in getattr(module, name).__doc__]
     assert without == []
 
 
 def test_public_names_are_documented():
-    for name in sklearn_hierret.__all__:
+    for name in filter(lambda name: not name.isupper(), sklearn_hierret.__all__):
         doc = getattr(sklearn_hierret, name).__doc__
         assert doc, name
         assert len(doc) > 100, name

@@ -40,10 +40,16 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     ----------
     hierarchy : builder, ClassHierarchy, CombinedHierarchy, list of these or None, default=None
         As in `HierarchicalRetriever`.
-    alpha : float, default=16.0
-        Weight of the hierarchical distance in `transform_query`; finite.
+    alpha : "auto" or float, default="auto"
+        Weight of the hierarchical distance in `transform_query`; finite. "auto" as in
+        `HierarchicalRetriever`.
     assignment : {"soft", "hard"}, default="soft"
-        "soft" takes the mean of phi under the class model's probabilities.
+        "soft" takes the mean of phi under the class model's 16 largest probabilities.
+    stem : "auto" or float in [0, 1], default="auto"
+        As in `HierarchicalRetriever`.
+    gallery_leaves : {"auto", "predicted", "labels"}, default="auto"
+        Whether labels that `transform` is given are the leaves of the gallery, as in
+        `HierarchicalRetriever`.
     class_model : classifier, default=None
         As in `HierarchicalRetriever`.
     n_components : int, default=None
@@ -56,8 +62,10 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     hierarchy_ : ClassHierarchy or CombinedHierarchy
     hierarchy_builder_ : fitted builder, or None if a hierarchy was given
     class_model_ : fitted classifier
+    alpha_ : float
+        What was chosen, or the number that was given, at fit.
     class_embedding_ : ndarray of shape (n_leaves, n_components)
-        phi of the class model's classes.
+        phi of the class model's classes, and of those that only the hierarchy knows.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Only if `X` had string column names.

@@ -30,22 +30,20 @@ class HammingRetriever(BaseRetriever):
     Parameters
     ----------
     hierarchy : builder, ClassHierarchy, CombinedHierarchy, list of these or None, default=None
-        As in `HierarchicalRetriever`; builders see the codes as -1 and 1. None means Ward's tree of the
-        class means, a default `LinkageHierarchyBuilder`: classes whose samples share one code have no
-        covariance that a `HierarchyBuilder` could compare.
-    alpha : float in [0, inf], default=0.0
-        Weight of the hierarchical distance. Where it is 0, and neither `hierarchy` nor `class_model`
-        is given, `fit` needs no labels, and nothing but the codes is kept.
+        As in `HierarchicalRetriever`; builders see the codes as -1 and 1.
+    alpha : "auto" or float in [0, inf], default="auto"
+        As in `HierarchicalRetriever`; "auto" is 0 without labels. Where it is 0, and neither
+        `hierarchy` nor `class_model` is given, `fit` needs no labels, and nothing but the codes is kept.
     assignment : {"hard", "soft"}, default="hard"
-        As in `HierarchicalRetriever`. "soft" keeps a probability of each class for each sample, many
-        times as much as the code, and compares each query with all of them.
+        As in `HierarchicalRetriever`. "soft" keeps 16 classes and probabilities for each sample, 128
+        bytes or more, and compares each query with all of them.
+    stem, gallery_leaves
+        As in `HierarchicalRetriever`.
     n_neighbors : int, default=5
         Default of `kneighbors`, voters in `predict`, and k of the mAP in `score`.
     class_model : classifier, default=None
         Gives the leaves of codes, which it sees as -1 and 1. None means the class model of the
-        hierarchy's builder, or else `sklearn.naive_bayes.BernoulliNB`: the nearest centre of a class,
-        bits weighted by how sure they are, and frequent classes preferred. Where bits vary within
-        classes, `MahalanobisClassifier` may be better.
+        hierarchy's builder, or else a default `DiscriminantClassifier`.
     backend : {"numpy", "faiss"}, default="numpy"
         Who searches where alpha is 0 and few neighbours are wanted. Results are the same; FAISS has
         threads of its own.
@@ -62,6 +60,8 @@ class HammingRetriever(BaseRetriever):
     hierarchy_ : ClassHierarchy or CombinedHierarchy, or None if none was asked for
     hierarchy_builder_ : fitted builder, or None if a hierarchy was given
     class_model_ : fitted classifier, or None
+    alpha_ : float
+        What was chosen, or the number that was given, at fit.
     n_features_in_ : int
         Bytes of a code.
     feature_names_in_ : ndarray of shape (n_bytes,)

@@ -19,27 +19,44 @@ class HierarchicalRetriever(BaseRetriever):
     """Retrieve by ``D = cosine distance + alpha * hierarchical distance``.
 
     The hierarchical distance of two samples is that of their leaves, the classes that
-    the class model assigns them to [1]_. True labels of queries or gallery are never
-    part of a distance.
+    the class model assigns them to [1]_. The leaf of a labelled gallery sample is its label, for
+    new queries. True labels of queries are never part of a distance, nor are those of the gallery
+    where it is searched for its own samples.
 
     Parameters
     ----------
     hierarchy : builder, ClassHierarchy, CombinedHierarchy, list of these or None, default=None
         A builder (`HierarchyBuilder`, `LinkageHierarchyBuilder`, `CombinedHierarchyBuilder`) is
-        cloned and fitted; a `ClassHierarchy` is used as it is; None means a default
-        `HierarchyBuilder`. A list adds their distances with equal weights.
-    alpha : float in [0, inf], default=16.0
+        cloned and fitted; a `ClassHierarchy` is used as it is; None means the visual hierarchy of a
+        `DiscriminantClassifier`: average linkage of the cosine distances of its class means, heights
+        by rank. A list adds their distances with equal weights. The paper's is
+        ``HierarchyBuilder(class_model=MahalanobisClassifier("tied", n_components=0.95,
+        decision="mahalanobis"))``, with ``assignment="hard", stem=0, gallery_leaves="predicted"``.
+    alpha : "auto" or float in [0, inf], default="auto"
         Weight of the hierarchical distance. 0 is plain cosine; infinity orders by the
-        hierarchical distance, then by cosine. It may be changed after fitting.
+        hierarchical distance, then by cosine. "auto" chooses at fit, by what held-out samples
+        retrieve at rank 1, and then at rank 20. It may be changed after fitting.
     assignment : {"soft", "hard"}, default="soft"
         "hard" gives each sample one leaf, as the paper does; "soft" takes the expected
-        hierarchical distance under the class model's probabilities.
+        hierarchical distance under the class model's 16 largest probabilities; the rest counts as
+        no class, at distance 1. It may be changed after fitting.
+    stem : "auto" or float in [0, 1], default="auto"
+        Different leaves are at least so far apart: ``D_H' = stem + (1 - stem) D_H``. "auto" is 0.7 for
+        hierarchies that are learned, 0.5 for given ones. It may be changed after fitting, and
+        `hierarchy_` does not have it.
+    gallery_leaves : {"auto", "predicted", "labels"}, default="auto"
+        Leaves of the gallery for new queries: "auto" takes the label of each sample whose label
+        the hierarchy knows, and what the class model predicts for the others; "labels" raises for
+        labels that it lacks; "predicted" never looks at labels. Searches of the gallery for its own samples,
+        ``kneighbors(None)``, and leave-one-out scorers always take predicted leaves; those of the training
+        samples are cross-fitted.
     n_neighbors : int, default=5
         Default of `kneighbors`, voters in `predict`, and k of the mAP in `score`.
     class_model : classifier, default=None
         Gives the leaves; for "soft" it needs ``predict_proba``. It is given arrays. Cloned
-        and fitted (wrap a fitted one in `sklearn.frozen.FrozenEstimator`). None means the
-        class model of the hierarchy's builder, or else a default `MahalanobisClassifier`.
+        and fitted (wrap a fitted one in `sklearn.frozen.FrozenEstimator`); cross-fitted leaves of
+        one that keeps no folds take three fits more. None means the class model of the hierarchy's
+        builder, or else a default `DiscriminantClassifier`.
     n_jobs : int, default=None
         Threads of the search.
     verbose : bool, default=False
@@ -53,6 +70,8 @@ class HierarchicalRetriever(BaseRetriever):
     hierarchy_ : ClassHierarchy or CombinedHierarchy
     hierarchy_builder_ : fitted builder, or None if a hierarchy was given
     class_model_ : fitted classifier
+    alpha_ : float
+        What was chosen, or the number that was given, at fit.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Only if `X` had string column names.
@@ -62,7 +81,7 @@ class HierarchicalRetriever(BaseRetriever):
     Neighbours are in the order of (distance, position in the gallery), where distances
     are compared in float64; they are returned in the dtype of the gallery, which is
     float32 for half and single precision features and float64 for all others. A zero
-    vector has cosine distance 1 to everything.
+    vector has cosine distance 1 to everything; its leaf says about how frequent the classes are.
 
     References
     ----------

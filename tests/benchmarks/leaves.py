@@ -1,0 +1,179 @@
+r"""Where the defaults of leaves, stem and alpha come from: cross-fitted on training parts alone.
+
+    python -m tests.benchmarks.leaves --plankton PATH/plankton --grocery PATH/grocery_store \
+        --out docs/defaults.md
+
+Every leaf is by a model that did not see the sample's fold, and samples retrieve within their fold,
+leave-one-out. No test part is read. About five minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
+
+from sklearn_hierret import ClassHierarchy, DiscriminantClassifier, MahalanobisClassifier
+from sklearn_hierret._arrays import unit_rows
+from sklearn_hierret.building import HeldOutLeaves, LeafModel, by_class, expected_distances, fit_leaf_model
+from sklearn_hierret.building._alpha import ALPHAS, choose_alpha
+from tests.benchmarks._data import (
+    Data,
+    digits,
+    grocery_frozen,
+    markdown_table,
+    plankton,
+    plankton_frozen,
+)
+
+N_QUERIES = 1200
+#: Gaussians of more features take minutes a fit.
+MOST_FEATURES = 200
+
+
+class Fold:
+    """Queries of a fold and the others, with the cosine distances of all pairs."""
+
+    def __init__(self, data: Data, leaves: np.ndarray, rows: np.ndarray, truth: ClassHierarchy) -> None:
+        unit = unit_rows(data.X_train[rows])[0]
+        self.leaves, self.y = leaves[rows], np.searchsorted(truth.classes, data.y_train[rows])
+        self.n = min(N_QUERIES, len(rows))
+        self.cosine = 1 - unit[: self.n] @ unit.T
+        np.fill_diagonal(self.cosine, np.inf)
+        self.similarity = 1 - truth.distance_matrix()
+
+    def scores(self, tree: ClassHierarchy, alpha: float, n_kept: int | None = None) -> np.ndarray:
+        """mAP@1, mAP@20 and AHP@100 of leaves on some tree."""
+        leaves = self.leaves if n_kept is None else self.leaves[:, :n_kept]
+        theirs = by_class(leaves, tree.n_classes)
+        affinity = 1 - expected_distances(leaves[: self.n], tree)
+        distances = self.cosine + alpha * (1 - (theirs @ affinity.T).T)
+        order = np.argsort(distances, axis=1, kind="stable")[:, :100]
+        right = self.y[order] == self.y[: self.n, None]
+        relevant = np.bincount(self.y)[self.y[: self.n]] - 1
+        precision = np.cumsum(right, axis=1) / np.arange(1, right.shape[1] + 1)
+        deep = (precision * right)[:, :20].sum(axis=1) / np.clip(relevant, 1, 20)
+        some = relevant > 0
+        rows = self.similarity[self.y[: self.n]]
+        best = -np.sort(-rows[:, self.y], axis=1)[:, 1 : order.shape[1] + 1]
+        graded = np.cumsum(np.take_along_axis(rows, self.y[order], axis=1), axis=1) / np.cumsum(best, axis=1)
+        ahp = np.trapezoid(graded, axis=1) / (order.shape[1] - 1)
+        return np.array([right[some, 0].mean(), deep[some].mean(), ahp.mean()])
+
+
+def leaves_of(data: Data) -> tuple[LeafModel, HeldOutLeaves]:
+    leaf_model = fit_leaf_model(None, None, data.X_train, data.y_train)
+    return leaf_model, leaf_model.held_out(data.X_train, data.y_train, "soft")
+
+
+def parts(data: Data) -> list[list[str]]:
+    """Cross-fitted loss of the parts, and accuracy beside class models that a user would try."""
+    model = DiscriminantClassifier().fit(data.X_train, data.y_train)
+    losses, chosen = model.cross_fitted_loss_, model.choices_
+    right = model.classes_[model.held_out_leaves(data.X_train)[0][:, 0]] == data.y_train
+    accuracies = [f"{right.mean():.3f}"]
+    others = [
+        make_pipeline(Normalizer(), LogisticRegression(C=10, max_iter=100)),
+        make_pipeline(Normalizer(), KNeighborsClassifier(20, weights="distance")),
+    ]
+    if data.X_train.shape[1] <= MOST_FEATURES:
+        others.append(MahalanobisClassifier())
+    for other in others:
+        found = cross_val_predict(other, data.X_train, data.y_train, cv=3)
+        accuracies.append(f"{np.mean(found == data.y_train):.3f}")
+    accuracies += ["not run"] * (4 - len(accuracies))
+    names = ("closed_form", "linear", "votes", "blend")
+    share = " / ".join(f"{value:.2f}" for value in chosen.shares)
+    return [
+        [data.name, *(f"{losses[name]:.3f}" for name in names), f"{model.shrinkage_:.3f}", share, *accuracies]
+    ]
+
+
+def retrieved(data: Data) -> tuple[list[list[str]], list[list[str]], list[list[str]]]:
+    """Rows of the tables of trees, of kept classes, of alpha."""
+    leaf_model, held_out = leaves_of(data)
+    classes = leaf_model.class_model.classes_
+    flat = ClassHierarchy.flat(classes)
+    truth = flat if data.taxonomy is None else data.taxonomy.restrict(classes)
+    rng = np.random.RandomState(0)
+    folds = [
+        Fold(data, held_out.leaves, rng.permutation(np.flatnonzero(held_out.folds == fold)), truth)
+        for fold in range(3)
+    ]
+
+    def mean(tree: ClassHierarchy, alpha: float, n_kept: int | None = None) -> np.ndarray:
+        return np.mean([fold.scores(tree, alpha, n_kept) for fold in folds], axis=0)
+
+    given = {"visual": leaf_model.tree} | ({} if data.taxonomy is None else {"taxonomy": truth})
+    of_flat = mean(flat, 16.0)
+    trees = [[data.name, "flat", "", *(f"{value:.3f}" for value in of_flat)]]
+    for name, tree in given.items():
+        for stem in (0.0, 0.3, 0.5, 0.7):
+            gains = mean(tree.with_stem(stem), 16.0) - of_flat
+            trees.append([data.name, name, str(stem), *(f"{value:+.3f}" for value in gains)])
+    kept = []
+    for name, tree in {"flat": flat, **{n: t.with_stem(0.5) for n, t in given.items()}}.items():
+        whole = mean(tree, 16.0)
+        row = [data.name, name]
+        for n_kept in (4, 8):
+            change = mean(tree, 16.0, n_kept) - whole
+            row.append(f"{change[1]:+.4f} / {change[2]:+.4f}")
+        kept.append(row)
+    codes = np.searchsorted(classes, data.y_train)
+    default = leaf_model.with_stem("auto")
+    path = np.array([mean(default, alpha) for alpha in ALPHAS])
+    chosen = choose_alpha(data.X_train, codes, held_out, default)
+
+    def shown(i: int) -> str:
+        return f"{ALPHAS[i]:g}: {path[i, 0]:.3f} / {path[i, 1]:.3f}"
+
+    places = (0, int(path[:, 0].argmax()), int(path[:, 1].argmax()), ALPHAS.index(chosen))
+    alphas = [[data.name, *(shown(i) for i in places)]]
+    return trees, kept, alphas
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plankton", type=Path, help="folder of the plankton data")
+    parser.add_argument("--grocery", type=Path, help="folder of the grocery data")
+    parser.add_argument("--out", type=Path, help="markdown file to write into, between its markers")
+    args = parser.parse_args()
+    sets = [digits()]
+    if args.plankton:
+        sets += [plankton(args.plankton), plankton_frozen(args.plankton)]
+    if args.grocery:
+        sets.append(grocery_frozen(args.grocery))
+    tables: dict[str, tuple[list[str], list[list[str]]]] = {
+        "parts": (
+            [
+                *("data", "closed form", "linear", "votes", "blend", "shrinkage", "shares of votes"),
+                *("accuracy: ours", "logistic regression", "k neighbours", "Gaussians"),
+            ],
+            [],
+        ),
+        "trees": (["data", "tree", "stem", "mAP@1", "mAP@20", "AHP@100"], []),
+        "kept": (["data", "tree", "4 instead of 16", "8 instead of 16"], []),
+        "alpha": (["data", "cosine", "best mAP@1", "best mAP@20", "chosen"], []),
+    }
+    for data in sets:
+        tables["parts"][1].extend(parts(data))
+        for name, rows in zip(("trees", "kept", "alpha"), retrieved(data), strict=True):
+            tables[name][1].extend(rows)
+        print(*(rows[-1] for _, rows in tables.values()), sep="\n", flush=True)
+    for name, (header, rows) in tables.items():
+        text = markdown_table(header, rows)
+        print(text)
+        if args.out:
+            marker = f"<!-- {name} -->"
+            head, _, rest = args.out.read_text().partition(marker)
+            args.out.write_text(f"{head}{marker}\n{text}\n{marker}{rest.partition(marker)[2]}")
+
+
+if __name__ == "__main__":
+    main()
