@@ -7,13 +7,13 @@ border it is a gamble. Soft leaves take the expected distance under class probab
 """
 
 # %%
-# Four classes in the plane, in two pairs.
+# Four classes in the plane, in two pairs. Gaussians see where a point lies, not only in which direction.
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from sklearn_hierret import ClassHierarchy, HierarchicalRetriever, evaluate_retrieval
+from sklearn_hierret import ClassHierarchy, HierarchicalRetriever, MahalanobisClassifier, evaluate_retrieval
 from sklearn_hierret.datasets import make_hierarchical_blobs
 
 rng = np.random.default_rng(3)
@@ -38,7 +38,8 @@ for ax, (title, params) in zip(
     }.items(),
     strict=True,
 ):
-    model = HierarchicalRetriever(tree, **params).fit(X, y).set_gallery(places)
+    model = HierarchicalRetriever(tree, class_model=MahalanobisClassifier(), stem=0, **params)
+    model.fit(X, y).set_gallery(places)
     distances, indices = model.kneighbors(query, n_neighbors=len(places))
     values = np.empty(len(places))
     values[indices[0]] = distances[0]
@@ -52,7 +53,8 @@ for ax, (title, params) in zip(
 # What that is worth, where classes overlap: mAP@20 of held-out samples.
 X, y, tree = make_hierarchical_blobs(3000, branching=(4, 4), level_std=(2, 1), n_features=10, random_state=0)
 for assignment in ("hard", "soft"):
-    model = HierarchicalRetriever(tree, assignment=assignment).fit(X[:1500], y[:1500])
+    model = HierarchicalRetriever(tree, assignment=assignment, class_model=MahalanobisClassifier())
+    model.fit(X[:1500], y[:1500])
     scores = []
     for alpha in (0.0, 1.0, 16.0):
         model.set_params(alpha=alpha)

@@ -11,8 +11,8 @@ are left out: ``pip install "sklearn-hierret[faiss,milvus]"``.
 """
 
 # %%
-# A retriever, and the vectors that rank as it does. The embedding takes the retriever's hierarchy
-# and its fitted class model.
+# A retriever, and the vectors that rank as it does: fitted to the same samples, both have the same
+# hierarchy and class model. The gallery is labelled, and its labels are its leaves.
 import tempfile
 import time
 from importlib.util import find_spec
@@ -22,7 +22,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
-from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import train_test_split
 
 from sklearn_hierret import HierarchicalEmbedding, HierarchicalRetriever
@@ -31,10 +30,8 @@ X, y = load_digits(return_X_y=True)
 X = X.astype(np.float32)  # what the engines compute in
 X_gallery, X_query, y_gallery, y_query = train_test_split(X, y, test_size=0.3, random_state=0, stratify=y)
 retriever = HierarchicalRetriever().fit(X_gallery, y_gallery)
-embedding = HierarchicalEmbedding(
-    retriever.hierarchy_, class_model=FrozenEstimator(retriever.class_model_)
-).fit(X_gallery, y_gallery)
-gallery = embedding.transform(X_gallery)
+embedding = HierarchicalEmbedding().fit(X_gallery, y_gallery)
+gallery = embedding.transform(X_gallery, y_gallery)
 print(f"{X.shape[1]} features become vectors of {gallery.shape[1]} numbers")
 
 # %%

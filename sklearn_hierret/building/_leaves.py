@@ -78,7 +78,8 @@ def assign_leaves(class_model: Any, X: NDArray, assignment: str) -> NDArray:
     if assignment == "hard":
         return _leaf_index(class_model, class_model.predict(X))
     if hasattr(class_model, "predict_leaves"):
-        return soft_leaves(*class_model.predict_leaves(X, N_KEPT), dtype)
+        codes, proba = class_model.predict_leaves(X, N_KEPT)
+        return soft_leaves(codes, proba, dtype)
     name, n_classes = type(class_model).__name__, len(class_model.classes_)
     if not hasattr(class_model, "predict_proba"):
         raise ValueError(

@@ -249,7 +249,7 @@ def _choose(
     report(f"shrinkage: {factor} times the closed form", 0.5)
     linear = [part.closed_form(concentration) for part in parts]
     if min(part.takes_regression() for part in parts):
-        first = [(parts[0].loss(linear[0]), None, linear[0])]
+        first: list[tuple[float, float | None, Linear]] = [(parts[0].loss(linear[0]), None, linear[0])]
         for penalty in PENALTIES:
             fitted = parts[0].regression(concentration, penalty, first[-1][2])
             first.append((parts[0].loss(fitted), penalty, fitted))

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from dask.distributed import Client, LocalCluster
 
-from sklearn_hierret import HammingRetriever, HierarchicalRetriever, HierarchyBuilder, MahalanobisClassifier
+from sklearn_hierret import (
+    DiscriminantClassifier,
+    HammingRetriever,
+    HierarchicalRetriever,
+    HierarchyBuilder,
+    MahalanobisClassifier,
+)
 from tests.strategies import blobs
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of a cluster that starts and stops
@@ -44,6 +50,18 @@ def test_fit(cluster, data, covariance_type, dtype):
         )
         assert builder.n_features_in_ == 5
     np.testing.assert_array_equal(builder.class_model_.predict(X), whole.class_model_.predict(X))
+
+
+def test_discriminant_classifier(cluster, data):
+    X, y = data
+    whole = DiscriminantClassifier().fit(X, y)
+    blocks = DiscriminantClassifier().fit(da.from_array(X, chunks=(41, 3)), da.from_array(y, chunks=50))
+    np.testing.assert_allclose(blocks.predict_proba(X), whole.predict_proba(X), atol=1e-6)
+    np.testing.assert_array_equal(blocks.held_out_leaves(X)[2], whole.held_out_leaves(X)[2])
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        DiscriminantClassifier().fit(da.from_array(np.where(X > 2, np.nan, X)), y)
+    with pytest.raises(ValueError, match="one class"):
+        DiscriminantClassifier().fit(da.from_array(X), np.zeros(len(X)))
 
 
 def test_kneighbors(cluster, data):

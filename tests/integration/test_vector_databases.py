@@ -20,7 +20,7 @@ def problem(request):
     X, y = blobs(np.random.default_rng(0), n_classes=8, n_features=10, n_per_class=(100, 200), spread=1.0)
     X = X.astype(np.float32)
     params = {"hierarchy": HierarchyBuilder(0.1), "assignment": request.param}
-    return HierarchicalRetriever(**params).fit(X, y), HierarchicalEmbedding(**params).fit(X, y), X
+    return HierarchicalRetriever(**params).fit(X, y), HierarchicalEmbedding(**params).fit(X, y), X, y
 
 
 def faiss_index(vectors, kind):
@@ -37,12 +37,12 @@ def faiss_index(vectors, kind):
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 16.0])
 @pytest.mark.parametrize("kind", ["inner product", "L2", "HNSW"])
 def test_faiss(problem, alpha, kind):
-    retriever, embedding, X = problem
+    retriever, embedding, X, y = problem
     if kind == "L2" and retriever.assignment == "soft":
         kind = "inner product"  # lengths differ: Euclidean distances rank otherwise
     distances, indices = retriever.set_params(alpha=alpha).kneighbors(X[:200], 10)
     queries = embedding.transform_query(X[:200], alpha)
-    values, found = faiss_index(embedding.transform(X), kind).search(queries, 10)
+    values, found = faiss_index(embedding.transform(X, y), kind).search(queries, 10)
     if kind == "L2":
         ours = 1 + alpha - ((queries**2).sum(axis=1)[:, None] + 2 - values) / 2
     else:
@@ -55,7 +55,7 @@ def test_faiss(problem, alpha, kind):
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 16.0])
 def test_milvus(problem, alpha, tmp_path):
-    retriever, embedding, X = problem
+    retriever, embedding, X, y = problem
     distances, indices = retriever.set_params(alpha=alpha).kneighbors(X[:50], 10)
     client = MilvusClient(str(tmp_path / "gallery.db"))
     try:
@@ -65,7 +65,7 @@ def test_milvus(problem, alpha, tmp_path):
         index = client.prepare_index_params()
         index.add_index("vector", index_type="FLAT", metric_type="IP")
         client.create_collection("gallery", schema=schema, index_params=index)
-        client.insert("gallery", [{"id": i, "vector": v} for i, v in enumerate(embedding.transform(X))])
+        client.insert("gallery", [{"id": i, "vector": v} for i, v in enumerate(embedding.transform(X, y))])
         client.load_collection("gallery")
         queries = embedding.transform_query(X[:50], alpha)
         found = client.search("gallery", data=list(queries), limit=10, anns_field="vector")
