@@ -3,7 +3,7 @@ r"""The tables of docs/results.md: every method, chosen on training data, scored
     python -m tests.benchmarks.results --plankton PATH/plankton --grocery PATH/grocery_store \
         --out docs/results.md
 
-Without the folders only the digits are run. About twenty minutes on two cores.
+Without the folders only the digits are run. About half an hour on two cores.
 """
 
 from __future__ import annotations
