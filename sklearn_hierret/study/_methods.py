@@ -60,9 +60,11 @@ class SemanticProjection(TransformerMixin, BaseEstimator):
 
 
 def all_methods(taxonomy: ClassHierarchy | None, classes: NDArray, seed: int) -> list[Method]:
-    """The methods of venkataramanan2023, section 4.1, soft leaves, average linkage, controls."""
+    """The methods of venkataramanan2023, section 4.1, the defaults, soft Gaussian leaves, controls."""
     paper_model = MahalanobisClassifier("tied", n_components=0.95, decision="mahalanobis")
-    paper = HierarchicalRetriever(HierarchyBuilder(class_model=paper_model), assignment="hard")
+    paper = HierarchicalRetriever(
+        HierarchyBuilder(class_model=paper_model), assignment="hard", stem=0.0, gallery_leaves="predicted"
+    )
     ours = HierarchicalRetriever(HierarchyBuilder())
     thresholds = {"hierarchy__threshold": THRESHOLDS}
     methods = [
@@ -70,6 +72,7 @@ def all_methods(taxonomy: ClassHierarchy | None, classes: NDArray, seed: int) ->
         Method("cosine", HierarchicalRetriever(alpha=0.0)),
         Method("hierarchical distance only", clone(paper).set_params(alpha=np.inf), thresholds),
         Method("paper: hard leaves", paper, thresholds, ALPHAS),
+        Method("defaults", HierarchicalRetriever()),
         Method("soft leaves", ours, thresholds, ALPHAS),
         Method(
             "soft leaves, average linkage",

@@ -81,7 +81,11 @@ def rows_of(name: str, loss: str, net: CNNFeatureExtractor, speed: list, data: d
     methods = {
         "cosine": HierarchicalRetriever(alpha=0),
         "the paper's rule, t 0.2, alpha 1": HierarchicalRetriever(
-            HierarchyBuilder(0.2, class_model=paper_model), assignment="hard", alpha=1
+            HierarchyBuilder(0.2, class_model=paper_model),
+            assignment="hard",
+            alpha=1,
+            stem=0,
+            gallery_leaves="predicted",
         ),
         "visual hierarchy": HierarchicalRetriever(visual),
         "Ward hierarchy": HierarchicalRetriever(LinkageHierarchyBuilder()),

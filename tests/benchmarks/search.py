@@ -120,10 +120,13 @@ def ours(problem: Problem, n_jobs: int | None) -> dict[str, Callable]:
         ("cosine", paper, "hard", (0.0,)),
     ]:
         retriever = HierarchicalRetriever(
-            problem.hierarchy, class_model=FrozenEstimator(model), assignment=assignment, n_jobs=n_jobs
+            problem.hierarchy,
+            class_model=FrozenEstimator(model),
+            alpha=1.0,
+            stem=0.0,
+            assignment=assignment,
+            n_jobs=n_jobs,
         ).fit(problem.X_train, problem.y_train)
-        if assignment == "soft" and problem.X.shape[0] * len(model.classes_) > MOST_NUMBERS:
-            continue  # the probabilities of the gallery do not fit
         retriever.set_gallery(problem.X)
         for alpha in alphas:
             title = f"{name}, alpha {alpha:g}" if alpha else name
@@ -144,7 +147,9 @@ def peers(problem: Problem, exact: np.ndarray, k: int) -> tuple[dict[str, Callab
     slow = NearestNeighbors(metric="cosine", algorithm="brute").fit(problem.X)
     methods["scikit-learn, cosine"] = lambda Q, k: slow.kneighbors(Q, k)[1]
     paper = MahalanobisClassifier("tied", decision="mahalanobis")
-    embedding = HierarchicalEmbedding(problem.hierarchy, class_model=paper, assignment="hard", alpha=1)
+    embedding = HierarchicalEmbedding(
+        problem.hierarchy, class_model=paper, assignment="hard", alpha=1, stem=0.0
+    )
     embedding.fit(problem.X_train, problem.y_train)
     width = unit.shape[1] + embedding.class_embedding_.shape[1]
     if len(unit) * width > MOST_NUMBERS:
@@ -196,9 +201,9 @@ def run(problem: Problem, n_jobs: int | None) -> tuple[list[list], list[str]]:
     start = time.perf_counter()
     leaves = MahalanobisClassifier("tied").fit(problem.X_train, problem.y_train).predict(problem.X)
     assigned = time.perf_counter() - start
-    U = problem.hierarchy.distance_matrix()
-    build_time = best_of(lambda: GalleryIndex.build(problem.X, leaves, U), 0)
-    build_peak = 1 + peak_of(lambda: GalleryIndex.build(problem.X, leaves, U)) / problem.X.nbytes
+    series = problem.hierarchy.leaf_order
+    build_time = best_of(lambda: GalleryIndex.build(problem.X, leaves, series), 0)
+    build_peak = 1 + peak_of(lambda: GalleryIndex.build(problem.X, leaves, series)) / problem.X.nbytes
     remarks = [
         f"{problem.name}: leaves of the gallery in {assigned:.1f} s, index from them in {build_time:.1f} s, "
         f"peak {build_peak:.2f} times the gallery, itself included"
