@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
@@ -28,7 +27,6 @@ from sklearn_hierret._blocks import is_dask
 from sklearn_hierret.building import (
     HeldOutLeaves,
     LeafModel,
-    certain,
     expected_distances,
     fit_alpha,
     fit_leaf_model,
@@ -37,7 +35,8 @@ from sklearn_hierret.building import (
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.metrics import make_retrieval_scorer
 from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
-from sklearn_hierret.retrieval._gallery import Gallery, LeafKind, one_per_row
+from sklearn_hierret.retrieval._gallery import Gallery, one_per_row
+from sklearn_hierret.retrieval._gallery_leaves import LeafKind, LeafOrigin, leaves_of_gallery
 from sklearn_hierret.search import HardLeafDistance, LeafDistance, SoftLeafDistance
 
 
@@ -130,7 +129,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
                 f"gallery_leaves must be 'auto', 'predicted' or 'labels', got {gallery_leaves!r}."
             )
         with unchanged_on_error(self):
-            self._index(self._checked(X), y, ids, gallery_leaves or self._gallery_leaves)
+            self._index(self._checked(X), y, ids, LeafOrigin(gallery_leaves or self._gallery_leaves))
         return self
 
     def add_to_gallery(self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None) -> Any:
@@ -163,7 +162,8 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         leaves = None
         if gallery.kind is not None and (y is None) == (gallery.labels is None):
             labels = None if y is None else one_per_row(y, len(X), "labels")
-            leaves = self._leaves_of(X, labels, gallery.kind, gallery)
+            serials = np.arange(gallery.n_ever, gallery.n_ever + len(X))
+            leaves = self._leaves_of(X, labels, gallery.kind, gallery.origin, serials)
         added = gallery.added(X, y, ids, leaves)
         if added.labels is not None:
             self.classes_ = self._classes_with(self.classes_, np.asarray(y))
@@ -314,7 +314,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "class_model_")
         self._validate_params()
         if X is None:
-            return self._leaf_labels(self._gallery_with_leaves(self._kind()).leaves)
+            return self._leaf_labels(self._gallery_with_leaves(of_own=True).leaves)
         return self._leaf_labels(self._assign(self._checked(X, self._gallery.dtype)))
 
     def predict(self, X: ArrayLike) -> NDArray:
@@ -422,38 +422,28 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         self.class_model_ = leaf_model.class_model
         return held_out
 
-    def _index(
-        self,
-        X: NDArray,
-        y: ArrayLike | None,
-        ids: ArrayLike | None,
-        gallery_leaves: str,
-        held_out: HeldOutLeaves | None = None,
-        n_train: int = 0,
-    ) -> None:
+    def _index(self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None, origin: LeafOrigin) -> None:
         labels = None if y is None else one_per_row(y, len(X), "labels")
-        if labels is not None:
-            self.classes_ = self._classes_with(self._fit_classes, labels)
-        gallery = Gallery.of(
-            self._index_type.build(X), X, labels, ids, None, gallery_leaves, held_out, n_train
-        )
-        if gallery_leaves == "labels" and self._leaf_model is not None:
-            self._leaf_model.of_labels(labels, gallery_leaves)  # raises
+        classes = self._classes_with(self._fit_classes, labels)
+        if origin.gallery_leaves == "labels" and self._leaf_model is not None:
+            self._leaf_model.of_labels(labels, "labels")  # raises
+        kind = leaves = series = None
         if self._weight() != 0:
-            kind = self._kind(gallery)
-            leaves = self._leaves_of(X, labels, kind, gallery, np.arange(len(X)))
-            index = self._index_type.build(X, leaves, self._leaf_model.tree.leaf_order)
-            gallery = replace(gallery, index=index, kind=kind, raw=None)
-        self._gallery = gallery
+            self._require_leaves()
+            kind = self._kind(origin, labels is not None)
+            leaves = self._leaves_of(X, labels, kind, origin, np.arange(len(X)))
+            series = self._leaf_model.tree.leaf_order
+        index = self._index_type.build(X, leaves, series)
+        self._gallery = Gallery.of(index, X, labels, ids, kind, origin)
+        self.classes_ = classes
 
     def _weight(self) -> float:
         """The weight of the hierarchical distance."""
         return self.alpha_ if isinstance(self.alpha, str) else float(self.alpha)
 
-    def _kind(self, gallery: Gallery | None = None) -> LeafKind:
-        """Kind of the leaves for new queries of a gallery, or for its own samples."""
-        by_label = gallery is not None and gallery.labels is not None
-        by_label = by_label and gallery.gallery_leaves != "predicted"  # type: ignore[union-attr]
+    def _kind(self, origin: LeafOrigin, has_labels: bool) -> LeafKind:
+        """Kind of the leaves of a gallery, for new queries."""
+        by_label = has_labels and origin.gallery_leaves != "predicted"
         return LeafKind(self.assignment, "labels" if by_label else "predicted")
 
     def _leaves_of(
@@ -461,38 +451,19 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         X: NDArray,
         labels: NDArray | None,
         kind: LeafKind,
-        gallery: Gallery,
-        serials: NDArray[np.intp] | None = None,
+        origin: LeafOrigin,
+        serials: NDArray[np.intp],
     ) -> NDArray:
-        """Leaves of gallery samples; without serial numbers they are new."""
-        like = self._assign(X[:1], kind.assignment)
-        known = np.full(len(X), -1)
-        if kind.source == "labels":
-            known = self._leaf_model.of_labels(labels, gallery.gallery_leaves)
-        todo = np.flatnonzero(known < 0)
-        predicted = None
-        if len(todo) and serials is not None and gallery.n_train and serials[todo].min() < gallery.n_train:
-            predicted = self._held_out(gallery, kind.assignment)
-        leaves = certain(np.maximum(known, 0), like)
-        if predicted is not None and serials is not None:
-            trained = todo[serials[todo] < gallery.n_train]
-            leaves[trained] = predicted[serials[trained]]
-            todo = todo[serials[todo] >= gallery.n_train]
-        if len(todo):
-            leaves[todo] = self._assign(X if len(todo) == len(X) else X[todo], kind.assignment)
-        return leaves
+        assign = partial(self._assign, assignment=kind.assignment)
+        return leaves_of_gallery(
+            self._leaf_model, kind, origin, X, labels, serials, assign, self._for_class_model
+        )
 
-    def _held_out(self, gallery: Gallery, assignment: str) -> NDArray:
-        """Cross-fitted leaves of the training samples, by serial number."""
-        leaves = None if gallery.held_out is None else gallery.held_out.of_kind(assignment)
-        if leaves is None:
-            there = gallery.train_positions
-            X, y = gallery.features[there], gallery.position_labels
-            assert y is not None
-            found = self._leaf_model.held_out(self._for_class_model(X), y[there], assignment).leaves
-            leaves = np.zeros((gallery.n_train, *found.shape[1:]), dtype=found.dtype)
-            leaves[gallery.serials[there]] = found
-        return leaves
+    def _require_leaves(self) -> None:
+        if self._leaf_model is None:
+            raise ValueError(
+                "There are no leaves: fit with labels and with alpha above 0, a hierarchy or a class_model."
+            )
 
     def _classes_with(self, classes: NDArray, labels: NDArray | None) -> NDArray:
         if labels is None:
@@ -522,7 +493,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         by_label = chosen is not None and chosen.dtype != bool
         gallery = self._gallery
         if needs_leaves or by_label:
-            gallery = self._gallery_with_leaves(self._kind(None if X is None else gallery))
+            gallery = self._gallery_with_leaves(of_own=X is None)
         n_candidates = len(gallery) - (X is None)
         if k > n_candidates and (within is None or n_candidates < 1):
             raise ValueError(
@@ -558,21 +529,22 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             return HardLeafDistance(query_leaves, distances_of, tree.distinct_distances())
         return SoftLeafDistance(query_leaves, distances_of)
 
-    def _gallery_with_leaves(self, kind: LeafKind) -> Gallery:
+    def _gallery_with_leaves(self, of_own: bool) -> Gallery:
+        """The gallery with the leaves for searches by its own samples, or by new queries."""
+        self._require_leaves()
         gallery = self._gallery
+        kind = LeafKind(self.assignment, "predicted")
+        if not of_own:
+            kind = self._kind(gallery.origin, gallery.labels is not None)
         if gallery.kind != kind:
-            leaves = self._leaves_of(
-                gallery.features, gallery.position_labels, kind, gallery, gallery.serials
-            )
+            labels, serials = gallery.position_labels, gallery.serials
+            leaves = self._leaves_of(gallery.features, labels, kind, gallery.origin, serials)
             gallery = gallery.with_leaves(kind, leaves, self._leaf_model.tree.leaf_order)
             self._gallery = gallery
         return gallery
 
     def _assign(self, X: NDArray, assignment: str | None = None) -> NDArray:
-        if self._leaf_model is None:
-            raise ValueError(
-                "There are no leaves: fit with labels and with alpha above 0, a hierarchy or a class_model."
-            )
+        self._require_leaves()
         start = time.perf_counter()
         assignment = assignment or self.assignment
         parts = [

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import column_or_1d
 
 from sklearn_hierret._arrays import check_same_kind
-from sklearn_hierret.building import HeldOutLeaves
+from sklearn_hierret.retrieval._gallery_leaves import LeafKind, LeafOrigin
 from sklearn_hierret.search import CodeIndex, GalleryIndex
 
 #: Rows are dropped from the index when more than this share of them was removed.
@@ -57,13 +56,6 @@ class Column:
         object.__setattr__(self, "parts", tuple(state["parts"]))
 
 
-class LeafKind(NamedTuple):
-    """What the leaves of a gallery are: one class or several, predicted or, where known, its labels."""
-
-    assignment: str
-    source: str
-
-
 @dataclass(frozen=True)
 class Gallery:
     """Samples to search; every change makes another gallery, which shares what stayed.
@@ -84,12 +76,7 @@ class Gallery:
     raw : tuple of ndarray or None
         The features in the order of their serial numbers, until there are leaves, and where the
         index does not keep them as they were.
-    gallery_leaves : {"auto", "predicted", "labels"}
-        Where leaves come from when new queries are searched.
-    n_train : int
-        The first so many samples were those of fit.
-    held_out : HeldOutLeaves or None
-        Their leaves, by class models that did not see them.
+    origin : LeafOrigin
     """
 
     index: GalleryIndex | CodeIndex
@@ -99,9 +86,7 @@ class Gallery:
     next_id: int
     is_alive: NDArray[np.bool_] | None = None
     raw: tuple[NDArray, ...] | None = None
-    gallery_leaves: str = "predicted"
-    n_train: int = 0
-    held_out: HeldOutLeaves | None = None
+    origin: LeafOrigin = field(default_factory=LeafOrigin)
 
     @classmethod
     def of(
@@ -111,25 +96,13 @@ class Gallery:
         y: ArrayLike | None,
         ids: ArrayLike | None,
         kind: LeafKind | None,
-        gallery_leaves: str,
-        held_out: HeldOutLeaves | None = None,
-        n_train: int = 0,
+        origin: LeafOrigin,
     ) -> Gallery:
         """Of indexed features; labels and ids are checked here."""
         labels = None if y is None else Column((one_per_row(y, len(X), "labels"),))
         numbers = np.arange(len(X)) if ids is None else distinct(ids, len(X))
         raw = (X.copy(),) if kind is None and not index.is_exact else None
-        return cls(
-            index,
-            kind,
-            Column((numbers,)),
-            labels,
-            _next_id(numbers),
-            raw=raw,
-            gallery_leaves=gallery_leaves,
-            n_train=n_train,
-            held_out=held_out,
-        )
+        return cls(index, kind, Column((numbers,)), labels, _next_id(numbers), raw=raw, origin=origin)
 
     def __getstate__(self) -> dict:
         return {part.name: getattr(self, part.name) for part in fields(self)}  # nothing cached
@@ -263,11 +236,6 @@ class Gallery:
     def position_ids(self) -> NDArray:
         """Id at each position."""
         return self.ids.array if self.is_alive is None else self.ids.array[self.serials]
-
-    @cached_property
-    def train_positions(self) -> NDArray[np.intp]:
-        """Positions of the samples of fit that are still there."""
-        return np.flatnonzero(self.serials < self.n_train)
 
     @property
     def features(self) -> NDArray:

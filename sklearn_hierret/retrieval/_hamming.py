@@ -16,6 +16,7 @@ from sklearn_hierret._arrays import check_two_classes, row_chunks, unchanged_on_
 from sklearn_hierret.hashing import check_codes, unpack_signs
 from sklearn_hierret.retrieval._base import BaseRetriever, Found
 from sklearn_hierret.retrieval._gallery import Gallery
+from sklearn_hierret.retrieval._gallery_leaves import LeafOrigin
 from sklearn_hierret.search import CodeIndex, LeafDistance, search_codes
 
 
@@ -168,7 +169,7 @@ class HammingRetriever(BaseRetriever):
             if asked and y is not None:
                 check_two_classes(classes)
                 held_out = self._fit_leaves(X, y)
-            self._index(X, y, None, self.gallery_leaves, held_out, len(X))
+            self._index(X, y, None, LeafOrigin(self.gallery_leaves, len(X), held_out))
         return self
 
     # ----------------------------------------------------------------------- inside

@@ -12,6 +12,7 @@ from sklearn.utils.validation import validate_data
 from sklearn_hierret._arrays import feature_dtype, unchanged_on_error, unit_rows, validate_classes
 from sklearn_hierret.retrieval._base import BaseRetriever, Found
 from sklearn_hierret.retrieval._gallery import Gallery
+from sklearn_hierret.retrieval._gallery_leaves import LeafOrigin
 from sklearn_hierret.search import GalleryIndex, LeafDistance, cosine_pairs, search
 
 
@@ -153,7 +154,7 @@ class HierarchicalRetriever(BaseRetriever):
             if not isinstance(self.alpha, str):
                 self.alpha_ = float(self.alpha)
             held_out = self._fit_leaves(X, y)
-            self._index(X, y, None, self.gallery_leaves, held_out, len(X))
+            self._index(X, y, None, LeafOrigin(self.gallery_leaves, len(X), held_out))
         return self
 
     # ----------------------------------------------------------------------- inside
