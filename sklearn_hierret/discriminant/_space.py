@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 from sklearn_hierret._arrays import unit_rows
 
@@ -82,7 +81,7 @@ class WithinClasses:
         mean = sums.sum(axis=0) / n
         scatter = moments - sums.T @ means
         freedom = n - int(present.sum())
-        variances, directions = eigh(scatter, overwrite_a=True, driver="evd")
+        variances, directions = np.linalg.eigh(scatter)
         variances = np.maximum(variances, 0) / max(1, freedom)
         if freedom < 1 or variances.sum() < ROUNDING:
             # Nothing is known about the spread of a class: every direction counts alike.
@@ -116,7 +115,7 @@ class WithinClasses:
         # The smaller of the two Gram matrices has the same eigenvalues.
         by_class = len(between) <= between.shape[1]
         gram = between @ between.T if by_class else between.T @ between
-        values, vectors = eigh(gram, driver="evd")
+        values, vectors = np.linalg.eigh(gram)
         most = min(len(between) - 1, between.shape[1], n_components or len(values))
         kept = np.arange(len(values))[::-1][: max(1, most)]
         kept = kept[values[kept] > NEGLIGIBLE * max(values[-1], ROUNDING)]
