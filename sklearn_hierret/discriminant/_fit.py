@@ -23,8 +23,8 @@ WIDTHS, OWN_WIDTHS = (0.02, 0.03, 0.045, 0.06), (0.001, 0.002, 0.004, 0.008, 0.0
 LEAST_GAIN = 0.1
 #: Held-out rows of a fold that votes are tried with.
 MOST_VOTES = 2048
-#: Probability of a class without votes, where votes stand alone.
-NO_VOTES = 1e-3
+#: Share of equal probabilities that votes need where they stand alone: a class may get none.
+EQUAL = 0.01
 #: What is used where no sample can be held out.
 CONCENTRATION, WIDTH, SHARE = 12.0, 0.045, 0.3
 #: Above this many multiplications in a pass over the kept rows, the linear part is in closed form.
@@ -68,7 +68,8 @@ class Choices:
         Of the kernels of the votes, in the discriminant space and by the features' own cosine, and of
         these votes in the blend.
     losses : dict
-        Mean negative log-likelihood of held-out samples: "closed_form", "linear", "votes", "blend".
+        Mean negative log-likelihood of held-out samples: "closed_form", "linear", "votes" (with a
+        hundredth of equal probabilities, since a class may get none), "blend".
     """
 
     factor: float = 1.0
@@ -315,7 +316,8 @@ def _with_votes(
     with_own, three, j = min(options, key=lambda option: option[0])
     if with_own < (1 - LEAST_GAIN) * best:
         best, widths, shares = with_own, (WIDTHS[i], OWN_WIDTHS[j]), (float(three[1]), float(three[2]))
-    alone = [-float(weights @ np.log(np.maximum(votes, NO_VOTES))) for votes in of_votes]
+    equal = EQUAL / scores[0].shape[1]
+    alone = [-float(weights @ np.log((1 - EQUAL) * votes + equal)) for votes in of_votes]
     losses |= {
         "linear": -float(weights @ np.log(np.maximum(of_linear, 1e-30))),
         "votes": min(alone),
