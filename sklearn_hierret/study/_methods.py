@@ -13,6 +13,7 @@ from sklearn.model_selection import ParameterGrid
 from sklearn.neighbors import NearestNeighbors
 
 from sklearn_hierret.building import HierarchyBuilder, LinkageHierarchyBuilder
+from sklearn_hierret.discriminant import DiscriminantClassifier
 from sklearn_hierret.embedding import class_embedding
 from sklearn_hierret.gaussian import MahalanobisClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy
@@ -60,12 +61,13 @@ class SemanticProjection(TransformerMixin, BaseEstimator):
 
 
 def all_methods(taxonomy: ClassHierarchy | None, classes: NDArray, seed: int) -> list[Method]:
-    """The methods of venkataramanan2023, section 4.1, the defaults, soft Gaussian leaves, controls."""
+    """The methods of venkataramanan2023, section 4.1, the defaults, other trees under their leaves, controls."""
     paper_model = MahalanobisClassifier("tied", n_components=0.95, decision="mahalanobis")
     paper = HierarchicalRetriever(
         HierarchyBuilder(class_model=paper_model), assignment="hard", stem=0.0, gallery_leaves="predicted"
     )
-    ours = HierarchicalRetriever(HierarchyBuilder())
+    leaves = DiscriminantClassifier()
+    ours = HierarchicalRetriever(HierarchyBuilder(), class_model=leaves)
     thresholds = {"hierarchy__threshold": THRESHOLDS}
     methods = [
         Method("Euclidean", NearestNeighbors(algorithm="brute")),
@@ -76,7 +78,7 @@ def all_methods(taxonomy: ClassHierarchy | None, classes: NDArray, seed: int) ->
         Method("soft leaves", ours, thresholds, ALPHAS),
         Method(
             "soft leaves, average linkage",
-            HierarchicalRetriever(HierarchyBuilder(0.001, linkage="average")),
+            HierarchicalRetriever(HierarchyBuilder(0.001, linkage="average"), class_model=leaves),
             alphas=ALPHAS,
         ),
         Method("soft leaves, Ward", HierarchicalRetriever(LinkageHierarchyBuilder()), alphas=ALPHAS),
