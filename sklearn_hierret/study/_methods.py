@@ -61,7 +61,7 @@ class SemanticProjection(TransformerMixin, BaseEstimator):
 
 
 def all_methods(taxonomy: ClassHierarchy | None, classes: NDArray, seed: int) -> list[Method]:
-    """The methods of venkataramanan2023, section 4.1, the defaults, other trees under their leaves, controls."""
+    """The methods of venkataramanan2023, section 4.1, the defaults, other trees under their leaves."""
     paper_model = MahalanobisClassifier("tied", n_components=0.95, decision="mahalanobis")
     paper = HierarchicalRetriever(
         HierarchyBuilder(class_model=paper_model), assignment="hard", stem=0.0, gallery_leaves="predicted"
