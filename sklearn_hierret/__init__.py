@@ -36,7 +36,7 @@ from sklearn_hierret.metrics import (
 )
 from sklearn_hierret.retrieval import HammingRetriever, HierarchicalRetriever
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "TRUSTED_TYPES",
