@@ -26,7 +26,8 @@ def test_readme_examples_run():
 
 
 @pytest.mark.slow
-def test_guide_runs(capsys):
+def test_guide_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # it saves features as a user would
     run_blocks(ROOT / "docs" / "guide.md")
     printed = capsys.readouterr().out
     assert re.findall(r"cosine +mAP@20 = 0\.\d+", printed)
