@@ -19,9 +19,9 @@ from sklearn_hierret import HierarchicalRetriever
 
 #: Classes, features, samples, and how far apart class means are.
 CASES = {
-    "small": (200, 768, 12_000, 0.2),
-    "large": (1_000, 1_280, 100_000, 0.16),
-    "many": (10_000, 512, 200_000, 0.35),
+    "small": (200, 768, 12_000, 0.155),
+    "large": (1_000, 1_280, 100_000, 0.135),
+    "many": (10_000, 512, 200_000, 0.24),
 }
 
 
