@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from sklearn_hierret._arrays import row_chunks, unit_rows
-from sklearn_hierret.building._leaves import HeldOutLeaves, unassigned
+from sklearn_hierret.building._leaves import HeldOutLeaves, float_dtype, unassigned
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 
 #: Weights that are tried, ascending.
@@ -91,7 +91,7 @@ def _retrieved(
     n_deep: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """AP@1 of queries among other samples, (n_queries, n_alphas), and AP@20 of the first of them."""
-    dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
+    dtype = float_dtype(X)
     theirs, labels = unit_rows(X[others])[0], y[others]
     theirs_by_class = by_class(leaves[others], hierarchy.n_classes)
     left = unassigned(leaves[others]) if leaves.ndim == 2 else 0.0

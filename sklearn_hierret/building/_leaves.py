@@ -26,6 +26,11 @@ NO_MASS = 1e-6
 N_FOLDS = 3
 
 
+def float_dtype(X: NDArray) -> np.dtype:
+    """Of what is computed from features: theirs, or float64 if they are no floats."""
+    return X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
+
+
 def leaf_dtype(dtype: np.dtype) -> np.dtype:
     """Of soft leaves, with probabilities in some dtype."""
     return np.dtype([("leaf", np.int32), ("probability", dtype)])
@@ -74,7 +79,7 @@ def assign_leaves(class_model: Any, X: NDArray, assignment: str) -> NDArray:
     leaves : ndarray of int of shape (n_samples,), or soft leaves of shape (n_samples, n_kept)
         Positions in the class model's classes.
     """
-    dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
+    dtype = float_dtype(X)
     if assignment == "hard":
         return _leaf_index(class_model, class_model.predict(X))
     if hasattr(class_model, "predict_leaves"):
@@ -144,8 +149,7 @@ def held_out_leaves(class_model: Any, X: NDArray, y: NDArray, assignment: str) -
     """
     if has_folds(class_model):
         codes, proba, folds = class_model.held_out_leaves(X, N_KEPT, keep_models=False)
-        dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
-        return HeldOutLeaves(soft_leaves(codes, proba, dtype), folds)
+        return HeldOutLeaves(soft_leaves(codes, proba, float_dtype(X)), folds)
     folds = np.zeros(len(X), dtype=np.int8)
     leaves = assign_leaves(class_model, X, assignment)
     with warnings.catch_warnings():

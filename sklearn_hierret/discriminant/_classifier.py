@@ -309,9 +309,7 @@ class DiscriminantClassifier(
             Positions in `classes_`, by falling probability.
         probabilities : ndarray of the same shape
         """
-        check_positive_integer(n_kept, "n_kept")
-        if n_kept > N_CANDIDATES:
-            raise ValueError(f"n_kept must be at most {N_CANDIDATES}, got {n_kept}.")
+        _check_n_kept(n_kept)
         model, X = self._model_and_rows(X)
         return model.top(X, n_kept)
 
@@ -337,9 +335,7 @@ class DiscriminantClassifier(
         folds : ndarray of shape (n_samples,)
             Fold of each sample.
         """
-        check_positive_integer(n_kept, "n_kept")
-        if n_kept > N_CANDIDATES:
-            raise ValueError(f"n_kept must be at most {N_CANDIDATES}, got {n_kept}.")
+        _check_n_kept(n_kept)
         _, X = self._model_and_rows(X)
         held_out = self._held_out if self._held_out is not None else self._fit_models()[3]
         n_kept = min(n_kept, len(self.classes_))
@@ -470,3 +466,9 @@ class DiscriminantClassifier(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _check_n_kept(n_kept: int) -> None:
+    check_positive_integer(n_kept, "n_kept")
+    if n_kept > N_CANDIDATES:
+        raise ValueError(f"n_kept must be at most {N_CANDIDATES}, got {n_kept}.")

@@ -209,16 +209,15 @@ def fit_models(
     n_folds = statistics.n_folds
     parts: list[Part | None] = []
     for fold in range(n_folds):
-        some = np.count_nonzero(statistics.without(fold)[0]) >= 2
-        parts.append(Part(statistics, rule, fold) if some else None)
+        left = statistics.class_counts - statistics.counts[fold]
+        parts.append(Part(statistics, rule, fold) if np.count_nonzero(left) >= 2 else None)
         report(f"covariance without fold {fold + 1} of {n_folds}", 0.1 * (fold + 1) / n_folds)
-    able = [part for part in parts if part is not None and len(part.held_rows)]
-    choices, linear = _choose(able, rule, report) if able else (Choices(), [])
+    able = {fold: part for fold, part in enumerate(parts) if part is not None and len(part.held_rows)}
+    choices, linear = _choose(list(able.values()), rule, report) if able else (Choices(), [])
+    held_out: list[DiscriminantModel | None] = [None] * n_folds
+    for (fold, able_part), fitted in zip(able.items(), linear, strict=True):
+        held_out[fold] = able_part.model(fitted, choices)
     report("models without a fold each", 0.85)
-    held_out = [
-        None if part is None else part.model(linear[able.index(part)], choices) if part in able else None
-        for part in parts
-    ]
     whole = Part(statistics, rule, None)
     whole.set_shrinkage(choices.factor)
     if not able and whole.takes_regression():

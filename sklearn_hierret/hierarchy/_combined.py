@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,10 @@ class CombinedHierarchy:
 
     def distinct_distances(self) -> NDArray[np.float64]:
         """All values that D_H takes, ascending."""
+        return self._distinct_distances
+
+    @cached_property
+    def _distinct_distances(self) -> NDArray[np.float64]:
         values, classes = np.zeros(1), self.classes
         for label in classes:
             values = np.union1d(values, self.distance(label, classes))

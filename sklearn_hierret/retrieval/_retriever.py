@@ -151,8 +151,6 @@ class HierarchicalRetriever(BaseRetriever):
             X, classes, codes = validate_classes(self, X, y)
             y = classes[codes]
             self._fit_classes, self._gallery_leaves = classes, self.gallery_leaves
-            if not isinstance(self.alpha, str):
-                self.alpha_ = float(self.alpha)
             held_out = self._fit_leaves(X, y)
             self._index(X, y, None, LeafOrigin(self.gallery_leaves, len(X), held_out))
         return self

@@ -118,6 +118,9 @@ class CodeSearch:
         if isinstance(part, HardLeafDistance):
             self.leaf_order = np.argsort(part.query_leaves, kind="stable")
             self.heights = heights
+        elif isinstance(part, SoftLeafDistance) and index.leaves is not None:
+            n_leaves = part.distances_of(part.query_leaves[:1]).shape[1]
+            self.theirs, self.left = by_class(index.leaves, n_leaves), unassigned(index.leaves)
 
     def batches(self, n_rows: int) -> Iterator[NDArray[np.intp]]:
         """Queries that are searched together; where there are leaves, those of one."""
@@ -226,8 +229,7 @@ class CodeSearch:
         eps = float(np.finfo(dtype).eps)
         numbers = counts.astype(dtype)
         numbers *= dtype.type(code_weight / n_bits)
-        theirs = by_class(index.leaves, part.expected.shape[1])
-        hierarchical = (theirs @ part.expected.T.astype(dtype)).T + unassigned(index.leaves).astype(dtype)
+        hierarchical = (self.theirs @ part.expected.T.astype(dtype)).T + self.left.astype(dtype)
         numbers += dtype.type(weight) * hierarchical
         numbers[index.serial == self.own[which][:, None]] = np.inf
         k = min(self.k, len(index))
