@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,30 @@ def _of_files(name: str, folder: Path, features: str) -> Data:
         y_test[order].astype(int),
         taxonomy,
     )
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the data are, and the file that tables go into."""
+    parser.add_argument("--plankton", type=Path, help="folder of the plankton data")
+    parser.add_argument("--grocery", type=Path, help="folder of the grocery data")
+    parser.add_argument("--out", type=Path, help="markdown file to write into, between its markers")
+
+
+def data_sets(args: argparse.Namespace) -> list[Data]:
+    """The digits, and whatever a folder was given for."""
+    sets = [digits()]
+    if args.plankton:
+        sets += [plankton(args.plankton), plankton_frozen(args.plankton)]
+    if args.grocery:
+        sets.append(grocery_frozen(args.grocery))
+    return sets
+
+
+def write_between(path: Path, marker: str, text: str) -> None:
+    """Put a text between the two markers of a name in a markdown file."""
+    marker = f"<!-- {marker} -->"
+    head, _, rest = path.read_text().partition(marker)
+    path.write_text(f"{head}{marker}\n{text}\n{marker}{rest.partition(marker)[2]}")
 
 
 def markdown_table(header: list[str], rows: list[list]) -> str:

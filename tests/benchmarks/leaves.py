@@ -10,7 +10,6 @@ leave-one-out. No test part is read. About five minutes on two cores.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -23,14 +22,7 @@ from sklearn_hierret import ClassHierarchy, DiscriminantClassifier, MahalanobisC
 from sklearn_hierret._arrays import unit_rows
 from sklearn_hierret.building import HeldOutLeaves, LeafModel, by_class, expected_distances, fit_leaf_model
 from sklearn_hierret.building._alpha import ALPHAS, choose_alpha
-from tests.benchmarks._data import (
-    Data,
-    digits,
-    grocery_frozen,
-    markdown_table,
-    plankton,
-    plankton_frozen,
-)
+from tests.benchmarks._data import Data, add_data_arguments, data_sets, markdown_table, write_between
 
 N_QUERIES = 1200
 #: Gaussians of more features take minutes a fit.
@@ -140,15 +132,8 @@ def retrieved(data: Data) -> tuple[list[list[str]], list[list[str]], list[list[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plankton", type=Path, help="folder of the plankton data")
-    parser.add_argument("--grocery", type=Path, help="folder of the grocery data")
-    parser.add_argument("--out", type=Path, help="markdown file to write into, between its markers")
+    add_data_arguments(parser)
     args = parser.parse_args()
-    sets = [digits()]
-    if args.plankton:
-        sets += [plankton(args.plankton), plankton_frozen(args.plankton)]
-    if args.grocery:
-        sets.append(grocery_frozen(args.grocery))
     tables: dict[str, tuple[list[str], list[list[str]]]] = {
         "parts": (
             [
@@ -161,7 +146,7 @@ def main() -> None:
         "kept": (["data", "tree", "4 instead of 16", "8 instead of 16"], []),
         "alpha": (["data", "cosine", "best mAP@1", "best mAP@20", "chosen"], []),
     }
-    for data in sets:
+    for data in data_sets(args):
         tables["parts"][1].extend(parts(data))
         for name, rows in zip(("trees", "kept", "alpha"), retrieved(data), strict=True):
             tables[name][1].extend(rows)
@@ -170,9 +155,7 @@ def main() -> None:
         text = markdown_table(header, rows)
         print(text)
         if args.out:
-            marker = f"<!-- {name} -->"
-            head, _, rest = args.out.read_text().partition(marker)
-            args.out.write_text(f"{head}{marker}\n{text}\n{marker}{rest.partition(marker)[2]}")
+            write_between(args.out, name, text)
 
 
 if __name__ == "__main__":

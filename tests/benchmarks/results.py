@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -34,14 +33,7 @@ from sklearn_hierret import (
     evaluate_retrieval,
     make_retrieval_scorer,
 )
-from tests.benchmarks._data import (
-    Data,
-    digits,
-    grocery_frozen,
-    markdown_table,
-    plankton,
-    plankton_frozen,
-)
+from tests.benchmarks._data import Data, add_data_arguments, data_sets, markdown_table, write_between
 
 N_QUERIES = 3000
 N_PERMUTATIONS = 5
@@ -205,23 +197,14 @@ def report(data: Data) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plankton", type=Path, help="folder of the plankton data")
-    parser.add_argument("--grocery", type=Path, help="folder of the grocery data")
-    parser.add_argument("--out", type=Path, help="markdown file to write into, between its markers")
+    add_data_arguments(parser)
     args = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    sets = [digits()]
-    if args.plankton:
-        sets += [plankton(args.plankton), plankton_frozen(args.plankton)]
-    if args.grocery:
-        sets.append(grocery_frozen(args.grocery))
-    for data in sets:
+    for data in data_sets(args):
         text = report(data)
         print(text)
         if args.out:
-            marker = f"<!-- {data.name} -->"
-            head, _, rest = args.out.read_text().partition(marker)
-            args.out.write_text(f"{head}{marker}\n{text}\n{marker}{rest.partition(marker)[2]}")
+            write_between(args.out, data.name, text)
 
 
 if __name__ == "__main__":
