@@ -45,9 +45,9 @@ for n_bits in BITS:
     for name, hasher in (("PCA signs", PCAHasher(n_bits)), ("ITQ", ITQHasher(n_bits, random_state=0))):
         codes, queries = hasher.fit(X_train).transform(X_train), hasher.transform(X_test)
         rows.append(
-            [name, n_bits, codes.shape[1], map_at_20(HammingRetriever().fit(codes, y_train), queries)]
+            [name, n_bits, codes.shape[1], map_at_20(HammingRetriever(alpha=0).fit(codes, y_train), queries)]
         )
-    leaves = HammingRetriever(tree, alpha=1.0).fit(codes, y_train)
+    leaves = HammingRetriever(tree).fit(codes, y_train)
     rows.append(["ITQ and leaves", n_bits, codes.shape[1], map_at_20(leaves, queries)])
 
 # %%
@@ -64,7 +64,7 @@ if find_spec("torch") and find_spec("skorch"):
             "tiny", n_bits=n_bits, hierarchy=levels, max_epochs=15, batch_size=64, lr=3e-3, random_state=0
         )
         codes = net.fit(images, y_train).transform(images)
-        retriever = HammingRetriever().fit(codes, y_train)
+        retriever = HammingRetriever(alpha=0).fit(codes, y_train)
         rows.append(["CNN, HPDH", n_bits, codes.shape[1], map_at_20(retriever, net.transform(more))])
 
 # %%

@@ -536,7 +536,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         kind = LeafKind(self.assignment, "predicted")
         if not of_own:
             kind = self._kind(gallery.origin, gallery.labels is not None)
-        if gallery.kind != kind:
+        if gallery.kind != kind and len(gallery):  # an emptied one has nothing to sort
             labels, serials = gallery.position_labels, gallery.serials
             leaves = self._leaves_of(gallery.features, labels, kind, gallery.origin, serials)
             gallery = gallery.with_leaves(kind, leaves, self._leaf_model.tree.leaf_order)

@@ -122,6 +122,17 @@ def test_scorers_do_not_take_labels_for_leaves(retriever_and_data, rng, gallery_
     assert ours == pytest.approx(right)
 
 
+def test_an_emptied_gallery(retriever_and_data):
+    retriever, (X, y, Q, _) = retriever_and_data
+    retriever.fit(X, y).remove_from_gallery(range(len(X)))
+    for assignment in ("soft", "hard"):
+        retriever.set_params(assignment=assignment)
+        for queries in (Q, None):
+            with pytest.raises(ValueError, match="the gallery holds"):
+                retriever.kneighbors(queries)
+        assert len(retriever.leaves()) == 0
+
+
 def test_stems(data):
     X, y, Q, _ = data
     retriever = HierarchicalRetriever(tree(), alpha=2.0).fit(X, y)
