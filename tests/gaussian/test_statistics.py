@@ -43,7 +43,7 @@ def test_merging_equals_recomputing_from_pooled_samples(seed, kind):
     merged = ClassStatistics.from_samples(X, codes, k, kind).merge(labels)
     pooled = ClassStatistics.from_samples(X, labels[codes], labels.max() + 1, kind)
     np.testing.assert_array_equal(merged.counts, pooled.counts)
-    np.testing.assert_allclose(merged.means, pooled.means, rtol=1e-10)
+    np.testing.assert_allclose(merged.means, pooled.means, rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(merged.scatter, pooled.scatter, rtol=1e-8, atol=1e-7)
 
 

@@ -72,7 +72,7 @@ def test_without_labels(data):
     distances, indices = retriever.kneighbors(Q, n_neighbors=7)
     expected = reference.neighbours(Q, X, 7)
     np.testing.assert_array_equal(indices, expected[1])
-    np.testing.assert_allclose(distances, expected[0], rtol=1e-11)
+    np.testing.assert_allclose(distances, expected[0], rtol=0, atol=1e-12)
     assert retriever.n_samples_fit_ == 110
     assert retriever.hierarchy_ is retriever.class_model_ is None
     table = retriever.retrieve(Q[:2], k=3)
@@ -164,7 +164,7 @@ def test_search_within(data):
     for within in (["c", "d"], TREE.members(TREE.lca("c", "d")), is_chosen):
         distances, indices = retriever.kneighbors(Q, 6, within=within)
         np.testing.assert_array_equal(indices, rows[expected[1]])
-        np.testing.assert_allclose(distances, expected[0], rtol=1e-11)
+        np.testing.assert_allclose(distances, expected[0], rtol=0, atol=1e-12)
     few = np.zeros(110, dtype=bool)
     few[:3] = True
     distances, indices = retriever.kneighbors(Q, 5, within=few)

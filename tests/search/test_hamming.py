@@ -64,7 +64,7 @@ def test_search_equals_sorting_all_distances(data):
     )
     expected = reference.neighbours(queries, gallery, k, alpha, hierarchical, leave_one_out)
     np.testing.assert_array_equal(found[1], expected[1])
-    np.testing.assert_allclose(found[0], expected[0], rtol=1e-11)
+    np.testing.assert_allclose(found[0], expected[0], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, np.inf])
