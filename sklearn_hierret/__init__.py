@@ -14,6 +14,7 @@ from sklearn_hierret.display import (
     ThresholdPathDisplay,
 )
 from sklearn_hierret.embedding import HierarchicalEmbedding, class_embedding
+from sklearn_hierret.evaluation import evaluate_retrieval, make_retrieval_scorer
 from sklearn_hierret.gaussian import MahalanobisClassifier
 from sklearn_hierret.hashing import ITQHasher, PCAHasher
 from sklearn_hierret.hierarchy import ClassGraph, ClassHierarchy, CombinedHierarchy
@@ -22,10 +23,8 @@ from sklearn_hierret.metrics import (
     average_precision_at_k,
     average_precision_at_r,
     average_set_intersection_at_k,
-    evaluate_retrieval,
     hierarchical_average_precision,
     hierarchical_precision_at_k,
-    make_retrieval_scorer,
     map_at_k,
     map_at_r,
     mistake_severity_at_k,

@@ -104,6 +104,13 @@ def row_chunks(n_rows: int, row_bytes: int) -> Iterator[slice]:
             yield slice(start, min(n_rows, start + size))
 
 
+def rows_of(X: Any, rows: slice, n_rows: int) -> Any:
+    """Some of the `n_rows` rows of an array or a frame; X as it is if they are all of them."""
+    if rows == slice(0, n_rows):
+        return X
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
 def few_rows(n_rows: int, n_columns: int) -> Iterator[slice]:
     """Slices of rows that stay in the caches in float64."""
     size = max(1, (1 << 20) // (8 * max(1, n_columns)))

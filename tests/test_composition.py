@@ -20,7 +20,7 @@ from sklearn_hierret import (
     MahalanobisClassifier,
     make_retrieval_scorer,
 )
-from sklearn_hierret.metrics._retrieved import retriever_of
+from sklearn_hierret.evaluation import retriever_of
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ LAYERS = [
     "hashing",
     "metrics",
     "retrieval",
+    "evaluation",
     "display",
     "nn",
     "study",

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from sklearn_hierret.display._figure import new_axes
-from sklearn_hierret.metrics import evaluate_retrieval
+from sklearn_hierret.evaluation import evaluate_retrieval
 
 _NAMES = {
     "map": "mAP@k",

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret.display._figure import name_of, new_axes, size_in_inches
+from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.hierarchy import ClassHierarchy
-from sklearn_hierret.metrics import retriever_of
 
 #: More classes than this are drawn on a circle, where their names have room.
 MOST_IN_ROWS = 60

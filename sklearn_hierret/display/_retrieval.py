@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._arrays import check_same_kind
 from sklearn_hierret.display._figure import name_of, new_axes
+from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.hierarchy import ClassHierarchy
-from sklearn_hierret.metrics import retriever_of
 
 #: Told apart in the common kinds of colour blindness as well.
 RIGHT, WRONG = "#0072b2", "#d55e00"

@@ -1,4 +1,4 @@
-"""Metrics of ranked lists, and scorers made of them."""
+"""Metrics of ranked lists of labels: arrays in, values out."""
 
 from sklearn_hierret.metrics._hierarchical import (
     average_hierarchical_precision_at_k,
@@ -8,34 +8,42 @@ from sklearn_hierret.metrics._hierarchical import (
     mistake_severity_at_k,
     ndcg_at_k,
 )
+from sklearn_hierret.metrics._queries import count_relevant, labels_of_queries, query_chunks
 from sklearn_hierret.metrics._ranking import (
     average_precision_at_k,
     average_precision_at_r,
+    check_empty,
     map_at_k,
     map_at_r,
+    mean_over_queries,
     precision_at_k,
     r_precision,
     recall_at_k,
 )
-from sklearn_hierret.metrics._retrieved import retriever_of
-from sklearn_hierret.metrics._scorer import RetrievalScorer, evaluate_retrieval, make_retrieval_scorer
+from sklearn_hierret.metrics._registry import METRICS, Ranking, check_metric, ranks_needed, scores_of
 
 __all__ = [
-    "RetrievalScorer",
+    "METRICS",
+    "Ranking",
     "average_hierarchical_precision_at_k",
     "average_precision_at_k",
     "average_precision_at_r",
     "average_set_intersection_at_k",
-    "evaluate_retrieval",
+    "check_empty",
+    "check_metric",
+    "count_relevant",
     "hierarchical_average_precision",
     "hierarchical_precision_at_k",
-    "make_retrieval_scorer",
+    "labels_of_queries",
     "map_at_k",
     "map_at_r",
+    "mean_over_queries",
     "mistake_severity_at_k",
     "ndcg_at_k",
     "precision_at_k",
+    "query_chunks",
     "r_precision",
+    "ranks_needed",
     "recall_at_k",
-    "retriever_of",
+    "scores_of",
 ]

@@ -1,8 +1,8 @@
-"""The metrics by their names, computed from one search for all of them."""
+"""The metrics by their names, computed from the same rankings for all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -25,7 +25,20 @@ from sklearn_hierret.metrics._curves import (
 from sklearn_hierret.metrics._hierarchical import GAINS, check_truth, gains_of, mistake_severities
 from sklearn_hierret.metrics._judged import Binary, Graded, Ranked
 from sklearn_hierret.metrics._ranking import at_r
-from sklearn_hierret.metrics._retrieved import TIES, Ranking, Search
+
+TIES = ("index", "average")
+
+
+class Ranking(NamedTuple):
+    """Labels that were retrieved for some queries, and what metrics need to judge them."""
+
+    y_query: NDArray
+    y_retrieved: NDArray
+    n_relevant: NDArray[np.intp]
+    y_gallery: NDArray
+    exclude_query: bool
+    #: Only where ties are averaged.
+    distances: NDArray | None
 
 
 class Judge:
@@ -105,23 +118,26 @@ METRICS = {
 }
 
 
+def ranks_needed(names: list[str], ks: list[int], n_relevant: NDArray[np.intp]) -> int:
+    """Length of the rankings that these metrics look at."""
+    k = max(ks, default=1)
+    return max(int(n_relevant.max()), k) if any(METRICS[name].depth == "R" for name in names) else k
+
+
 def scores_of(
-    search: Search, names: list[str], ks: list[int], params: dict
+    rankings: Iterable[Ranking], names: list[str], ks: list[int], params: dict
 ) -> dict[str, NDArray[np.float64]]:
-    """(n_queries, n_ks) values of each metric; (n_queries, 1) of those without k."""
+    """(n_queries, n_ks) values of each metric; (n_queries, 1) of those without k.
+
+    The rankings have the length that `ranks_needed` says.
+    """
     hierarchy, similarities = params.get("hierarchy"), None
-    if isinstance(hierarchy, str):
-        hierarchy = search.hierarchy
-        if hierarchy is None:
-            raise ValueError("hierarchy='fitted' needs an estimator with a hierarchy_.")
     if any(METRICS[name].takes_hierarchy for name in names):
         similarities = hierarchy.similarity_matrix(params.get("similarity", "lca"))  # type: ignore[union-attr]
-    depth = k = max(ks, default=1)
-    if any(METRICS[name].depth == "R" for name in names):
-        depth = max(int(search.n_relevant.max()), k if ks else 1, 1)
+    k = max(ks, default=1)
     columns = np.array(ks, dtype=np.intp) - 1
     found: dict[str, list] = {name: [] for name in names}
-    for ranking in search.rankings(depth):
+    for ranking in rankings:
         judge = Judge(ranking, k, hierarchy, similarities)
         for name in names:
             metric = METRICS[name]

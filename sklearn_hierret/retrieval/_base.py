@@ -21,6 +21,7 @@ from sklearn_hierret._arrays import (
     check_positive_integer,
     check_same_kind,
     row_chunks,
+    rows_of,
     unchanged_on_error,
 )
 from sklearn_hierret._blocks import is_dask
@@ -33,7 +34,13 @@ from sklearn_hierret.building import (
     likeliest,
 )
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
-from sklearn_hierret.metrics import make_retrieval_scorer
+from sklearn_hierret.metrics import (
+    average_precision_at_k,
+    count_relevant,
+    labels_of_queries,
+    mean_over_queries,
+    query_chunks,
+)
 from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
 from sklearn_hierret.retrieval._gallery import Gallery, one_per_row
 from sklearn_hierret.retrieval._gallery_leaves import LeafKind, LeafOrigin, leaves_of_gallery
@@ -365,7 +372,16 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         score : float
         """
         check_is_fitted(self, "class_model_")
-        return make_retrieval_scorer("map", k=self.n_neighbors, gallery="fit")(self, X, y)
+        self._validate_params()
+        y_query, y_gallery = labels_of_queries(X, y), self._known_labels()
+        n_relevant = count_relevant(y_query, y_gallery)
+        scores = []
+        for rows in query_chunks(len(y_query), self.n_neighbors):
+            found = self.kneighbors(rows_of(X, rows, len(y_query)), return_distance=False)
+            scores.append(
+                average_precision_at_k(y_query[rows], y_gallery[found], n_relevant=n_relevant[rows])
+            )
+        return mean_over_queries(np.concatenate(scores))
 
     # ----------------------------------------------------------------------- inside
 
@@ -573,10 +589,14 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
     def _leaf_labels(self, leaves: NDArray) -> NDArray:
         return self._leaf_model.tree.classes[likeliest(leaves)]
 
-    def _neighbour_codes(self, X: ArrayLike) -> NDArray[np.intp]:
-        check_is_fitted(self, "class_model_")
+    def _known_labels(self) -> NDArray:
         labels = self._gallery.position_labels
         if labels is None:
             raise ValueError("The gallery has no labels: pass y to set_gallery to predict or score.")
+        return labels
+
+    def _neighbour_codes(self, X: ArrayLike) -> NDArray[np.intp]:
+        check_is_fitted(self, "class_model_")
+        labels = self._known_labels()
         found = self._search(X, None)
         return np.searchsorted(self.classes_, labels[found.indices])

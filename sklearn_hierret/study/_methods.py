@@ -15,9 +15,9 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn_hierret.building import HierarchyBuilder, LinkageHierarchyBuilder
 from sklearn_hierret.discriminant import DiscriminantClassifier
 from sklearn_hierret.embedding import class_embedding
+from sklearn_hierret.evaluation import make_retrieval_scorer
 from sklearn_hierret.gaussian import MahalanobisClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy
-from sklearn_hierret.metrics import make_retrieval_scorer
 from sklearn_hierret.retrieval import HierarchicalRetriever
 
 THRESHOLDS = [0.001, 0.01, 0.05, 0.1, 0.2, 0.3]

@@ -15,9 +15,9 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
 from sklearn_hierret._files import written_whole
+from sklearn_hierret.evaluation import evaluate_retrieval
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.images import ImageCorruption, ImageSource
-from sklearn_hierret.metrics import evaluate_retrieval
 from sklearn_hierret.study import _report
 from sklearn_hierret.study._data import StudyData
 from sklearn_hierret.study._methods import SemanticProjection, all_methods, tuned

@@ -2,17 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.neighbors import NearestNeighbors
 
 from sklearn_hierret import (
     ClassHierarchy,
     average_hierarchical_precision_at_k,
     average_precision_at_k,
     average_precision_at_r,
-    evaluate_retrieval,
     hierarchical_average_precision,
     hierarchical_precision_at_k,
-    make_retrieval_scorer,
     ndcg_at_k,
     precision_at_k,
     r_precision,
@@ -70,24 +67,3 @@ def test_bad_distances():
             average_precision_at_k(["a"], [["a", "b"]], distances=distances)
     with pytest.raises(ValueError, match="no closed form"):
         average_precision_at_k(["a"], [["a", "b"]], distances=[[0, 0]], denominator="hits")
-
-
-@pytest.mark.parametrize("gallery", ["query"])
-def test_scorers_complete_the_groups(rng, gallery):
-    X, y = rng.integers(0, 3, (60, 2)).astype(float), rng.choice(list("abcd"), 60)
-    model = NearestNeighbors(algorithm="brute").fit(X)
-    distances, order = NearestNeighbors(algorithm="brute").fit(X).kneighbors(n_neighbors=59)
-    R = [np.sum(y == label) - 1 for label in y]
-    expected = average_precision_at_k(y, y[order], 5, n_relevant=R, distances=distances).mean()
-    by_index = average_precision_at_k(y, y[order], 5, n_relevant=R).mean()
-    assert abs(expected - by_index) > 1e-3
-    scorer = make_retrieval_scorer("map", 5, gallery, ties="average")
-    assert scorer(model, X, y) == pytest.approx(expected)
-    assert "ties='average'" in repr(scorer)
-    table = evaluate_retrieval(model, X, y, [5], ["map", "hap"], ties="average", hierarchy=TREE)
-    assert table["score"][0] == pytest.approx(expected)
-    for metric in ("asi", "neg_mistake_severity"):
-        with pytest.raises(ValueError, match="no average over tied orders"):
-            make_retrieval_scorer(metric, ties="average", hierarchy=TREE)
-    with pytest.raises(ValueError, match="ties must be"):
-        make_retrieval_scorer(ties="random")

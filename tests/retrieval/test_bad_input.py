@@ -139,12 +139,15 @@ def test_galleries_without_labels(data):
     retriever = HierarchicalRetriever().fit(X, y).set_gallery(X)
     assert retriever.gallery_labels_ is None
     retriever.kneighbors(X)
-    for call in (lambda: retriever.predict(X), lambda: retriever.predict_proba(X)):
+    for call in (
+        lambda: retriever.predict(X),
+        lambda: retriever.predict_proba(X),
+        lambda: retriever.score(X, y),
+    ):
         with pytest.raises(ValueError, match="gallery has no labels"):
             call()
-    for call in (lambda: retriever.score(X, y), lambda: make_retrieval_scorer()(retriever, X, y)):
-        with pytest.raises(ValueError, match="gallery with labels"):
-            call()
+    with pytest.raises(ValueError, match="gallery with labels"):
+        make_retrieval_scorer()(retriever, X, y)
     with pytest.raises(ValueError, match="samples, but 3 labels"):
         retriever.set_gallery(X, y[:3])
     with pytest.raises(ValueError, match="samples, but 1 ids"):

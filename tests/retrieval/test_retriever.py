@@ -26,6 +26,7 @@ from sklearn_hierret import (
     MahalanobisClassifier,
     average_precision_at_k,
     evaluate_retrieval,
+    make_retrieval_scorer,
     map_at_k,
 )
 from tests.reference import retrieval as reference
@@ -255,7 +256,26 @@ def test_score_is_map(data):
     retriever = HierarchicalRetriever(n_neighbors=10).fit(X, y)
     ranked = y[retriever.kneighbors(Q)[1]]
     counts = np.bincount(y)[t]
-    assert retriever.score(Q, t) == pytest.approx(map_at_k(t, ranked, 10, n_relevant=counts))
+    score = retriever.score(Q, t)
+    assert score == pytest.approx(map_at_k(t, ranked, 10, n_relevant=counts))
+    assert score == make_retrieval_scorer("map", k=10)(retriever, Q, t)
+    with config_context(working_memory=0.02):  # queries in parts
+        assert retriever.score(Q, t) == score
+        assert retriever.score(pd.DataFrame(Q), pd.Series(t)) == score
+
+
+def test_labels_that_cannot_be_scored(data):
+    X, y, Q, t = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    for labels, message in [
+        (np.where(t == 0, np.nan, t), "missing"),
+        ([None, *t[1:].tolist()], "missing"),
+        (t[:-1], "inconsistent numbers of samples"),
+        (t[:, None], "one-dimensional"),
+        (t.astype(str), "text and numbers never match"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            retriever.score(Q, labels)
 
 
 def test_a_gallery_of_new_labels(data):

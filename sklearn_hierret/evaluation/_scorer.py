@@ -11,9 +11,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from sklearn_hierret._arrays import check_positive_integer
-from sklearn_hierret.metrics._ranking import check_empty, mean_over_queries
-from sklearn_hierret.metrics._registry import METRICS, check_metric, scores_of
-from sklearn_hierret.metrics._retrieved import Search, check_gallery
+from sklearn_hierret.evaluation._search import Search, check_gallery
+from sklearn_hierret.metrics import METRICS, check_empty, check_metric, mean_over_queries
 
 
 def make_retrieval_scorer(
@@ -115,7 +114,7 @@ class RetrievalScorer:
     def __call__(self, estimator: Any, X: ArrayLike, y: ArrayLike) -> float:
         search = Search(estimator, X, y, self.gallery, self.ties)
         k = search.n_ranked if self.k is None else self.k
-        scores = scores_of(search, [self.metric], [k], self.metric_params)[self.metric]
+        scores = search.scores([self.metric], [k], self.metric_params)[self.metric]
         return mean_over_queries(scores[:, 0], self.empty)
 
     def __repr__(self) -> str:
@@ -189,7 +188,7 @@ def evaluate_retrieval(
     if len(kept) < len(wanted):
         beyond = [k for k in wanted if k > search.n_ranked]
         warnings.warn(f"ks beyond the gallery of {search.n_ranked} are dropped: {beyond}.", UserWarning, 2)
-    scores = scores_of(search, names, kept, metric_params)
+    scores = search.scores(names, kept, metric_params)
     rows: list[tuple] = []
     for name, columns in scores.items():
         for k, column in zip(kept if METRICS[name].depth == "k" else [None], columns.T, strict=True):

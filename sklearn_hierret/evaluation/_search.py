@@ -1,36 +1,26 @@
-"""From a fitted estimator to ranked labels, which is all that metrics look at."""
+"""From a fitted estimator to ranked labels, and from those to the values of metrics."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_consistent_length
 
-from sklearn_hierret._arrays import check_same_kind, row_chunks
-
-TIES = ("index", "average")
-#: Bytes for each retrieved item while it is judged: distance, index, label, and some curves.
-_ITEM_BYTES = 100
-
-
-class Ranking(NamedTuple):
-    """Labels that an estimator retrieved for some queries, and what metrics need to judge them."""
-
-    y_query: NDArray
-    y_retrieved: NDArray
-    n_relevant: NDArray[np.intp]
-    y_gallery: NDArray
-    exclude_query: bool
-    #: Only where ties are averaged.
-    distances: NDArray | None
+from sklearn_hierret._arrays import rows_of
+from sklearn_hierret.metrics import (
+    Ranking,
+    count_relevant,
+    labels_of_queries,
+    query_chunks,
+    ranks_needed,
+    scores_of,
+)
 
 
 class Search:
@@ -48,12 +38,7 @@ class Search:
     def __init__(self, estimator: Any, X: ArrayLike, y: ArrayLike, gallery: str, ties: str = "index") -> None:
         check_gallery(gallery)
         model, self._X = retriever_of(estimator, X)
-        self.y_query = np.asarray(y)
-        if self.y_query.ndim != 1:
-            raise ValueError(f"y must be one-dimensional, got shape {self.y_query.shape}.")
-        if pd.isna(self.y_query).any():
-            raise ValueError("Some labels of y are missing (NaN or None): leave those samples out.")
-        check_consistent_length(self._X, self.y_query)
+        self.y_query = labels_of_queries(self._X, y)
         #: The estimator's own hierarchy, if it has one.
         self.hierarchy = getattr(model, "hierarchy_", None)
         self.exclude_query = gallery == "query"
@@ -82,10 +67,18 @@ class Search:
                 )
             self.y_gallery = labels
         self._model = model
-        check_same_kind(self.y_query, self.y_gallery, "y", "the gallery's labels")
-        self.n_relevant = _count_relevant(self.y_query, self.y_gallery) - int(self.exclude_query)
+        self.n_relevant = count_relevant(self.y_query, self.y_gallery) - int(self.exclude_query)
         #: Length of a whole ranking.
         self.n_ranked = len(self.y_gallery) - int(self.exclude_query)
+
+    def scores(self, names: list[str], ks: list[int], params: dict) -> dict[str, NDArray[np.float64]]:
+        """(n_queries, n_ks) values of each metric; (n_queries, 1) of those without k."""
+        if isinstance(params.get("hierarchy"), str):  # "fitted"
+            if self.hierarchy is None:
+                raise ValueError("hierarchy='fitted' needs an estimator with a hierarchy_.")
+            params = {**params, "hierarchy": self.hierarchy}
+        depth = ranks_needed(names, ks, self.n_relevant)
+        return scores_of(self.rankings(depth), names, ks, params)
 
     def rankings(self, k: int) -> Iterator[Ranking]:
         """Rankings of k items, for as many queries at a time as memory allows."""
@@ -106,7 +99,7 @@ class Search:
     def _neighbours(self, k: int) -> Iterator[tuple[slice, NDArray, NDArray[np.intp]]]:
         """Queries, distances, indices; with averaged ties at least those of all groups that k touches."""
         first = min(k + 1, self.n_ranked) if self._ties == "average" else k
-        left = [(rows, first) for rows in row_chunks(len(self.y_query), first * _ITEM_BYTES)][::-1]
+        left = [(rows, first) for rows in query_chunks(len(self.y_query), first)][::-1]
         while left:
             rows, depth = left.pop()
             distances, neighbours = self._kneighbors(rows, depth)
@@ -117,18 +110,17 @@ class Search:
                 continue
             # Deeper, and fewer queries at a time.
             depth = min(2 * depth, self.n_ranked)
-            parts = row_chunks(rows.stop - rows.start, depth * _ITEM_BYTES)
+            parts = query_chunks(rows.stop - rows.start, depth)
             left += [(slice(rows.start + p.start, rows.start + p.stop), depth) for p in parts][::-1]
 
     def _kneighbors(self, rows: slice, k: int) -> tuple[NDArray, NDArray[np.intp]]:
         n_queries = len(self.y_query)
         if not self.exclude_query:
-            some = self._X if rows == slice(0, n_queries) else _rows_of(self._X, rows)
-            return self._model.kneighbors(some, n_neighbors=k)
+            return self._model.kneighbors(rows_of(self._X, rows, n_queries), n_neighbors=k)
         if rows == slice(0, n_queries):
             return self._model.kneighbors(None, n_neighbors=k)
         # One more than needed; then without the query, or without the last.
-        distances, neighbours = self._model.kneighbors(_rows_of(self._X, rows), n_neighbors=k + 1)
+        distances, neighbours = self._model.kneighbors(rows_of(self._X, rows, n_queries), n_neighbors=k + 1)
         is_other = neighbours != np.arange(n_queries)[rows, None]
         is_other[is_other.all(axis=1), -1] = False
         shape = (len(neighbours), k)
@@ -155,17 +147,6 @@ def retriever_of(estimator: Any, X: ArrayLike | None = None) -> tuple[Any, Any]:
             estimator = estimator[-1]
         else:
             return estimator, X
-
-
-def _rows_of(X: Any, rows: slice) -> Any:
-    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
-
-
-def _count_relevant(y_query: NDArray, y_gallery: NDArray) -> NDArray[np.intp]:
-    """Items of the gallery with each query's label, the query itself included."""
-    values, counts = np.unique(y_gallery, return_counts=True)
-    count_of = dict(zip(values.tolist(), counts.tolist(), strict=True))
-    return np.array([count_of.get(label, 0) for label in y_query.tolist()], dtype=np.intp)
 
 
 def check_gallery(gallery: str) -> None:
