@@ -1,254 +1,205 @@
-"""Search side by side: this package, FAISS, hnswlib and scikit-learn, in one run.
+"""Search side by side: this package, FAISS, scikit-learn, USearch and hnswlib, in one run.
 
-    python -m tests.benchmarks.search                # 100,000 items, a few minutes
-    python -m tests.benchmarks.search --full         # 1,000,000 items too
-    python -m tests.benchmarks.search --plankton DIR # real features too, tiled and jittered
-    python -m tests.benchmarks.search --write docs   # table and picture into docs/
+    python -m tests.benchmarks.search                     # four galleries, several minutes
+    python -m tests.benchmarks.search --full              # all galleries, batches, k and peers: hours
+    python -m tests.benchmarks.search --plankton DIR      # real features too, tiled and jittered
+    python -m tests.benchmarks.search --problems "50,000 x 768" --batches 2000 --ks 20 --methods defaults
+    python -m tests.benchmarks.search --methods set_gallery   # builds only
+    python -m tests.benchmarks.search --write docs        # tables and picture into docs/
 
-Classes are Gaussian clouds of a hierarchy of three levels that overlap. Times are the best of
-several; those of this package are whole calls of `kneighbors`, checks and leaf assignment included.
-FAISS and hnswlib get queries that are normalised already. Approximate indexes hold the combined
-vectors of `HierarchicalEmbedding` (hard leaves, alpha 1) and are tuned to a recall of 0.99.
+Classes are Gaussian clouds that overlap, so that about 65 % of the leaves of queries are right; what was
+reached stands above each table. One retriever is fitted for each gallery; its copies have other parameters.
+
+All methods of a table are called in turn, again and again, and the best time of each counts. Those of this
+package are whole calls of `kneighbors`, checks and leaf assignment included; FAISS, USearch and
+scikit-learn's Euclidean distance get unit rows, made beforehand. "1 query" is the mean of 20 that come one at
+a time. Approximate indexes hold the combined vectors of `HierarchicalEmbedding` and are tuned to a recall of
+0.99 of the neighbours that `HierarchicalRetriever` finds at that alpha; combined vectors of their queries,
+leaves included, are made beforehand. Peaks are of what NumPy allocates in one call, results included, over
+the bytes of the gallery as it was given.
+
+OMP_WAIT_POLICY is set to PASSIVE before FAISS is loaded, and there is a pause before each call: threads of
+OpenMP and OpenBLAS go on spinning after their work, and FAISS is half as slow again in their company.
 """
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import argparse
-import gc
+import copy
 import time
-import tracemalloc
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from sklearn.frozen import FrozenEstimator
-from sklearn.neighbors import NearestNeighbors
 
-from sklearn_hierret import (
-    ClassHierarchy,
-    HierarchicalEmbedding,
-    HierarchicalRetriever,
-    MahalanobisClassifier,
+from sklearn_hierret import HierarchicalRetriever
+from tests.benchmarks._data import markdown_table
+from tests.benchmarks._peers import (
+    Method,
+    approximate_peers,
+    exact_peers,
+    flat,
+    numpy_peers,
+    overlap,
 )
-from sklearn_hierret._arrays import unit_rows
-from sklearn_hierret.search import GalleryIndex
-from tests.benchmarks._data import markdown_table, plankton
+from tests.benchmarks._problems import SHAPES, Problem, clouds, real
+from tests.benchmarks._timing import interleaved, peak_of, rounded
 
-PEER = "FAISS flat, cosine"
-N_TRAIN = 20_000
-#: Above this many items: one k, and no peers that take minutes to build or to search.
-LARGE = 200_000
-#: Vectors of approximate indexes that fit into this machine's memory and patience.
-MOST_NUMBERS = 2e8
-
-
-@dataclass
-class Problem:
-    name: str
-    X: np.ndarray
-    X_train: np.ndarray
-    y_train: np.ndarray
-    queries: np.ndarray
-    hierarchy: ClassHierarchy
+PEER = "FAISS flat"
+HEADER = ["problem", "queries", "k", "method", "ms", f"times as fast as {PEER}", "peak / gallery"]
+BATCHES, KS = (1, 100, 2_000, 10_000), (1, 20, 2_000)
+N_SINGLE = 20
+#: Distances in a call of scikit-learn or USearch, and numbers in vectors of approximate indexes: by default
+#: and with --full.
+MOST_DISTANCES = {False: 3e8, True: 3e9}
+MOST_NUMBERS = {False: 3e7, True: 2e8}
 
 
-def clouds(n: int, d: int, n_classes: int, seed: int = 0) -> Problem:
-    rng = np.random.default_rng(seed)
-    c = np.arange(n_classes)
-    levels = [c, c // 4, c // 16, 0 * c]
-    offsets = [rng.normal(size=(n_classes, d)) for _ in range(3)]
-    centres = (offsets[0] + 0.7 * offsets[1][levels[1]] + offsets[2][levels[2]]).astype(np.float32)
-
-    def samples(m: int) -> tuple[np.ndarray, np.ndarray]:
-        y = rng.integers(0, n_classes, m)
-        X = rng.standard_normal((m, d), dtype=np.float32)
-        X += 0.7 * centres[y]
-        return X, y
-
-    X_train, y_train = samples(max(N_TRAIN, 20 * n_classes))
-    name = f"{n:,} x {d}, {n_classes:,} classes"
-    return Problem(
-        name, samples(n)[0], X_train, y_train, samples(1000)[0], ClassHierarchy.from_levels(levels)
+def exact_target(problem: Problem, retriever: HierarchicalRetriever, alpha: float) -> Method:
+    """Neighbours by the gallery that the retriever has when it is called."""
+    return lambda rows, k: (
+        copy.copy(retriever).set_params(alpha=alpha).kneighbors(problem.queries[rows], k)[1]
     )
 
 
-def real(folder: Path, n: int = 100_000) -> Problem:
-    """Plankton features, repeated with noise of a twentieth of their spread."""
-    data = plankton(folder)
-    rng = np.random.default_rng(0)
-    rows = rng.integers(0, len(data.X_test), n + 1000)
-    X = data.X_test[rows] + 0.05 * data.X_test.std(axis=0) * rng.normal(size=(n + 1000, data.X_test.shape[1]))
-    X = X.astype(np.float32)
-    name = f"plankton, tiled to {n:,} x {X.shape[1]}, {data.taxonomy.n_classes} classes"
-    return Problem(name, X[:n], data.X_train, data.y_train, X[n:], data.taxonomy)
+def ours(problem: Problem, retriever: HierarchicalRetriever) -> dict[str, Callable[[], Method]]:
+    """Methods by name; galleries of their own are made when they are needed."""
+
+    @cache
+    def labelled() -> HierarchicalRetriever:
+        return copy.copy(retriever).set_gallery(problem.X, problem.y)
+
+    def method(like: Callable[[], HierarchicalRetriever], **params: object) -> Method:
+        changed = copy.copy(like()).set_params(**params)
+        return lambda rows, k: changed.kneighbors(problem.queries[rows], k)[1]
+
+    makers = {
+        f"defaults, alpha {alpha:g}": partial(method, lambda: retriever, alpha=alpha)
+        for alpha in (16.0, 0.3, 0.0)
+    }
+    makers["hard leaves, alpha 1"] = partial(method, lambda: retriever, alpha=1.0, assignment="hard")
+    for alpha in (16.0, 0.3):
+        makers[f"labelled gallery, alpha {alpha:g}"] = partial(method, labelled, alpha=alpha)
+    return makers
 
 
-def best_of(function: Callable[[], object], seconds: float = 1.0) -> float:
-    times: list[float] = []
-    while len(times) < 2 or (sum(times) < seconds and len(times) < 20):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def peak_of(function: Callable[[], object]) -> float:
-    gc.collect()
-    tracemalloc.start()
-    function()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
-
-
-def _neighbours(retriever: HierarchicalRetriever, alpha: float, Q: np.ndarray, k: int) -> np.ndarray:
-    return retriever.set_params(alpha=alpha).kneighbors(Q, k)[1]
-
-
-def ours(problem: Problem, n_jobs: int | None) -> dict[str, Callable]:
-    """Functions of queries and k."""
-    paper = MahalanobisClassifier("tied", decision="mahalanobis").fit(problem.X_train, problem.y_train)
-    default = MahalanobisClassifier().fit(problem.X_train, problem.y_train)
-    methods: dict[str, Callable] = {}
-    for name, model, assignment, alphas in [
-        ("hard leaves (tied covariance)", paper, "hard", (0.2, 1.0, 5.0)),
-        ("hard leaves (full covariance)", default, "hard", (1.0,)),
-        ("soft leaves", default, "soft", (1.0, 16.0)),
-        ("cosine", paper, "hard", (0.0,)),
-    ]:
-        retriever = HierarchicalRetriever(
-            problem.hierarchy,
-            class_model=FrozenEstimator(model),
-            alpha=1.0,
-            stem=0.0,
-            assignment=assignment,
-            n_jobs=n_jobs,
-        ).fit(problem.X_train, problem.y_train)
-        retriever.set_gallery(problem.X)
-        for alpha in alphas:
-            title = f"{name}, alpha {alpha:g}" if alpha else name
-            methods[title] = partial(_neighbours, retriever, alpha)
-    return methods
-
-
-def peers(problem: Problem, exact: np.ndarray, k: int) -> tuple[dict[str, Callable], list[str]]:
-    """FAISS, hnswlib and scikit-learn, those that are installed, and remarks."""
-    import faiss
-
-    unit, queries = unit_rows(problem.X)[0], unit_rows(problem.queries)[0]
-    flat = faiss.IndexFlatIP(unit.shape[1])
-    flat.add(unit)
-    methods: dict[str, Callable] = {PEER: lambda Q, k: flat.search(queries[: len(Q)], k)[1]}
-    if len(unit) > LARGE:
-        return methods, []
-    slow = NearestNeighbors(metric="cosine", algorithm="brute").fit(problem.X)
-    methods["scikit-learn, cosine"] = lambda Q, k: slow.kneighbors(Q, k)[1]
-    paper = MahalanobisClassifier("tied", decision="mahalanobis")
-    embedding = HierarchicalEmbedding(
-        problem.hierarchy, class_model=paper, assignment="hard", alpha=1, stem=0.0
-    )
-    embedding.fit(problem.X_train, problem.y_train)
-    width = unit.shape[1] + embedding.class_embedding_.shape[1]
-    if len(unit) * width > MOST_NUMBERS:
-        return methods, [f"{problem.name}: combined vectors of {width} numbers, no approximate index"]
-    vectors = embedding.transform(problem.X)
-    combined = embedding.transform_query(problem.queries)
-    remarks = []
-
-    def recall(found: np.ndarray) -> float:
-        return float(np.mean([len(set(a) & set(b)) / k for a, b in zip(found, exact, strict=True)]))
-
-    quantizer = faiss.IndexFlatIP(width)
-    ivf = faiss.IndexIVFFlat(quantizer, width, int(4 * np.sqrt(len(unit))), faiss.METRIC_INNER_PRODUCT)
-    ivf.train(vectors[:: max(1, len(vectors) // 60_000)])
-    ivf.add(vectors)
-    ivf.nprobe = 1
-    while recall(ivf.search(combined, k)[1]) < 0.99 and ivf.nprobe < ivf.nlist:
-        ivf.nprobe *= 2
-    name = "FAISS IVF, combined"
-    methods[name] = lambda Q, k: ivf.search(combined[: len(Q)], k)[1]
-    remarks.append(f"{problem.name}: IVF nprobe {ivf.nprobe} of {ivf.nlist}")
-    try:
-        import hnswlib
-    except ImportError:
-        return methods, remarks
-    graph = hnswlib.Index(space="ip", dim=width)
-    graph.init_index(len(vectors), M=16, ef_construction=200)
-    start = time.perf_counter()
-    graph.add_items(vectors)
-    built = time.perf_counter() - start
-    ef = k
-    while True:
-        graph.set_ef(ef)
-        reached = recall(graph.knn_query(combined, k)[0].astype(int))
-        if reached >= 0.99 or ef >= 2000:
-            break
-        ef = int(1.5 * ef)
-    remarks.append(f"{problem.name}: hnswlib ef {ef}, recall {reached:.3f}, built in {built:.0f} s")
-
-    def by_graph(Q: np.ndarray, k: int) -> np.ndarray:
-        graph.set_ef(max(ef, k))
-        return graph.knn_query(combined[: len(Q)], k)[0]
-
-    methods["hnswlib, combined"] = by_graph
-    return methods, remarks
-
-
-def run(problem: Problem, n_jobs: int | None) -> tuple[list[list], list[str]]:
-    start = time.perf_counter()
-    leaves = MahalanobisClassifier("tied").fit(problem.X_train, problem.y_train).predict(problem.X)
-    assigned = time.perf_counter() - start
-    series = problem.hierarchy.leaf_order
-    build_time = best_of(lambda: GalleryIndex.build(problem.X, leaves, series), 0)
-    build_peak = 1 + peak_of(lambda: GalleryIndex.build(problem.X, leaves, series)) / problem.X.nbytes
-    remarks = [
-        f"{problem.name}: leaves of the gallery in {assigned:.1f} s, index from them in {build_time:.1f} s, "
-        f"peak {build_peak:.2f} times the gallery, itself included"
+def builds(problem: Problem, retriever: HierarchicalRetriever, chosen: Callable[[str], bool]) -> list[list]:
+    """Rows of a table: galleries from given leaves and from predicted ones, and FAISS's."""
+    X, y = problem.X, problem.y
+    calls = {
+        "set_gallery, leaves given": lambda: copy.copy(retriever).set_gallery(X, y, gallery_leaves="labels"),
+        "set_gallery, leaves predicted": lambda: copy.copy(retriever).set_gallery(X),
+    }
+    calls = {name: call for name, call in calls.items() if chosen(name)}
+    if not calls:
+        return []
+    peaks = {name: f"{peak_of(call) / X.nbytes:.2f}" for name, call in calls.items()}
+    calls["FAISS flat, normalise and add"] = lambda: flat(problem)
+    times = interleaved(calls, 0.0)
+    rows = [
+        [problem.name, "", "", name, rounded(1e3 * seconds), "", peaks.get(name, "")]
+        for name, seconds in times.items()
     ]
-    mine = ours(problem, n_jobs)
-    exact = mine["hard leaves (tied covariance), alpha 1"](problem.queries, 20)
-    others, more = peers(problem, exact, 20)
-    rows = []
-    beyond_leaf = 2 * len(problem.X) // problem.hierarchy.n_classes
-    for n_queries in (1000, 1):
-        for k in (1, 20, 100, beyond_leaf) if len(problem.X) <= LARGE else (20,):
-            times, peaks = {}, {}
-            for name, method in {**others, **mine}.items():
-                Q = problem.queries[:n_queries]
-                times[name] = best_of(lambda method=method, Q=Q, k=k: method(Q, k))
-                if name in mine:
-                    peaks[name] = peak_of(lambda method=method, Q=Q, k=k: method(Q, k)) / problem.X.nbytes
-            for name, seconds in times.items():
-                ratio = f"{times[PEER] / seconds:.3g}"
-                peak = f"{peaks[name]:.2f}" if name in peaks else ""
-                rows.append([problem.name, n_queries, k, name, f"{1e3 * seconds:.4g}", ratio, peak])
-            print(markdown_table(HEADER, rows[-len(times) :]), flush=True)
-    return rows, remarks + more
+    print(markdown_table(HEADER, rows), flush=True)
+    return rows
 
 
-HEADER = ["gallery", "queries", "k", "method", "ms", f"times as fast as {PEER}", "peak / gallery"]
+def run(problem: Problem, args: argparse.Namespace) -> tuple[list[list], list[str]]:
+    """Rows of the table and remarks."""
+
+    def chosen(name: str) -> bool:
+        return not args.methods or any(part.lower() in name.lower() for part in args.methods)
+
+    start = time.perf_counter()
+    retriever = HierarchicalRetriever(alpha=16.0, n_jobs=args.n_jobs).fit(problem.X_train, problem.y_train)
+    fitted = time.perf_counter() - start
+    right = np.mean(retriever.leaves(problem.queries) == problem.y_queries)
+    remarks = [
+        f"{right:.1%} of the leaves of {len(problem.queries):,} queries are right; fitted to "
+        f"{len(problem.X_train):,} samples in {fitted:.1f} s"
+    ]
+    print(f"\n{problem.name}: {remarks[0]}", flush=True)
+    rows = builds(problem, retriever, chosen)
+    mine = {name: make for name, make in ours(problem, retriever).items() if chosen(name)}
+    targets = {alpha: exact_target(problem, retriever, alpha) for alpha in (16.0, 0.3)}
+    slow = exact_peers(problem)
+    others = {**slow}
+    if problem.with_numpy:
+        others |= numpy_peers(problem, retriever, 16.0)
+    else:
+        others |= approximate_peers(problem, retriever, targets, MOST_NUMBERS[args.full], remarks)
+    if not args.full and not args.methods:  # the graph of FAISS is much the same, and takes as long to build
+        others = {name: make for name, make in others.items() if not name.startswith("hnswlib")}
+    makers = {**mine, **{name: make for name, make in others.items() if chosen(name)}}
+    if not makers:
+        return rows, remarks
+    retriever.set_gallery(problem.X)
+    methods = {PEER: flat(problem)} | {name: make() for name, make in makers.items()}
+    for n_queries, k in cells(problem, args):
+        is_much = n_queries * len(problem.X) > MOST_DISTANCES[args.full]
+        calls = {}
+        for name, method in methods.items():
+            if is_much and name in slow:
+                continue
+            method(slice(0, 1), k)  # what the first call alone does: leaves, efforts
+            calls[name] = partial(_batch, method, n_queries, k)
+        times = interleaved(calls, args.seconds, slow)
+        peaks = {name: peak_of(calls[name]) / problem.X.nbytes for name in mine if n_queries > 1}
+        table = []
+        for name, seconds in times.items():
+            peak = f"{peaks[name]:.2f}" if name in peaks else ""
+            ms = rounded(1e3 * seconds / (N_SINGLE if n_queries == 1 else 1))
+            table.append([problem.name, n_queries, k, name, ms, rounded(times[PEER] / seconds), peak])
+        print(f"\n{markdown_table(HEADER, table)}", flush=True)
+        rows += table
+    for name in others:
+        if name.startswith("NumPy") and name in methods:
+            share = overlap(methods[name](slice(0, 500), 20), targets[16.0](slice(0, 500), 20))
+            remarks.append(f"{name}: {share:.1%} of 20 neighbours are those of the defaults")
+    return rows, remarks
+
+
+def _batch(method: Method, n_queries: int, k: int) -> None:
+    if n_queries > 1:
+        method(slice(0, n_queries), k)
+        return
+    for i in range(N_SINGLE):
+        method(slice(i, i + 1), k)
+
+
+def cells(problem: Problem, args: argparse.Namespace) -> list[tuple[int, int]]:
+    """Sizes of batches, and k: by default other k than 20 in batches of 2,000 only."""
+    batches = (500,) if problem.with_numpy else args.batches or BATCHES
+    pairs = [(n_queries, k) for n_queries in batches for k in args.ks or KS if k <= len(problem.X)]
+    if args.full or args.ks or problem.with_numpy:
+        return pairs
+    return [(n_queries, k) for n_queries, k in pairs if k == 20 or n_queries == 2_000]
 
 
 def draw(rows: list[list]) -> Figure:
-    """Batches of 1,000, k = 20: how many times as fast as FAISS's flat index."""
-    chosen = [row for row in rows if row[1] == 1000 and row[2] == 20 and row[3] != PEER]
-    galleries = list(dict.fromkeys(row[0] for row in chosen))
-    methods = list(dict.fromkeys(row[3] for row in chosen))
+    """Batches of 2,000, k = 20: how many times as fast as FAISS's flat index."""
+    found = [row for row in rows if row[1:3] == [2_000, 20] and row[3] != PEER]
+    galleries = list(dict.fromkeys(row[0] for row in found))
+    methods = list(dict.fromkeys(row[3] for row in found))
     figure = Figure(figsize=(9, 1.6 + 0.36 * len(methods)), layout="constrained")
     ax = figure.subplots()
     for i, gallery in enumerate(galleries):
-        speed = {row[3]: float(row[5]) for row in chosen if row[0] == gallery}
+        speed = {row[3]: float(row[5]) for row in found if row[0] == gallery}
         places = [j + 0.08 * (i - len(galleries) / 2) for j, method in enumerate(methods) if method in speed]
-        ax.plot([speed[m] for m in methods if m in speed], places, "osD^vP"[i % 6], label=gallery)
+        ax.plot([speed[m] for m in methods if m in speed], places, "osD^vP*"[i % 7], label=gallery)
     ax.axvline(1, color="black", linewidth=1)
     ax.set(
         xscale="log",
         yticks=np.arange(len(methods)),
         yticklabels=methods,
-        xlabel=f"times as fast as {PEER} (batches of 1,000, k = 20)",
+        xlabel=f"times as fast as {PEER} (batches of 2,000, k = 20)",
     )
     ax.invert_yaxis()
     ax.grid(alpha=0.3)
@@ -257,33 +208,52 @@ def draw(rows: list[list]) -> Figure:
     return figure
 
 
+def machine() -> str:
+    parts = [f"{os.cpu_count()} cores"]
+    for name in ("numpy", "faiss-cpu", "scikit-learn", "usearch", "hnswlib"):
+        try:
+            parts.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(parts)
+
+
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("--full", action="store_true", help="1,000,000 items too")
+    parser.add_argument("--full", action="store_true", help="all galleries, batches, k and peers")
+    parser.add_argument("--problems", nargs="+", help="parts of names of galleries, of all there are")
+    parser.add_argument("--methods", nargs="+", help="parts of names; FAISS flat is always there")
+    parser.add_argument("--batches", nargs="+", type=int, help=f"default: {BATCHES}")
+    parser.add_argument("--ks", nargs="+", type=int, help=f"default: {KS}")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each method in a cell, if it is fast")
     parser.add_argument("--plankton", type=Path, help="folder of the plankton data")
     parser.add_argument("--n-jobs", type=int, help="threads of this package's search")
-    parser.add_argument("--write", type=Path, help="folder for the table and the picture")
+    parser.add_argument("--write", type=Path, help="folder for the tables and the picture")
     args = parser.parse_args()
-    shapes = [(100_000, 128, 100), (100_000, 64, 1000), (100_000, 512, 100)]
-    if args.full:
-        shapes += [(1_000_000, 64, 100), (1_000_000, 128, 1000)]
-    problems: list[Callable[[], Problem]] = [lambda shape=shape: clouds(*shape) for shape in shapes]
+    n_queries = max((1_000, *(args.batches or BATCHES)))
+    makers = {shape.name: partial(clouds, shape, n_queries) for shape in SHAPES}
+    wanted = [shape.name for shape in SHAPES if shape.is_default or args.full]
     if args.plankton:
-        problems.append(lambda: real(args.plankton))
-    rows, remarks = [], []
-    for make in problems:
-        more_rows, more_remarks = run(make(), args.n_jobs)
-        rows += more_rows
-        remarks += more_remarks
-        print("\n".join(more_remarks), flush=True)
+        makers["plankton"] = partial(real, args.plankton, n_queries)
+        wanted.append("plankton")
+    if args.problems:
+        wanted = [name for name in makers if any(part in name for part in args.problems)]
+    sections, rows = [], []
+    print(machine())
+    for name in wanted:
+        problem = makers[name]()
+        more, remarks = run(problem, args)
+        rows += more
+        notes = "\n".join(f"- {remark}" for remark in remarks)
+        print(notes, flush=True)
+        sections.append(f"## {problem.name}\n\n{notes}\n\n{markdown_table(HEADER, more)}\n")
+        del problem
     if args.write:
-        text = "\n".join(f"- {remark}" for remark in remarks)
-        note = "# Search, side by side\n\n"
-        note += "Made by `python -m tests.benchmarks.search --full --plankton PATH/plankton --write docs` on "
-        note += "two cores; [retrieval at scale](search.md) says what it means.\n\n"
-        path = args.write / "search_benchmark.md"
-        path.write_text(f"{note}{markdown_table(HEADER, rows)}\n\n{text}\n")
+        note = "# Search, side by side\n\nMade by `python -m tests.benchmarks.search --full --plankton "
+        note += f"PATH/plankton --write docs` on {machine()}; "
+        note += "[retrieval at scale](search.md) says what it means.\n\n"
+        (args.write / "search_benchmark.md").write_text(note + "\n".join(sections))
         draw(rows).savefig(args.write / "images" / "search.png", dpi=120)
 
 
