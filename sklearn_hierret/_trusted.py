@@ -30,7 +30,9 @@ TRUSTED_TYPES = [
     "sklearn_hierret.retrieval._gallery_leaves.LeafOrigin",
     "sklearn_hierret.retrieval._hamming.HammingRetriever",
     "sklearn_hierret.retrieval._retriever.HierarchicalRetriever",
-    "sklearn_hierret.search._code_index.CodeIndex",
-    "sklearn_hierret.search._index.GalleryIndex",
+    "sklearn_hierret.search._index.Blocks",
+    "sklearn_hierret.search._index.Index",
     "sklearn_hierret.search._index.Segment",
+    "sklearn_hierret.search._rows.CodeRows",
+    "sklearn_hierret.search._rows.FeatureRows",
 ]

@@ -94,7 +94,7 @@ def _retrieved(
     dtype = float_dtype(X)
     theirs, labels = unit_rows(X[others])[0], y[others]
     theirs_by_class = by_class(leaves[others], hierarchy.n_classes)
-    left = unassigned(leaves[others]) if leaves.ndim == 2 else 0.0
+    left = unassigned(leaves[others])
     depth = min(DEPTH, len(others) - 1)
     counts = np.bincount(labels)
     first = np.empty((len(queries), len(ALPHAS)))
@@ -129,13 +129,9 @@ def _average_precision(
 
 def by_class(leaves: NDArray, n_classes: int) -> csr_array:
     """Probabilities as a sparse array of samples by classes."""
-    n_samples = len(leaves)
-    if leaves.ndim == 1:
-        data, columns, n_kept = np.ones(n_samples), leaves, 1
-    else:
-        data, columns, n_kept = leaves["probability"].ravel(), leaves["leaf"].ravel(), leaves.shape[1]
-    starts = np.arange(0, n_samples * n_kept + 1, n_kept)
-    return csr_array((data, columns, starts), shape=(n_samples, n_classes))
+    starts = np.arange(0, leaves.size + 1, leaves.shape[1])
+    parts = (leaves["probability"].ravel(), leaves["leaf"].ravel(), starts)
+    return csr_array(parts, shape=(len(leaves), n_classes))
 
 
 def expected_distances(leaves: NDArray, hierarchy: ClassHierarchy | CombinedHierarchy) -> NDArray[np.float64]:
@@ -143,14 +139,15 @@ def expected_distances(leaves: NDArray, hierarchy: ClassHierarchy | CombinedHier
 
     Parameters
     ----------
-    leaves : ndarray of shape (n_samples,) or soft leaves
+    leaves : ndarray of shape (n_samples, n_kept)
     hierarchy : ClassHierarchy or CombinedHierarchy
         Over as many classes as the leaves are positions of.
     """
-    if leaves.ndim == 1:
-        classes = hierarchy.classes
-        return hierarchy.distance(classes[leaves][:, None], classes[None, :])
+    left = unassigned(leaves)[:, None]
+    if leaves.shape[1] == 1:  # the very heights of the tree, so that ties are ties
+        distinct, inverse = np.unique(leaves["leaf"][:, 0], return_inverse=True)
+        return hierarchy.distances_from(distinct)[inverse] * leaves["probability"] + left
     proba = np.zeros((len(leaves), hierarchy.n_classes))
     # A class with probability 0 may stand in several places of a row.
     np.add.at(proba, (np.arange(len(leaves))[:, None], leaves["leaf"]), leaves["probability"])
-    return hierarchy.expected_distance(proba) + unassigned(leaves)[:, None]
+    return hierarchy.expected_distance(proba) + left

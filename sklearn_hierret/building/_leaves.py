@@ -1,7 +1,7 @@
 """Leaves of samples: one class each, or the few most probable classes of each.
 
-A soft leaf is a row of (leaf, probability) pairs. Whatever probability is left lies on the root,
-whose distance from every class is 1.
+A leaf is a row of (leaf, probability) pairs: one pair of probability 1 if it is hard. Whatever
+probability is left lies on the root, whose distance from every class is 1.
 """
 
 from __future__ import annotations
@@ -43,25 +43,32 @@ def soft_leaves(codes: NDArray, probabilities: NDArray, dtype: np.dtype) -> NDAr
     return leaves
 
 
+def hard_leaves(classes: NDArray[np.intp], dtype: np.dtype) -> NDArray:
+    """Leaves that lie on one class each, (n_samples, 1)."""
+    return soft_leaves(classes[:, None], np.ones((len(classes), 1)), dtype)
+
+
 def likeliest(leaves: NDArray) -> NDArray[np.intp]:
-    """The most probable class of each sample, of leaves of either kind."""
-    return leaves["leaf"][:, 0].astype(np.intp) if leaves.ndim == 2 else leaves
+    """The most probable class of each sample."""
+    return leaves["leaf"][:, 0].astype(np.intp)
 
 
 def unassigned(leaves: NDArray) -> NDArray[np.float64]:
-    """Probability that soft leaves leave to the root; 0 where it may be rounding."""
+    """Probability that leaves leave to the root; 0 where it may be rounding."""
     left = np.ones(len(leaves))
     for column in leaves["probability"].T:  # one order, whatever the batch
         left -= column
     return np.where(left > NO_MASS, left, 0.0)
 
 
-def certain(classes: NDArray[np.intp], like: NDArray) -> NDArray:
-    """Leaves of known classes, of the kind of other leaves."""
-    if like.ndim == 1:
-        return classes
-    leaves = np.zeros((len(classes), like.shape[1]), dtype=like.dtype)
-    leaves["leaf"][:, 0], leaves["probability"][:, 0] = classes, 1
+def joined_leaves(parts: list[NDArray]) -> NDArray:
+    """Leaves of several parts, which may keep different numbers of classes."""
+    width = max(part.shape[1] for part in parts)
+    leaves = np.zeros((sum(map(len, parts)), width), dtype=parts[0].dtype)
+    start = 0
+    for part in parts:
+        leaves[start : start + len(part), : part.shape[1]] = part
+        start += len(part)
     return leaves
 
 
@@ -76,14 +83,16 @@ def assign_leaves(class_model: Any, X: NDArray, assignment: str) -> NDArray:
 
     Returns
     -------
-    leaves : ndarray of int of shape (n_samples,), or soft leaves of shape (n_samples, n_kept)
-        Positions in the class model's classes.
+    leaves : ndarray of shape (n_samples, n_kept)
+        Positions in the class model's classes, and probabilities.
     """
     dtype = float_dtype(X)
     if assignment == "hard":
-        return _leaf_index(class_model, class_model.predict(X))
+        return hard_leaves(_leaf_index(class_model, class_model.predict(X)), dtype)
     if hasattr(class_model, "predict_leaves"):
-        codes, proba = class_model.predict_leaves(X, N_KEPT)
+        # To check a single sample once more takes longer than to find its leaf.
+        of_checked = getattr(class_model, "_leaves_of_checked", class_model.predict_leaves)
+        codes, proba = of_checked(X, N_KEPT)
         return soft_leaves(codes, proba, dtype)
     name, n_classes = type(class_model).__name__, len(class_model.classes_)
     if not hasattr(class_model, "predict_proba"):
@@ -123,8 +132,8 @@ class HeldOutLeaves:
     def of_kind(self, assignment: str) -> NDArray | None:
         """Leaves of some kind, if they can be had from these."""
         if assignment == "hard":
-            return likeliest(self.leaves)
-        return self.leaves if self.leaves.ndim == 2 else None
+            return hard_leaves(likeliest(self.leaves), self.leaves.dtype["probability"])
+        return self.leaves if self.leaves.shape[1] > 1 else None
 
 
 def has_folds(class_model: Any) -> bool:
@@ -166,12 +175,9 @@ def held_out_leaves(class_model: Any, X: NDArray, y: NDArray, assignment: str) -
             continue
         mine = assign_leaves(model, X[test], assignment)
         place = _leaf_index(class_model, model.classes_)
-        if assignment == "hard":
-            leaves[test] = place[mine]
-        else:
-            leaves[test] = 0
-            leaves["leaf"][test, : mine.shape[1]] = place[mine["leaf"]]
-            leaves["probability"][test, : mine.shape[1]] = mine["probability"]
+        leaves[test] = 0
+        leaves["leaf"][test, : mine.shape[1]] = place[mine["leaf"]]
+        leaves["probability"][test, : mine.shape[1]] = mine["probability"]
     return HeldOutLeaves(leaves, folds)
 
 

@@ -313,6 +313,10 @@ class DiscriminantClassifier(
         model, X = self._model_and_rows(X)
         return model.top(X, n_kept)
 
+    def _leaves_of_checked(self, X: NDArray, n_kept: int) -> tuple[NDArray[np.int32], NDArray]:
+        """`predict_leaves` of features that were checked before."""
+        return self._models()[0].top(X, n_kept)
+
     def held_out_leaves(
         self, X: ArrayLike, n_kept: int = 16, *, keep_models: bool = True
     ) -> tuple[NDArray[np.int32], NDArray, NDArray[np.int8]]:

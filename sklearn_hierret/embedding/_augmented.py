@@ -23,7 +23,7 @@ from sklearn_hierret._arrays import (
     unit_rows,
     validate_classes,
 )
-from sklearn_hierret.building import by_class, certain, fit_alpha, fit_leaf_model
+from sklearn_hierret.building import by_class, fit_alpha, fit_leaf_model, hard_leaves, joined_leaves
 from sklearn_hierret.embedding._class_embedding import class_embedding
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 
@@ -196,7 +196,9 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             labels = None if y is None else column_or_1d(y, warn=True)
             check_consistent_length(X, labels)
             known = self._leaf_model.of_labels(labels, self._gallery_leaves)
-            leaves[known >= 0] = certain(known[known >= 0], leaves)
+            is_known = known >= 0
+            mine = hard_leaves(known[is_known], leaves.dtype["probability"])
+            leaves[is_known] = joined_leaves([mine, leaves[:0]])
         return self._vectors(X, leaves, 1.0)
 
     def transform_query(self, X: ArrayLike, alpha: float | None = None) -> NDArray:

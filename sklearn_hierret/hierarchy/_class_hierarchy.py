@@ -198,6 +198,18 @@ class ClassHierarchy(TreeFormats):
         """D_H of all pairs of classes, shape (n_classes, n_classes)."""
         return self._relative_heights[self._lca_matrix()]
 
+    def distances_from(self, leaves: NDArray[np.intp]) -> NDArray[np.float64]:
+        """D_H of classes, given by their positions, to all classes, shape (n_leaves, n_classes)."""
+        order, starts, _, neighbour_lca = self._intervals
+        heights = self._relative_heights[neighbour_lca]
+        ordered = np.zeros((len(leaves), self.n_classes))
+        for row, place in zip(ordered, starts[leaves].tolist(), strict=True):
+            np.maximum.accumulate(heights[place:], out=row[place + 1 :])
+            row[:place] = np.maximum.accumulate(heights[:place][::-1])[::-1]
+        distances = np.empty_like(ordered)
+        distances[:, order] = ordered
+        return distances
+
     def distinct_distances(self) -> NDArray[np.float64]:
         """All values that D_H takes, ascending, and perhaps some that it does not."""
         return np.unique(np.append(self._relative_heights, 0.0))

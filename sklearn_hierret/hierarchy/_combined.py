@@ -126,6 +126,10 @@ class CombinedHierarchy:
         """Leaves in the depth-first order of the first hierarchy."""
         return self.hierarchies[0].leaf_order
 
+    def distances_from(self, leaves: NDArray[np.intp]) -> NDArray[np.float64]:
+        """D_H of classes, given by their positions, to all classes."""
+        return self._mean("distances_from", leaves)
+
     def distinct_distances(self) -> NDArray[np.float64]:
         """All values that D_H takes, ascending."""
         return self._distinct_distances

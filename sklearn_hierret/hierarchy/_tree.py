@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+#: So few samples are computed with one by one.
+FEW_SAMPLES = 8
+
 
 def check_parents(parents: NDArray[np.intp], n_leaves: int) -> None:
     """Raise a ValueError unless `parents` is a tree over `n_leaves` leaves."""
@@ -153,6 +156,9 @@ def expected_heights(
     expected : ndarray of shape (n_leaves, n_samples)
     """
     n_leaves = len(masses)
+    if masses.shape[1] < FEW_SAMPLES:
+        columns = [_expected_heights_of_one(parents, heights, column) for column in masses.T]
+        return np.array(columns).reshape(-1, n_leaves).T
     mass = np.zeros((len(parents), masses.shape[1]))
     mass[:n_leaves] = masses
     for node, above in enumerate(parents[:-1].tolist()):
@@ -165,6 +171,20 @@ def expected_heights(
         expected[node] *= heights[node] - heights[above]
         expected[node] += expected[above]
     return expected[:n_leaves]
+
+
+def _expected_heights_of_one(
+    parents: NDArray[np.intp], heights: NDArray[np.float64], masses: NDArray[np.float64]
+) -> list[float]:
+    """The same sums in the same order, number by number: arrays of few samples take longer."""
+    above, height = parents.tolist(), heights.tolist()
+    expected = masses.tolist() + [0.0] * (len(above) - len(masses))
+    for node in range(len(above) - 1):
+        expected[above[node]] += expected[node]
+    expected[-1] *= height[-1]
+    for node in range(len(above) - 2, -1, -1):
+        expected[node] = expected[node] * (height[node] - height[above[node]]) + expected[above[node]]
+    return expected[: len(masses)]
 
 
 def number_by_smallest_member(clusters: NDArray) -> NDArray[np.intp]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
@@ -13,7 +13,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mode
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_hierret._arrays import (
@@ -44,7 +49,10 @@ from sklearn_hierret.metrics import (
 from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
 from sklearn_hierret.retrieval._gallery import Gallery, one_per_row
 from sklearn_hierret.retrieval._gallery_leaves import LeafKind, LeafOrigin, leaves_of_gallery
-from sklearn_hierret.search import HardLeafDistance, LeafDistance, SoftLeafDistance
+from sklearn_hierret.search import Index, LeafDistance, run_batches, search, threads_of
+
+#: Parameters that may be set after fit.
+LATE_PARAMS = ("alpha", "stem", "assignment", "n_neighbors", "n_jobs", "verbose")
 
 
 class Found(NamedTuple):
@@ -54,23 +62,21 @@ class Found(NamedTuple):
     indices: NDArray[np.intp]
     gallery: Gallery
     queries: NDArray
-    query_leaves: Any
-    leaf_distance: Any
+    leaf_distance: LeafDistance | None
 
 
 class BaseRetriever(ClassifierMixin, BaseEstimator):
     """Neighbours by a distance of features, plus alpha times that of their leaves.
 
-    A subclass fits, says what features are (`_checked`), what the class model is given
-    (`_for_class_model`), and searches (`_nearest`, `_pair_distances`).
+    A subclass fits, and says what features are (`_checked`) and what the class model is given
+    (`_for_class_model`).
     """
 
     classes_: NDArray
     alpha_: float
     _gallery: Gallery
     _leaf_model: LeafModel | Any  # None where there are no leaves
-    #: The index that galleries are made of, and the name of the features' distance in tables.
-    _index_type: ClassVar[Any]
+    #: Of the features' distance in tables.
     _distance_name: ClassVar[str]
 
     _parameter_constraints: dict = {
@@ -279,9 +285,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         gallery, (n_queries, k) = found.gallery, found.indices.shape
         is_there = found.indices.ravel() >= 0
         query, item = np.repeat(np.arange(n_queries), k)[is_there], found.indices.ravel()[is_there]
-        row, dtype, labels = gallery.rows[item], found.distances.dtype, gallery.position_labels
-        counts = np.bincount(query, minlength=n_queries)
-        distances = self._pair_distances(found, counts, row)
+        rows, dtype, labels = gallery.rows[found.indices], found.distances.dtype, gallery.position_labels
         table = pd.DataFrame(
             {
                 "query": query,
@@ -289,19 +293,19 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
                 "id": gallery.position_ids[item],
                 "label": None if labels is None else labels[item],
                 "distance": found.distances.ravel()[is_there],
-                self._distance_name: distances.astype(dtype),
+                self._distance_name: gallery.index.pair_distances(found.queries, rows)
+                .ravel()[is_there]
+                .astype(dtype),
             }
         )
         if found.leaf_distance is not None:
-            ends, parts = np.cumsum(counts), []
+            part, hierarchical = found.leaf_distance, np.empty(rows.shape, dtype=dtype)
             for some in row_chunks(n_queries, 32 * self._leaf_model.tree.n_classes):
-                part = found.leaf_distance.of_batch(np.arange(some.start, some.stop))
-                mine = row[ends[some.start] - counts[some.start] : ends[some.stop - 1]]
-                parts.append(part.pairs(np.arange(len(counts[some])), counts[some], mine, gallery.index))
-            hierarchical = np.concatenate(parts) if parts else np.empty(0)
-            table["hierarchical_distance"] = hierarchical.astype(dtype)
-            table["query_leaf"] = self._leaf_labels(found.query_leaves)[query]
-            table["leaf"] = self._leaf_labels(gallery.index.take("leaves", row))
+                distances = part.distances_of(part.leaves[some])
+                hierarchical[some] = gallery.index.pair_leaf_distances(distances, rows[some])
+            table["hierarchical_distance"] = hierarchical.ravel()[is_there]
+            table["query_leaf"] = self._leaf_labels(part.leaves)[query]
+            table["leaf"] = self._leaf_labels(gallery.index.leaves(rows.ravel()[is_there]))
         return table
 
     def leaves(self, X: ArrayLike | None = None) -> NDArray:
@@ -319,7 +323,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         labels : ndarray of shape (n_samples,)
         """
         check_is_fitted(self, "class_model_")
-        self._validate_params()
+        self._validate_late_params()
         if X is None:
             return self._leaf_labels(self._gallery_with_leaves(of_own=True).leaves)
         return self._leaf_labels(self._assign(self._checked(X, self._gallery.dtype)))
@@ -402,24 +406,13 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         """What the class model is given, for such features."""
         return X
 
-    def _chunks_for_class_model(self, X: NDArray) -> Iterable[slice]:
+    def _most_rows(self, X: NDArray) -> int:
         """Rows that the class model is given in one go."""
-        return [slice(None)]
+        return max(1, len(X))
 
-    def _nearest(
-        self,
-        X: NDArray | None,
-        gallery: Gallery,
-        k: int,
-        leaf_distance: LeafDistance | None,
-        allowed: NDArray[np.bool_] | None,
-    ) -> tuple[NDArray, NDArray[np.intp], NDArray]:
-        """Distances and serial numbers of the nearest to queries, or to all; and the queries as compared."""
-        raise NotImplementedError
-
-    def _pair_distances(self, found: Found, counts: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray:
-        """Distances of the features alone from each query to a run of rows."""
-        raise NotImplementedError
+    def _nearest(self, queries: NDArray, index: Index, k: int, **how: Any) -> tuple[NDArray, NDArray]:
+        """Distances and serial numbers; see `search`."""
+        return search(queries, index, k, alpha=self._weight(), n_jobs=self.n_jobs, **how)
 
     def _fit_leaves(self, X: NDArray, y: NDArray) -> HeldOutLeaves | None:
         """Fit hierarchy, class model and alpha; return cross-fitted leaves, if there are any."""
@@ -449,9 +442,14 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             kind = self._kind(origin, labels is not None)
             leaves = self._leaves_of(X, labels, kind, origin, np.arange(len(X)))
             series = self._leaf_model.tree.leaf_order
-        index = self._index_type.build(X, leaves, series)
+        index = Index.build(X, leaves, series)
         self._gallery = Gallery.of(index, X, labels, ids, kind, origin)
         self.classes_ = classes
+
+    def _validate_late_params(self) -> None:
+        """Check what may have been set after fit; to check all takes longer than a search for one query."""
+        late = {name: getattr(self, name) for name in LATE_PARAMS}
+        validate_parameter_constraints(self._parameter_constraints, late, type(self).__name__)
 
     def _weight(self) -> float:
         """The weight of the hierarchical distance."""
@@ -500,7 +498,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         with_leaves: bool = False,
     ) -> Found:
         check_is_fitted(self, "class_model_")
-        self._validate_params()  # alpha may have been set after fit
+        self._validate_late_params()
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         check_positive_integer(k, "n_neighbors")
         needs_leaves = self._weight() != 0 or with_leaves
@@ -518,14 +516,21 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             )
         if X is not None:
             X = self._checked(X, gallery.dtype)
-        query_leaves = leaf_distance = None
+        leaf_distance = None
         if needs_leaves:
-            query_leaves = gallery.leaves if X is None else self._assign(X)
-            leaf_distance = self._leaf_distance(query_leaves)
-        allowed = gallery.alive_rows if chosen is None else gallery.rows_at(self._mask(gallery, chosen))
-        distances, serials, queries = self._nearest(X, gallery, int(k), leaf_distance, allowed)
-        indices = gallery.positions(serials)
-        return Found(distances, indices, gallery, queries, query_leaves, leaf_distance)
+            leaf_distance = self._leaf_distance(gallery, gallery.leaves if X is None else self._assign(X))
+        index = gallery.index
+        queries = index.queries(gallery.rows) if X is None else index.rows.as_queries(X)
+        distances, serials = self._nearest(
+            queries,
+            index,
+            int(k),
+            leaf_distance=leaf_distance,
+            own_row=gallery.rows if X is None else None,
+            allowed=gallery.alive_rows if chosen is None else gallery.rows_at(self._mask(gallery, chosen)),
+            report=self._progress() if self.verbose else None,
+        )
+        return Found(distances, gallery.positions(serials), gallery, queries, leaf_distance)
 
     def _mask(self, gallery: Gallery, chosen: NDArray) -> NDArray[np.bool_]:
         """Positions that are chosen by a mask, or by labels of leaves."""
@@ -538,12 +543,10 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         is_chosen[tree.index(chosen.ravel())] = True
         return is_chosen[likeliest(gallery.leaves)]
 
-    def _leaf_distance(self, query_leaves: NDArray) -> LeafDistance:
+    def _leaf_distance(self, gallery: Gallery, leaves: NDArray) -> LeafDistance:
         tree = self._leaf_model.with_stem(self.stem)
-        distances_of = partial(expected_distances, hierarchy=tree)
-        if query_leaves.ndim == 1:
-            return HardLeafDistance(query_leaves, distances_of, tree.distinct_distances())
-        return SoftLeafDistance(query_leaves, distances_of)
+        values = tree.distinct_distances() if leaves.shape[1] == 1 and gallery.index.is_hard else None
+        return LeafDistance(leaves, partial(expected_distances, hierarchy=tree), values)
 
     def _gallery_with_leaves(self, of_own: bool) -> Gallery:
         """The gallery with the leaves for searches by its own samples, or by new queries."""
@@ -563,10 +566,14 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         self._require_leaves()
         start = time.perf_counter()
         assignment = assignment or self.assignment
-        parts = [
-            self._leaf_model.assign(self._for_class_model(X[rows]), assignment)
-            for rows in self._chunks_for_class_model(X)
-        ]
+        # Other class models may not be safe in threads, and may have their own.
+        n_threads = threads_of(self.n_jobs, len(X)) if hasattr(self.class_model_, "predict_leaves") else 1
+        size = min(self._most_rows(X), -(-len(X) // n_threads))
+        parts = run_batches(
+            [slice(start, start + size) for start in range(0, len(X), size)] or [slice(0, 0)],
+            lambda rows: self._leaf_model.assign(self._for_class_model(X[rows]), assignment),
+            n_threads,
+        )
         leaves = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if len(X) > 1:
             self._print(f"leaves of {len(X)} samples in {time.perf_counter() - start:.1f} s")

@@ -12,7 +12,7 @@ from sklearn.utils.validation import column_or_1d
 
 from sklearn_hierret._arrays import check_same_kind
 from sklearn_hierret.retrieval._gallery_leaves import LeafKind, LeafOrigin
-from sklearn_hierret.search import CodeIndex, GalleryIndex
+from sklearn_hierret.search import Index
 
 #: Rows are dropped from the index when more than this share of them was removed.
 DEAD_SHARE = 0.25
@@ -62,7 +62,7 @@ class Gallery:
 
     Attributes
     ----------
-    index : GalleryIndex or CodeIndex
+    index : Index
         Rows whose serial numbers count all samples that were ever added.
     kind : LeafKind or None
         What the leaves in the index are; None before they are known.
@@ -79,7 +79,7 @@ class Gallery:
     origin : LeafOrigin
     """
 
-    index: GalleryIndex | CodeIndex
+    index: Index
     kind: LeafKind | None
     ids: Column
     labels: Column | None
@@ -91,7 +91,7 @@ class Gallery:
     @classmethod
     def of(
         cls,
-        index: GalleryIndex | CodeIndex,
+        index: Index,
         X: NDArray,
         y: ArrayLike | None,
         ids: ArrayLike | None,
@@ -101,7 +101,7 @@ class Gallery:
         """Of indexed features; labels and ids are checked here."""
         labels = None if y is None else Column((one_per_row(y, len(X), "labels"),))
         numbers = np.arange(len(X)) if ids is None else distinct(ids, len(X))
-        raw = (X.copy(),) if kind is None and not index.is_exact else None
+        raw = (X.copy(),) if kind is None and not index.rows.is_exact else None
         return cls(index, kind, Column((numbers,)), labels, _next_id(numbers), raw=raw, origin=origin)
 
     def __getstate__(self) -> dict:
@@ -172,7 +172,7 @@ class Gallery:
             raise ValueError(f"No sample of the gallery has the id {gone.tolist()[absent[0]]!r}.")
         alive[serial] = False
         index, n_alive = self.index, int(alive.sum())
-        if n_alive and (index.is_exact or n_alive < (1 - DEAD_SHARE) * len(index)):
+        if n_alive and (index.rows.is_exact or n_alive < (1 - DEAD_SHARE) * len(index)):
             index = index.keep(alive)
         return replace(self, index=index, is_alive=alive)
 
@@ -185,7 +185,7 @@ class Gallery:
 
     @property
     def dtype(self) -> np.dtype:
-        return self.index.dtype
+        return self.index.rows.dtype
 
     @property
     def n_ever(self) -> int:
@@ -248,7 +248,7 @@ class Gallery:
     @property
     def leaves(self) -> NDArray:
         """Leaf, or soft leaf, at each position."""
-        return self.index.take("leaves", self.rows)
+        return self.index.leaves(self.rows)
 
     def __len__(self) -> int:
         return len(self.serials)

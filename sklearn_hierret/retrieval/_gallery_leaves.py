@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_hierret.building import HeldOutLeaves, LeafModel, certain
+from sklearn_hierret.building import HeldOutLeaves, LeafModel, float_dtype, hard_leaves, joined_leaves
 
 
 class LeafKind(NamedTuple):
@@ -67,19 +67,24 @@ def leaves_of_gallery(
     known = np.full(len(X), -1)
     if kind.source == "labels":
         known = leaf_model.of_labels(labels, origin.gallery_leaves)
-    leaves = certain(np.maximum(known, 0), assign(X[:1]))
-    trained = np.flatnonzero(serials < origin.n_train)
-    if np.any(known[trained] < 0):
-        held_out = None if origin.held_out is None else origin.held_out.of_kind(kind.assignment)
-        if held_out is None:
+    by_label = np.flatnonzero(known >= 0)
+    held_out = np.flatnonzero((known < 0) & (serials < origin.n_train))
+    others = np.flatnonzero((known < 0) & (serials >= origin.n_train))
+    parts = [(by_label, hard_leaves(known[by_label], float_dtype(X)))] if len(by_label) else []
+    if len(held_out):
+        there = None if origin.held_out is None else origin.held_out.of_kind(kind.assignment)
+        if there is not None:
+            mine = there[serials[held_out]]
+        else:
             assert labels is not None
+            trained = np.flatnonzero(serials < origin.n_train)
             features = for_class_model(X[trained])
             mine = leaf_model.held_out(features, labels[trained], kind.assignment).leaves
-        else:
-            mine = held_out[serials[trained]]
-        todo = known[trained] < 0
-        leaves[trained[todo]] = mine[todo]
-    todo = np.flatnonzero((known < 0) & (serials >= origin.n_train))
-    if len(todo):
-        leaves[todo] = assign(X if len(todo) == len(X) else X[todo])
-    return leaves
+            mine = mine[np.searchsorted(trained, held_out)]
+        parts.append((held_out, mine))
+    if len(others) or not parts:
+        parts.append((others, assign(X if len(others) == len(X) else X[others])))
+    if len(parts) == 1:
+        return parts[0][1]
+    rows = np.concatenate([rows for rows, _ in parts])
+    return joined_leaves([leaves for _, leaves in parts])[np.argsort(rows)]

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
+from sklearn.utils._chunking import get_chunk_n_rows
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
-from sklearn_hierret._arrays import check_two_classes, row_chunks, unchanged_on_error
+from sklearn_hierret._arrays import check_two_classes, unchanged_on_error
 from sklearn_hierret.hashing import check_codes, unpack_signs
-from sklearn_hierret.retrieval._base import BaseRetriever, Found
-from sklearn_hierret.retrieval._gallery import Gallery
+from sklearn_hierret.retrieval._base import BaseRetriever
 from sklearn_hierret.retrieval._gallery_leaves import LeafOrigin
-from sklearn_hierret.search import CodeIndex, LeafDistance, search_codes
+from sklearn_hierret.search import Index, search, search_by_faiss
 
 
 class HammingRetriever(BaseRetriever):
@@ -88,7 +87,6 @@ class HammingRetriever(BaseRetriever):
     (450, 3)
     """
 
-    _index_type = CodeIndex
     _distance_name = "hamming_distance"
     #: Of signs: half of their cosine distance is the share of bits that differ.
     _cosine_scale = 0.5
@@ -184,9 +182,9 @@ class HammingRetriever(BaseRetriever):
     def _for_class_model(self, X: NDArray) -> NDArray:
         return unpack_signs(X)
 
-    def _chunks_for_class_model(self, X: NDArray) -> Iterable[slice]:
-        # Unpacked codes take 32 times the room, and so do what models make of them.
-        return row_chunks(len(X), 8 * 32 * X.shape[1])
+    def _most_rows(self, X: NDArray) -> int:
+        # Unpacked codes take 32 times the room, and so does what models make of them.
+        return get_chunk_n_rows(8 * 32 * X.shape[1], max_n_rows=max(1, len(X)))
 
     def _require_backend(self) -> None:
         if self.backend == "faiss":
@@ -195,35 +193,15 @@ class HammingRetriever(BaseRetriever):
             except ImportError:
                 raise ImportError("backend='faiss' needs FAISS: python -m pip install faiss-cpu") from None
 
-    def _nearest(
-        self,
-        X: NDArray | None,
-        gallery: Gallery,
-        k: int,
-        leaf_distance: LeafDistance | None,
-        allowed: NDArray[np.bool_] | None,
-    ) -> tuple[NDArray, NDArray[np.intp], NDArray]:
+    def _nearest(self, queries: NDArray, index: Index, k: int, **how: Any) -> tuple[NDArray, NDArray]:
         self._require_backend()
-        codes = gallery.features if X is None else X
-        assert isinstance(gallery.index, CodeIndex)
-        distances, serials = search_codes(
-            codes,
-            gallery.index,
-            k,
-            leaf_distance=leaf_distance,
-            alpha=self._weight(),
-            own_serial=gallery.serials if X is None else None,
-            allowed=allowed,
-            n_jobs=self.n_jobs,
-            report=self._progress() if self.verbose else None,
-            backend=self.backend,
-        )
-        return distances, serials, codes
+        if self.backend != "faiss" or self._weight() != 0:
+            return super()._nearest(queries, index, k, **how)
 
-    def _pair_distances(self, found: Found, counts: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray:
-        theirs = found.gallery.index.features(rows)
-        differing = np.repeat(found.queries, counts, axis=0) ^ theirs
-        return np.bitwise_count(differing).sum(axis=1) / (8 * theirs.shape[1])
+        def otherwise(queries: NDArray, k: int, **how: Any) -> tuple[NDArray, NDArray]:
+            return search(queries, index, k, n_jobs=self.n_jobs, **how)
+
+        return search_by_faiss(queries, index, k, otherwise, own_row=how["own_row"], allowed=how["allowed"])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

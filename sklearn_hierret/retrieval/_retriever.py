@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 from sklearn.utils.validation import validate_data
 
-from sklearn_hierret._arrays import feature_dtype, unchanged_on_error, unit_rows, validate_classes
-from sklearn_hierret.retrieval._base import BaseRetriever, Found
-from sklearn_hierret.retrieval._gallery import Gallery
+from sklearn_hierret._arrays import feature_dtype, unchanged_on_error, validate_classes
+from sklearn_hierret.retrieval._base import BaseRetriever
 from sklearn_hierret.retrieval._gallery_leaves import LeafOrigin
-from sklearn_hierret.search import GalleryIndex, LeafDistance, cosine_pairs, search
 
 
 class HierarchicalRetriever(BaseRetriever):
@@ -102,7 +99,6 @@ class HierarchicalRetriever(BaseRetriever):
     (450, 3)
     """
 
-    _index_type = GalleryIndex
     _distance_name = "cosine_distance"
 
     def __init__(
@@ -159,31 +155,3 @@ class HierarchicalRetriever(BaseRetriever):
 
     def _checked(self, X: ArrayLike, dtype: Any = None) -> NDArray:
         return validate_data(self, X, dtype=dtype or feature_dtype(X), order="C", reset=False)
-
-    def _nearest(
-        self,
-        X: NDArray | None,
-        gallery: Gallery,
-        k: int,
-        leaf_distance: LeafDistance | None,
-        allowed: NDArray[np.bool_] | None,
-    ) -> tuple[NDArray, NDArray[np.intp], NDArray]:
-        index = gallery.index
-        assert isinstance(index, GalleryIndex)
-        unit = index.take("unit", gallery.rows) if X is None else unit_rows(X)[0]
-        distances, serials = search(
-            unit,
-            index,
-            k,
-            leaf_distance=leaf_distance,
-            alpha=self._weight(),
-            own_row=gallery.rows if X is None else None,
-            allowed=allowed,
-            n_jobs=self.n_jobs,
-            report=self._progress() if self.verbose else None,
-        )
-        return distances, serials, unit
-
-    def _pair_distances(self, found: Found, counts: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray:
-        assert isinstance(found.gallery.index, GalleryIndex)
-        return cosine_pairs(found.queries, counts, rows, found.gallery.index)

@@ -1,19 +1,9 @@
 """Exact search: arrays in, arrays out, no estimator."""
 
-from sklearn_hierret.search._code_index import CodeIndex
-from sklearn_hierret.search._exact import search
-from sklearn_hierret.search._hamming import search_codes
-from sklearn_hierret.search._index import GalleryIndex
-from sklearn_hierret.search._leaf_distance import HardLeafDistance, LeafDistance, SoftLeafDistance
-from sklearn_hierret.search._pairs import cosine_pairs
+from sklearn_hierret.search._faiss import search_by_faiss
+from sklearn_hierret.search._index import Index
+from sklearn_hierret.search._leaf_distance import LeafDistance
+from sklearn_hierret.search._search import search
+from sklearn_hierret.search._threads import run_batches, threads_of
 
-__all__ = [
-    "CodeIndex",
-    "GalleryIndex",
-    "HardLeafDistance",
-    "LeafDistance",
-    "SoftLeafDistance",
-    "cosine_pairs",
-    "search",
-    "search_codes",
-]
+__all__ = ["Index", "LeafDistance", "run_batches", "search", "search_by_faiss", "threads_of"]

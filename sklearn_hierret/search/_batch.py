@@ -1,310 +1,334 @@
-"""A batch of queries, which visit blocks of the gallery together.
+"""A batch of queries, which visit blocks of a segment together.
 
-The block with the least lower bound comes first and sets a limit; then the blocks that the
-limit does not rule out follow, and it falls as they are seen. Where bounds rule nothing out,
-that is every block, and the matrix products are as large as those of a plain scan.
+The blocks with the least lower bounds come first and set limits; then those that the limits do not
+rule out follow. Where bounds rule nothing out, that is every block, and the matrix products are as
+large as those of a plain scan.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_hierret.search._candidates import Candidates, batches, kth_greatest
-from sklearn_hierret.search._index import BLOCK_ROWS, Segment
-from sklearn_hierret.search._leaf_distance import HardLeafDistance, SoftLeafDistance
-from sklearn_hierret.search._pairs import cosine_pairs, ranked_pairs
+from sklearn_hierret.search._candidates import Candidates, TooManyCandidatesError
+from sklearn_hierret.search._index import GROUP, Segment, _compiled, leaf_distances
+from sklearn_hierret.search._leaf_distance import Weighing, least_distances
+from sklearn_hierret.search._rows import CodeRows, FeatureRows
 
-if TYPE_CHECKING:
-    from sklearn_hierret.search._exact import Task
-
-#: Scores that are computed at once; more leave the caches for nothing.
-BLOCK_BYTES = 1 << 23
-#: Above this share of the gallery left to visit, limits are lowered on the way.
+#: Queries that are compared with rows in one product, and scores of it; more leave the caches.
+TILE_QUERIES, TILE_SCORES = 256, 1 << 19
+#: Rows of a product, if there are so many.
+TILE_ROWS = 2048
+#: The same of codes.
+TILE_CODES = 1 << 15
+#: Compiled visits are faster where no more than this share of the blocks is visited, for no more
+#: neighbours.
+SPARSE, MOST_NEIGHBORS = 0.15, 256
+#: For so few queries they visit all blocks that are left.
+FEW_QUERIES = 4
+#: Above this share of the segment left to visit, a part of it comes first, to lower limits.
 LARGE_SHARE = 0.1
-#: Queries that are multiplied one by one, and whose blocks are visited in runs.
-FEW = 4
-#: Pairs are worth computing one by one where they are at most one in so many.
-FEW_PAIRS = 64
+#: Where more than one group in so many may have a candidate, leaves are compared by a product.
+DENSE = 8
+#: Of more classes only those that are there take part in it.
+FEW_CLASSES = 512
 
 
 class Batch:
-    """Queries that are searched together."""
+    """Queries that are searched together.
 
-    def __init__(self, task: Task, which: NDArray[np.intp]) -> None:
-        self.task = task
-        self.which = which
-        self.queries = task.queries[which]
-        self.part = None if task.part is None else task.part.of_batch(which)
-        own_row = None if task.own_row is None else task.own_row[which]
-        self.found = Candidates(len(which), task.k, task.error, own_row)
+    Parameters
+    ----------
+    queries : ndarray of shape (n_queries, n_features)
+    k : int
+    weighing : Weighing
+    distances : ndarray of shape (n_queries, n_classes) or None
+        D_H of the queries to all classes, as it is weighed.
+    own_row : ndarray of shape (n_queries,) or None
+        A row that is no neighbour of each.
+    """
+
+    def __init__(
+        self,
+        queries: NDArray,
+        k: int,
+        weighing: Weighing,
+        distances: NDArray[np.float64] | None,
+        own_row: NDArray[np.intp] | None,
+    ) -> None:
+        self.queries, self.weighing, self.distances, self.own_row = queries, weighing, distances, own_row
+        self.k = k
         #: Rows that hold the k nearest for sure, the query itself being one perhaps.
-        self.enough = task.k + (own_row is not None)
-        #: Of hard leaves; and the least D_H of soft ones, for each query and block.
-        self.penalties: NDArray[np.float64] | None = None
-        self.floors: NDArray | None = None
-        self.buffers: dict[str, NDArray] = {}
+        self.enough = k + (own_row is not None)
+        self.limit = np.full(len(queries), np.inf)
 
-    def search(self) -> None:
-        task, limit = self.task, self.found.limit
-        everyone = np.arange(len(self.which))
-        lower = self._bounds()
-        nearest = lower.argmin(axis=1)
-        self._visit(everyone, nearest, lower)
-        self._visit_until_enough(np.flatnonzero(np.isinf(limit)), task.sizes[nearest], lower)
-        self.found.tighten()
-        left = self._left(lower)
-        if left > LARGE_SHARE:
-            # Once more the best block of each, and then others far apart, lower many limits.
-            nearest = lower.argmin(axis=1)
-            query = np.flatnonzero(lower[everyone, nearest] <= self._finite_limit())
-            self._visit(query, nearest[query], lower)
-            self.found.tighten()
-            for stride in (16, 4):
-                if self._left(lower) > LARGE_SHARE:
-                    self._visit_open(lower, stride)
-        self._visit_open(lower, 1)
-        self._finish()
+    def candidates(
+        self, segment: Segment, first_row: int = 0, allowed: NDArray[np.bool_] | None = None
+    ) -> Candidates:
+        """Rows of a segment that may be among the nearest; the batch's limits fall.
 
-    def _finite_limit(self) -> NDArray[np.float64]:
-        """Limits that no infinite bound is below."""
-        return np.minimum(self.found.limit, np.finfo(np.float64).max)
-
-    def _left(self, lower: NDArray) -> float:
-        """Share of the gallery that the queries have yet to visit."""
-        waiting = np.count_nonzero(lower <= self._finite_limit()[:, None], axis=0)
-        return float(waiting @ self.task.sizes) / max(1, len(lower) * int(self.task.sizes.sum()))
-
-    def _visit_open(self, lower: NDArray, stride: int) -> None:
-        """Visit what no limit rules out, every block or some far apart."""
-        # Neighbouring blocks together: they are visited in one go where that pays.
-        some = np.flatnonzero(self.task.start // BLOCK_ROWS % stride == 0)
-        which, query = np.nonzero((lower[:, some] <= self._finite_limit()[:, None]).T)
-        if len(which):
-            self._visit(query, some[which], lower)
-            self.found.tighten()
-
-    # --------------------------------------------------------------------- bounds
-
-    def _bounds(self) -> NDArray:
-        """Lower bounds of the numbers of each query in each block, infinite where it is empty."""
-        task, dtype = self.task, self.queries.dtype
-        everyone = np.arange(len(self.which))
-        lower, penalties = [], []
-        for segment in task.index.segments:
-            bounds = self._cosine_bounds(segment)
-            bounds *= dtype.type(task.cosine_weight)
-            if self.part is not None:
-                penalties.append(self.part.bounds(task.alpha, everyone, segment))
-                bounds = bounds + penalties[-1]
-            lower.append(bounds)
-        if isinstance(self.part, HardLeafDistance):
-            self.penalties = _side_by_side(penalties)
-        elif penalties:
-            self.floors = _side_by_side(penalties)
-        bounds = _side_by_side(lower).astype(np.float64, copy=False)
-        bounds -= task.error
-        bounds[:, task.sizes == 0] = np.inf
-        return bounds
-
-    def _cosine_bounds(self, segment: Segment) -> NDArray:
-        """Lower bounds of D_C from each query to all rows of each block.
-
-        A row is at most `radii` from its block's centre, so it is no nearer to the query
-        than the angle to the centre less that.
+        Parameters
+        ----------
+        segment : Segment
+        first_row : int
+            Its number in the index.
+        allowed : ndarray of shape (n_rows,), optional
+            Rows of the index to search.
         """
-        dtype, slack = self.queries.dtype, 4 * self.task.rounding
-        cosine = self.queries @ segment.centres.T
-        cosine += dtype.type(slack)
-        np.clip(cosine, -1, 1, out=cosine)
-        # cos(a - r), written out; 1 - cosine^2 as a product does not cancel.
-        along, across = np.cos(segment.radii), np.sin(segment.radii)
-        sine = np.sqrt((1 - cosine) * (1 + cosine))
-        sine *= across.astype(dtype)
-        bound = cosine * along.astype(dtype)
-        bound += sine
-        np.subtract(dtype.type(1 - slack), bound, out=bound)
-        bound[cosine >= along.astype(dtype) - dtype.type(slack)] = 0
-        bound[~self.queries.any(axis=1)] = 0  # a zero query has no angle
-        return np.maximum(bound, 0, out=bound)
+        own = None if self.own_row is None else self.own_row - first_row
+        if allowed is not None:
+            allowed = allowed[first_row : first_row + len(segment)]
+        return _Visits(self, segment, own, allowed).run()
 
-    # --------------------------------------------------------------------- visits
 
-    def _visit_until_enough(self, short: NDArray[np.intp], seen: NDArray[np.intp], lower: NDArray) -> None:
-        """Visit the best blocks of queries whose first one was smaller than k."""
-        task = self.task
-        size = max(1, (1 << 22) // len(task.sizes))
-        for start in range(0, len(short), size):
-            some = short[start : start + size]
-            order = np.argsort(lower[some], axis=1, kind="stable")
-            sizes = task.sizes[order]
-            before = np.cumsum(sizes, axis=1) - sizes + seen[some][:, None]
-            wanted = (before < self.enough) & np.isfinite(np.take_along_axis(lower[some], order, axis=1))
-            query, column = np.nonzero(wanted)
-            self._visit(some[query], order[query, column], lower)
+class _Visits:
+    """The visits of a batch to a segment."""
 
-    def _visit(self, query: NDArray[np.intp], block: NDArray[np.intp], lower: NDArray) -> None:
-        """Compare queries with blocks, pair by pair; their bounds become infinite."""
-        task = self.task
-        order = np.argsort(block, kind="stable")
-        query, block = query[order], block[order]
+    def __init__(
+        self,
+        batch: Batch,
+        segment: Segment,
+        own_row: NDArray[np.intp] | None,
+        allowed: NDArray[np.bool_] | None,
+    ) -> None:
+        self.batch, self.segment, self.allowed = batch, segment, allowed
+        self.weighing, self.queries = batch.weighing, batch.queries
+        rows, blocks = segment.rows, segment.blocks
+        self.dtype = np.dtype(np.float64) if rows.dtype.kind != "f" else rows.dtype
+        error = 2 * rows.rounding * self.weighing.weight
+        self.floors = np.zeros((len(self.queries), len(blocks)), dtype=self.dtype)
+        if batch.distances is not None:
+            error += self.weighing.error(batch.distances.shape[1], float(np.finfo(self.dtype).eps))
+            least = least_distances(batch.distances, blocks, self.dtype)
+            np.multiply(least, self.dtype.type(self.weighing.leaf_weight), out=self.floors)
+        self.error = error
+        sizes = np.diff(blocks.starts)
+        if allowed is not None:
+            sizes = np.add.reduceat(allowed, blocks.starts[:-1], dtype=np.intp)
+            self.floors[:, sizes == 0] = np.inf
+        self.sizes = sizes
+        self.found = Candidates(batch.limit, batch.k, error, own_row)
+        self.buffer = np.empty(0, dtype=rows.score_dtype)
+        self.is_compiled = (
+            _compiled is not None and isinstance(rows, FeatureRows) and batch.k <= MOST_NEIGHBORS
+        )
+        #: Which blocks are visited by which queries, in this round.
+        self.todo = np.zeros((0, 0), dtype=bool)
+        self.floors_by_block = self.floors[:0]
+        #: First row and end of the blocks that are compared in one go; groups may reach beyond.
+        self.run_rows = 0, 0
+
+    def run(self) -> Candidates:
+        limit = self.batch.limit
+        if self.is_compiled and len(limit) <= FEW_QUERIES:  # it lowers limits on the way
+            self.found.replace(*self._visit_compiled(self.floors < np.inf))
+            return self.found
+        seen = self._first(limit)
+        self._visit(seen, is_sample=self.batch.distances is None)
+        # To count bits in a few codes takes as long as in many.
+        for stride in (1,) if isinstance(self.segment.rows, CodeRows) else (16, 4, 1):
+            todo = self._open() & ~seen
+            if stride > 1:
+                if np.count_nonzero(todo) <= LARGE_SHARE * todo.size:
+                    continue
+                # Blocks that lie side by side are alike; those far apart lower limits.
+                todo[:, np.arange(todo.shape[1]) // 8 % stride != 0] = False
+            self._visit(todo, is_sample=stride > 1)
+            seen |= todo
+        return self.found
+
+    def _open(self) -> NDArray[np.bool_]:
+        """Blocks that limits do not rule out."""
+        most = np.minimum(self.batch.limit, np.finfo(self.dtype).max)[:, None] + self.error
+        return self.floors <= most
+
+    def _first(self, limit: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """The best blocks of each query that has no limit yet, with enough rows."""
+        enough, floors = self.batch.enough, self.floors
+        todo = np.zeros(floors.shape, dtype=bool)
+        query = np.flatnonzero(np.isinf(limit))
+        if self.batch.distances is None:  # any will do: each group of rows has one that counts
+            before = np.cumsum(self.sizes) - self.sizes
+            n_rows = TILE_CODES if isinstance(self.segment.rows, CodeRows) else TILE_ROWS
+            some = before < max(n_rows, 3 * enough)
+            todo[np.ix_(query, some)] = True
+            return todo
+        if self.sizes.min() >= enough:
+            todo[query, floors[query].argmin(axis=1)] = True
+            return todo
+        order = np.argsort(floors[query], axis=1, kind="stable")
+        sizes = self.sizes[order]
+        before = np.cumsum(sizes, axis=1) - sizes
+        todo[query[:, None], order] = (before < enough) & (sizes > 0)
+        return todo
+
+    def _visit(self, todo: NDArray[np.bool_], is_sample: bool = False) -> None:
+        """Compare queries with blocks."""
+        is_sparse = np.count_nonzero(todo) <= SPARSE * todo.size and not is_sample
+        if is_sparse and self.is_compiled:
+            self.found.add(*self._visit_compiled(todo))
+        else:
+            self._visit_by_products(todo)
+        self.found.tighten()
+
+    def _visit_compiled(self, todo: NDArray[np.bool_]) -> tuple[NDArray, NDArray, NDArray]:
+        batch, segment, found = self.batch, self.segment, self.found
+        assert isinstance(segment.rows, FeatureRows)
+        leaf, distances = segment.leaf[:0], np.zeros((1, 1), dtype=self.dtype)
+        if batch.distances is not None:
+            leaf, distances = segment.leaf, batch.distances.astype(self.dtype)
+        candidates = _compiled.visit(
+            batch.queries,
+            segment.rows.unit,
+            leaf,
+            segment.probability,
+            segment.left,
+            distances,
+            self.floors,
+            todo,
+            segment.blocks.starts,
+            np.empty(0, dtype=bool) if self.allowed is None else self.allowed,
+            np.empty(0, dtype=np.intp) if found.own_row is None else found.own_row,
+            batch.k,
+            batch.limit,
+            found.margin,
+            self.weighing.weight,
+            self.weighing.leaf_weight,
+            found.n_most,
+        )
+        if len(candidates[0]) > found.n_most and len(todo) > 1:
+            raise TooManyCandidatesError  # and it stopped
+        return candidates
+
+    def _visit_by_products(self, todo: NDArray[np.bool_]) -> None:
+        """Compare queries with blocks, those that lie side by side in one go."""
+        starts = self.segment.blocks.starts
+        block = np.flatnonzero(todo.any(axis=0))
         if not len(block):
             return
-        start = np.concatenate([[0], np.flatnonzero(np.diff(block)) + 1])
-        counts, blocks = np.diff(start, append=len(block)), block[start]
-        # Blocks that lie side by side and are needed by the same queries are visited as one:
-        # by all of the batch or, where penalties differ, by one.
-        everyone = (counts == len(self.which)) & ((self.penalties is None) | (counts <= FEW))
-        alike = np.where(everyone, -1, np.where(counts == 1, query[start], -2))
-        whole = task.is_whole[blocks]
-        joins = (np.diff(blocks) == 1) & (alike[1:] == alike[:-1]) & (alike[1:] > -2) & whole[1:] & whole[:-1]
-        joins &= np.diff(task.start[blocks] // BLOCK_ROWS) == 0
-        joins &= np.diff(task.segment_of[blocks]) == 0
-        first = np.concatenate([[0], np.flatnonzero(~joins) + 1])
-        for i, j in pairwise([*first.tolist(), len(blocks)]):
-            mine = query[start[i] : start[i] + counts[i]]
-            self._visit_blocks(int(blocks[i]), int(blocks[j - 1]) + 1, mine)
-        lower[query, block] = np.inf
+        compare, n_rows = self._compare, max(TILE_ROWS, TILE_SCORES // len(todo))
+        if isinstance(self.segment.rows, CodeRows):
+            compare, n_rows = self._compare_codes, TILE_CODES
+        cut = np.flatnonzero((np.diff(block) > 1) | (np.diff(starts[block] // n_rows) > 0)) + 1
+        first, last = block[np.append(0, cut)], block[np.append(cut - 1, len(block) - 1)] + 1
+        self.todo, self.floors_by_block = todo, np.ascontiguousarray(self.floors.T)
+        for i, j in zip(first.tolist(), last.tolist(), strict=True):
+            query = np.flatnonzero(todo[:, i:j].any(axis=1))
+            self.run_rows = int(starts[i]), int(starts[j])
+            for start in range(0, len(query), TILE_QUERIES):
+                compare(*self.run_rows, query[start : start + TILE_QUERIES])
 
-    def _visit_blocks(self, first: int, last: int, query: NDArray[np.intp]) -> None:
-        task, found = self.task, self.found
-        segment, rows, offset = task.rows(first, last)
-        unit = segment.unit[rows]
-        n = len(unit)
-        if not n:
-            return
-        size = max(1, BLOCK_BYTES // (n * unit.itemsize))
-        for i in range(0, len(query), size):
-            q = query[i : i + size]
-            scores = self._buffer("scores", n, len(q))
-            products(unit, self.queries[q], scores)
-            base: float | NDArray = task.cosine_weight
-            if self.penalties is not None and last - first > 1:
-                sizes = task.sizes[first:last]
-                numbers = np.repeat(1 + self.penalties[q, first:last], sizes, axis=1) - scores.T
-                assert isinstance(rows, slice)
-                self._take(q, numbers, rows.start + offset)
-                continue
-            if self.penalties is not None:
-                base = 1 + self.penalties[q, first]
-            elif isinstance(self.part, SoftLeafDistance):
-                assert segment.leaves is not None
-                if self._take_soft(q, scores, segment.leaves, rows, offset, (first, last)):
-                    continue
-                hierarchical = self.part.scores(
-                    q, segment.leaves[rows], self._buffer("hierarchical", n, len(q))
-                )
-                scores *= scores.dtype.type(task.cosine_weight)
-                hierarchical *= scores.dtype.type(task.weight)
-                scores -= hierarchical
-            limit = found.limit[q]
-            if n >= self.enough and np.isinf(limit).any():
-                kth = kth_greatest(scores, self.enough)
-                limit = np.minimum(limit, base - kth.astype(np.float64) + found.margin)
-                found.limit[q] = limit
-            least = (base - limit).astype(scores.dtype)
-            least = np.nextafter(least, scores.dtype.type(-np.inf))
-            place = np.flatnonzero(scores >= least)
-            if len(place):
-                item, i_query = np.divmod(place, len(q))
-                number = -scores.ravel()[place].astype(np.float64)
-                number += base[i_query] if isinstance(base, np.ndarray) else base
-                local = item + rows.start if isinstance(rows, slice) else rows[item]
-                found.add(q[i_query], local + offset, number)
+    def _scores(self, query: NDArray[np.intp], start: int, stop: int) -> NDArray:
+        n = (stop - start) * len(query)
+        if self.buffer.size < n:  # fresh pages cost more than what is computed into them
+            self.buffer = np.empty(n, dtype=self.buffer.dtype)
+        buffer = self.buffer[:n].reshape(stop - start, len(query))
+        return self.segment.rows.scores(self.queries[query], slice(start, stop), buffer)
 
-    def _take(self, query: NDArray[np.intp], numbers: NDArray[np.float64], first_row: int) -> None:
-        """Candidates among the numbers of a few queries and a run of rows."""
-        found = self.found
-        limit = found.limit[query]
-        if numbers.shape[1] >= self.enough and np.isinf(limit).any():
-            kth = np.partition(numbers, self.enough - 1, axis=1)[:, self.enough - 1]
-            limit = np.minimum(limit, kth + found.margin)
-            found.limit[query] = limit
-        i_query, column = np.nonzero(numbers <= limit[:, None])
-        found.add(query[i_query], column + first_row, numbers[i_query, column])
+    def _compare_codes(self, start: int, stop: int, query: NDArray[np.intp]) -> None:
+        """Compare queries with a run of codes: all counts of bits with the largest of interest."""
+        rows, blocks, limit = self.segment.rows, self.segment.blocks, self.batch.limit
+        counts = self._scores(query, start, stop).T
+        if self.batch.distances is None and self.allowed is None and stop - start >= self.batch.enough:
+            for i in np.flatnonzero(np.isinf(limit[query])):
+                below = np.cumsum(np.bincount(counts[i]))
+                most = rows.scale * np.searchsorted(below, self.batch.enough) * self.weighing.weight
+                limit[query[i]] = most + self.found.margin
+        some = slice(*np.searchsorted(blocks.starts, [start, stop]))
+        most = np.minimum(limit[query], np.finfo(np.float64).max)[:, None]
+        with np.errstate(over="ignore"):
+            room = (most - self.floors[query, some]) / (self.weighing.weight * rows.scale)
+        above = np.clip(np.floor(room) + 1, 0, np.iinfo(counts.dtype).max).astype(counts.dtype)
+        if self.batch.distances is None and self.allowed is None:
+            above = above[:, :1]
+        else:
+            above = np.repeat(above, np.diff(blocks.starts[some.start : some.stop + 1]), axis=1)
+        column, row = np.divmod(np.flatnonzero(counts < above), stop - start)
+        self.found.add(*self._compare_pairs(query[column], row + start, counts[column, row]))
 
-    def _take_soft(
-        self,
-        query: NDArray[np.intp],
-        scores: NDArray,
-        leaves: NDArray,
-        rows: slice | NDArray[np.intp],
-        offset: int,
-        blocks: tuple[int, int],
-    ) -> bool:
-        """Candidates with soft leaves pair by pair, if few are left by their cosine distances.
+    def _compare(self, start: int, stop: int, query: NDArray[np.intp]) -> None:
+        """Compare queries with a run of rows."""
+        rows, blocks = self.segment.rows, self.segment.blocks
+        groups = slice(start // GROUP, -(-stop // GROUP))
+        start, stop = groups.start * GROUP, min(groups.stop * GROUP, len(rows))
+        n = stop - start
+        scores = self._scores(query, start, stop)
+        whole = n // GROUP * GROUP
+        best = scores[:whole].reshape(-1, GROUP, len(query)).min(axis=1)
+        if whole < n:
+            best = np.concatenate([best, scores[whole:].min(axis=0)[None]])
+        # Scores that are near enough if D_H is no more than the floor.
+        weight, limit = self.weighing.weight, self.batch.limit
+        floors: NDArray | None = None
+        if self.batch.distances is not None:
+            first, last = blocks.of_group[:, groups]
+            of_block = self.floors_by_block[first[0] : last[-1] + 1][:, query]
+            floors = np.minimum(of_block[first - first[0]], of_block[last - first[0]])
+            with np.errstate(over="ignore"):
+                floors /= self.dtype.type(weight * rows.scale)
+            best = best + floors
+        elif self.allowed is None and len(best) >= self.batch.enough and np.isinf(limit[query]).any():
+            # Each group has a row that is as near as its best score says.
+            kth = np.partition(best, self.batch.enough - 1, axis=0)[self.batch.enough - 1]
+            most = weight * (rows.offset + rows.scale * kth.astype(np.float64)) + self.found.margin
+            limit[query] = np.minimum(limit[query], most)
+        with np.errstate(over="ignore"):
+            room = ((limit[query] / weight - rows.offset) / rows.scale).astype(self.dtype)
+        group, column = np.nonzero(best <= room)
+        if floors is not None and DENSE * len(group) > best.size:
+            found = self._compare_leaves(query, start, stop, scores)
+        else:
+            row = group[:, None] * GROUP + np.arange(GROUP)
+            near = scores[np.minimum(row, n - 1), column[:, None]]
+            left = room[column] if floors is None else room[column] - floors[group, column]
+            chosen = np.flatnonzero((near <= left[:, None]) & (row < n))
+            pair = query[column[chosen // GROUP]], row.ravel()[chosen] + start
+            found = self._compare_pairs(*pair, near.ravel()[chosen])
+        self.found.add(*found)
 
-        Those must leave room for the least D_H in the blocks. The product with all
-        probabilities costs more than that with the features where classes are many.
-        """
-        task, limit = self.task, self.found.limit[query]
-        if not task.cosine_weight or self.floors is None or not np.isfinite(limit).all():
-            return False
-        room = limit - self.floors[query, blocks[0] : blocks[1]].min(axis=1)
-        # Scores are in [-1, 1]; a huge alpha leaves room for all or for none.
-        least = np.clip(1 - room / task.cosine_weight, -2, 2).astype(scores.dtype)
-        least = np.nextafter(least, scores.dtype.type(-np.inf))
-        place = np.flatnonzero(scores >= least)
-        if FEW_PAIRS * len(place) > scores.size:
-            return False
-        item, i_query = np.divmod(place, len(query))
-        local = item + rows.start if isinstance(rows, slice) else rows[item]
-        assert isinstance(self.part, SoftLeafDistance)
-        hierarchical = self.part.approximate(query[i_query], leaves, local)
-        cosine = 1 - scores.ravel()[place].astype(np.float64)
-        number = task.cosine_weight * cosine + task.weight * hierarchical
-        kept = number <= limit[i_query]
-        self.found.add(query[i_query[kept]], local[kept] + offset, number[kept])
-        return True
+    def _compare_leaves(
+        self, query: NDArray[np.intp], start: int, stop: int, scores: NDArray
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+        """Candidates among all scores, with D_H by a matrix product."""
+        segment, weighing, distances = self.segment, self.weighing, self.batch.distances
+        assert distances is not None
+        rows, number = slice(start, stop), self.dtype.type
+        place = segment.leaf[:, rows].ravel()
+        if distances.shape[1] > FEW_CLASSES:
+            classes, place = np.unique(place, return_inverse=True)
+            theirs = distances[np.ix_(query, classes)].T
+        else:
+            theirs = distances[query].T
+        proba = np.zeros((stop - start, len(theirs)), dtype=self.dtype)
+        row = np.tile(np.arange(stop - start), len(segment.leaf))
+        np.add.at(proba, (row, place), segment.probability[:, rows].ravel())
+        numbers = proba @ theirs.astype(self.dtype)
+        numbers += segment.left[rows, None].astype(self.dtype)
+        numbers *= number(weighing.leaf_weight)
+        numbers += number(weighing.weight * segment.rows.scale) * scores
+        numbers += number(weighing.weight * segment.rows.offset)
+        most = self.batch.limit[query] + self.error
+        row, column = np.nonzero(numbers <= np.minimum(most, np.finfo(self.dtype).max).astype(self.dtype))
+        near = numbers[row, column].astype(np.float64)
+        kept = self._is_asked(query[column], row + start)
+        return query[column[kept]], row[kept] + start, near[kept]
 
-    def _buffer(self, name: str, n_rows: int, n_columns: int) -> NDArray:
-        """Memory that is used again: fresh pages cost more than what is computed into them."""
-        if name not in self.buffers or self.buffers[name].size < n_rows * n_columns:
-            self.buffers[name] = np.empty(n_rows * n_columns, dtype=self.queries.dtype)
-        return self.buffers[name][: n_rows * n_columns].reshape(n_rows, n_columns)
+    def _compare_pairs(
+        self, query: NDArray[np.intp], row: NDArray[np.intp], scores: NDArray
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+        """Candidates among single pairs, with D_H of each."""
+        kept = self._is_asked(query, row)
+        query, row, scores = query[kept], row[kept], scores[kept].astype(np.float64)
+        rows, weighing = self.segment.rows, self.weighing
+        number = weighing.weight * (rows.offset + rows.scale * scores)
+        if self.batch.distances is not None:
+            number += weighing.leaf_weight * leaf_distances(self.batch.distances, query, self.segment, row)
+            kept = number <= self.batch.limit[query]
+            query, row, number = query[kept], row[kept], number[kept]
+        return query, row, number
 
-    # ---------------------------------------------------------- exact, pair by pair
-
-    def _finish(self) -> None:
-        """Compare the candidates exactly and fill in the results."""
-        task, found = self.task, self.found
-        counts = np.bincount(found.query, minlength=len(self.which))
-        ends = np.cumsum(counts)
-        for some in batches(counts, found.n_places):
-            # The pairs of these queries, one query after another.
-            local, which = counts[some], self.which[some]
-            first = np.cumsum(local) - local
-            pairs = np.arange(int(local.sum())) + np.repeat(ends[some] - local - first, local)
-            row = found.row[pairs]
-            cosine = cosine_pairs(task.queries[which], local, row, task.index)
-            serial = task.index.take("serial", row)
-            distance, keys = cosine, (cosine,)
-            if self.part is not None:
-                hierarchical = self.part.pairs(some, local, row, task.index)
-                distance = hierarchical if np.isinf(task.alpha) else cosine + task.alpha * hierarchical
-                # Where D_H decides, the sum would round the cosine away.
-                keys = (cosine, hierarchical) if task.is_lexicographic else (distance,)
-            ranked = ranked_pairs(keys, serial, local, np.cumsum(local))
-            n = min(task.k, ranked.shape[1])
-            take = ranked[:, :n]
-            has = np.arange(n) < local[:, None]
-            with np.errstate(over="ignore"):  # alpha near the largest float32 can end in infinity
-                values = np.where(has, distance[take], np.inf).astype(task.distances.dtype)
-            task.distances[which, :n] = values
-            task.serials[which, :n] = np.where(has, serial[take], -1)
-
-
-def products(rows: NDArray, queries: NDArray, out: NDArray) -> None:
-    """``rows @ queries.T``, which is faster than its transpose, and a few queries one by one."""
-    if len(queries) > FEW:
-        np.matmul(rows, queries.T, out=out)
-    else:
-        for column, query in zip(out.T, queries, strict=True):
-            column[:] = rows @ query
-
-
-def _side_by_side(parts: list[NDArray]) -> NDArray:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    def _is_asked(self, query: NDArray[np.intp], row: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Whether rows are in the run, in a block that a query visits in this round, and allowed."""
+        asked = self.todo[query, self.segment.blocks.of_rows(row)]
+        asked &= (row >= self.run_rows[0]) & (row < self.run_rows[1])
+        return asked if self.allowed is None else asked & self.allowed[row]

@@ -8,31 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._chunking import get_chunk_n_rows
 
-
-def thin_out(block: NDArray, k: int) -> NDArray:
-    """A few of each column's numbers, the k greatest of which bound its k-th greatest.
-
-    They are maxima of groups of rows that lie far apart, for near items lie together.
-    """
-    n, n_columns = block.shape
-    width = n // (8 * k)  # enough groups for the bound to be close
-    if width < 2:
-        return block
-    whole = n - n % width
-    maxima = block[:whole].reshape(width, -1, n_columns).max(axis=0)
-    return maxima if whole == n else np.concatenate([maxima, block[whole:]])
+#: Candidates of a batch at most, beyond some for each neighbour.
+MOST_CANDIDATES = 1 << 22
 
 
-def kth_greatest(block: NDArray, k: int) -> NDArray:
-    """A number that at least k of each column's reach, close to the k-th greatest."""
-    few = thin_out(block, k).T.copy()
-    at = few.shape[1] - k
-    few.partition(at, axis=1)
-    return few[:, at]
+class TooManyCandidatesError(Exception):
+    """So many rows are tied, or nearly so, that the batch must be smaller."""
 
 
 class Candidates:
-    """What may still be among the k nearest of each query.
+    """Rows of a segment that may still be among the k nearest of each query.
 
     Attributes
     ----------
@@ -43,12 +28,17 @@ class Candidates:
         Above it no number can belong to one of the k nearest.
     """
 
-    def __init__(self, n_queries: int, k: int, error: float, own_row: NDArray[np.intp] | None) -> None:
+    def __init__(
+        self, limit: NDArray[np.float64], k: int, error: float, own_row: NDArray[np.intp] | None
+    ) -> None:
         self.k = k
         self.margin = 2 * error
         self.own_row = own_row
-        self.limit = np.full(n_queries, np.inf)
-        self.query = np.empty(0, dtype=np.uint32 if n_queries > 1 << 16 else np.uint16)  # sorted by radix
+        self.limit = limit
+        #: More than these are too many, unless they are of one query.
+        self.n_most = MOST_CANDIDATES + 8 * k * len(limit)
+        self.n_new = 0
+        self.query = np.empty(0, dtype=np.uint16)  # sorted by radix
         self.row = np.empty(0, dtype=np.intp)
         self.number = np.empty(0)
         #: Of padded tables: they stay within the working memory.
@@ -56,47 +46,63 @@ class Candidates:
         self._new: list[tuple[NDArray, NDArray, NDArray]] = []
 
     def add(self, query: NDArray, row: NDArray[np.intp], number: NDArray) -> None:
+        """More of them.
+
+        Raises
+        ------
+        TooManyCandidatesError
+        """
         self._new.append((query.astype(self.query.dtype), row, number))
+        self.n_new += len(row)
+        if self.n_new > self.n_most:
+            self.tighten()
+            if len(self.row) > self.n_most and len(self.limit) > 1:
+                raise TooManyCandidatesError
+
+    def replace(self, query: NDArray, row: NDArray[np.intp], number: NDArray) -> None:
+        """By candidates that are within the limits, one query after another."""
+        self.query, self.row, self.number = query, row, number
 
     def tighten(self) -> None:
         """Lower the limits to the k-th numbers so far and drop what lies above."""
         new = [(self.query, self.row, self.number), *self._new]
         query, row, number = (np.concatenate(parts) for parts in zip(*new, strict=True))
-        self._new = []
+        self._new, self.n_new = [], 0
         kept = number <= self.limit[query]
         if self.own_row is not None:
             kept &= row != self.own_row[query]
         query, row, number = query[kept], row[kept], number[kept]
         order = np.argsort(query, kind="stable")
-        query, row, number = query[order], row[order], number[order]
-        counts = np.bincount(query, minlength=len(self.limit))
+        self.query, self.row, self.number = query[order], row[order], number[order]
+        for some, number in self.tables(self.number, np.inf, least=self.k):
+            kth = np.partition(number, self.k - 1, axis=1)[:, self.k - 1]
+            self.limit[some] = np.minimum(self.limit[some], kth + self.margin)
+        kept = self.number <= self.limit[self.query]
+        self.query, self.row, self.number = self.query[kept], self.row[kept], self.number[kept]
+
+    def tables(
+        self, values: NDArray, filler: float, least: int = 0
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray]]:
+        """Some queries of similar counts at a time, and values of their candidates in rows of equal length.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_candidates,)
+        filler : float
+            What rows are filled up with.
+        least : int
+            Queries with fewer candidates are left out.
+        """
+        counts = np.bincount(self.query, minlength=len(self.limit))
         ends = np.cumsum(counts)
-        for some in batches(counts, self.n_places):
-            enough = some[counts[some] >= self.k]
-            if len(enough):
-                table = padded(number, ends, counts, enough, np.inf)
-                kth = np.partition(table, self.k - 1, axis=1)[:, self.k - 1]
-                self.limit[enough] = np.minimum(self.limit[enough], kth + self.margin)
-        kept = number <= self.limit[query]
-        self.query, self.row, self.number = query[kept], row[kept], number[kept]
-
-
-def padded(
-    values: NDArray, ends: NDArray[np.intp], counts: NDArray[np.intp], which: NDArray[np.intp], filler: float
-) -> NDArray:
-    """The values of some queries, which lie one after another, in rows of equal length."""
-    width = int(counts[which].max())
-    columns = np.arange(width)
-    start = ends[which] - counts[which]
-    inside = columns < counts[which][:, None]
-    return np.where(inside, values[np.minimum(start[:, None] + columns, len(values) - 1)], filler)
-
-
-def batches(counts: NDArray[np.intp], limit: int) -> Iterator[NDArray[np.intp]]:
-    """Queries of similar counts together, about `limit` places when padded."""
-    order = np.argsort(-counts, kind="stable")
-    start = 0
-    while start < len(order):
-        size = max(1, limit // max(1, int(counts[order[start]])))
-        yield order[start : start + size]
-        start += size
+        order = np.argsort(-counts, kind="stable")
+        order = order[counts[order] >= least]
+        start = 0
+        while start < len(order):
+            width = int(counts[order[start]])
+            some = order[start : start + max(1, self.n_places // max(1, width))]
+            columns = np.arange(width)
+            place = (ends[some] - counts[some])[:, None] + columns
+            inside = columns < counts[some][:, None]
+            yield some, np.where(inside, values[np.minimum(place, len(values) - 1)], filler)
+            start += len(some)

@@ -1,187 +1,232 @@
-"""The gallery as search wants it: unit rows in segments, each in blocks with bounds.
+"""The gallery as search wants it: rows in segments, sorted by leaf and cut into blocks.
 
-A segment holds rows sorted by leaf and cut into blocks; it never changes. The index is a
-few segments of falling size: adding makes a new one, and merges it with those before it
-that are no larger, so that a row is moved a logarithmic number of times.
+A segment never changes. The index is a few segments of falling size: adding makes a new one, and
+merges it with those before it that are no larger, so that a row is moved a logarithmic number of
+times.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_hierret._arrays import few_rows, unit_rows
+from sklearn_hierret.building import joined_leaves, likeliest, soft_leaves, unassigned
+from sklearn_hierret.search._rows import CodeRows, FeatureRows, Rows
 
-#: Rows of a block at most; with soft leaves fewer, for they are bounded together, and at least.
-BLOCK_ROWS, SOFT_BLOCK_ROWS, LEAST_ROWS = 4096, 256, 64
-#: Rows that are sure of their class are not in a block with others.
-SURE = 0.9
+_compiled: Any
+try:
+    from sklearn_hierret.search import _compiled
+except ImportError:  # numba is optional
+    _compiled = None
+
+#: Rows of a block; more where classes are many, for a block has a number for each of them.
+BLOCK_ROWS = 128
+#: Rows of a group, whose best score is looked at first. Blocks are no smaller.
+GROUP = 16
 
 
 @dataclass(frozen=True)
-class Segment:
-    """Unit rows sorted by leaf, in blocks.
+class Blocks:
+    """Blocks of rows with similar leaves, and what bounds their probabilities.
 
     Attributes
     ----------
-    unit : ndarray of shape (n_rows, n_features)
-        Rows of unit length or zero.
-    norms : ndarray of shape (n_rows,)
-        Norms that the rows had.
-    serial : ndarray of shape (n_rows,)
-        Number of each row, by which ties are broken.
-    leaves : ndarray or None
-        Leaf of each row, of shape (n_rows,), or soft leaves, of shape (n_rows, n_kept); None if
-        they are not known.
     starts : ndarray of shape (n_blocks + 1,)
         Rows of block i are starts[i]:starts[i + 1].
-    centres : ndarray of shape (n_blocks, n_features)
-        Unit mean direction of each block (zero if there is none).
-    radii : ndarray of shape (n_blocks,)
-        Largest angle of a row to its block's centre; pi where that says nothing.
-    block_leaf : ndarray of shape (n_blocks,) or None
-        Leaf of each block of hard leaves.
-    highest : ndarray of shape (n_blocks, n_leaves) or None
-        The greatest probability of each class in a block of soft leaves.
+    of_group : ndarray of shape (2, n_groups)
+        First and last block of each group of rows.
+    highest : ndarray of shape (n_leaves, n_blocks) or None
+        The greatest probability of each class in a block, where rows have several classes.
+    leaf, probability, first : ndarrays or None
+        Where rows have one class: the leaves of each block in turn, the greatest probability of
+        each, and where each block begins in them.
+    is_hard : bool
+        Whether all rows have one class, for certain.
     """
 
-    unit: NDArray
-    norms: NDArray[np.float64]
-    serial: NDArray[np.intp]
-    leaves: NDArray | None
     starts: NDArray[np.intp]
-    centres: NDArray
-    radii: NDArray[np.float64]
-    block_leaf: NDArray | None
-    highest: NDArray | None
+    of_group: NDArray[np.intp]
+    highest: NDArray | None = None
+    leaf: NDArray[np.intp] | None = None
+    probability: NDArray | None = None
+    first: NDArray[np.intp] | None = None
+    is_hard: bool = False
 
     @classmethod
-    def build(
+    def of(cls, starts: NDArray[np.intp], leaves: NDArray | None, n_leaves: int) -> Blocks:
+        """Of sorted leaves."""
+        n_blocks = len(starts) - 1
+        block = np.repeat(np.arange(n_blocks), np.diff(starts))
+        begin = np.arange(0, len(block), GROUP)
+        of_group = np.stack([block[begin], block[np.minimum(begin + GROUP, len(block)) - 1]])
+        if leaves is None:
+            return cls(starts, of_group)
+        proba = leaves["probability"]
+        if leaves.shape[1] > 1:
+            highest = np.zeros((n_leaves, n_blocks), dtype=proba.dtype)
+            np.maximum.at(highest, (leaves["leaf"], block[:, None]), proba)
+            return cls(starts, of_group, highest)
+        leaf = leaves["leaf"][:, 0].astype(np.intp)
+        is_new = (np.diff(leaf, prepend=-1) != 0) | (np.diff(block, prepend=-1) != 0)
+        run = np.flatnonzero(is_new)
+        most = np.maximum.reduceat(proba[:, 0], run) if len(run) else proba[:, 0]
+        first = np.searchsorted(block[run], np.arange(n_blocks))
+        is_hard = bool(np.all(proba == 1))
+        return cls(starts, of_group, None, leaf[run], most, first, is_hard)
+
+    def of_rows(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Block of each row."""
+        block = self.of_group[0, rows // GROUP]
+        return block + (rows >= self.starts[block + 1])
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Rows sorted by leaf, in blocks.
+
+    Attributes
+    ----------
+    rows : Rows
+    serial : ndarray of shape (n_rows,)
+        Number of each row, by which ties are broken.
+    leaf : ndarray of shape (n_kept, n_rows)
+        Classes of each row, none if they are not known.
+    probability : ndarray of shape (n_kept, n_rows)
+        Of these classes.
+    left : ndarray of shape (n_rows,)
+        What their probabilities leave to the root.
+    blocks : Blocks
+    """
+
+    rows: Rows
+    serial: NDArray[np.intp]
+    leaf: NDArray[np.int32]
+    probability: NDArray
+    left: NDArray[np.float64]
+    blocks: Blocks
+
+    @classmethod
+    def sorted(
         cls,
-        X: NDArray,
+        rows_of: Callable[[NDArray[np.intp]], Rows],
         serial: NDArray[np.intp],
-        leaves: NDArray | None = None,
-        series: NDArray[np.intp] | None = None,
+        leaves: NDArray | None,
+        series: NDArray[np.intp] | None,
     ) -> Segment:
-        """Normalise and sort features, once, in chunks."""
-        n, d = X.shape
-        order, starts = _sorted_by_leaf(n, leaves, series)
-        unit, norms = np.empty((n, d), dtype=X.dtype), np.empty(n)
-        for rows in few_rows(n, d):
-            unit[rows], norms[rows] = unit_rows(X[order[rows]])
-        return cls._of_sorted(unit, norms, serial[order], _taken(leaves, order), starts, series)
+        """Of rows that can be had in any order; `serial` and `leaves` are in their own, ascending."""
+        n = len(serial)
+        if leaves is None or series is None:
+            starts = np.append(np.arange(0, n, BLOCK_ROWS), n)
+            nothing = np.zeros((0, n), dtype=np.int32)
+            return cls(
+                rows_of(np.arange(n)), serial, nothing, nothing, np.ones(n), Blocks.of(starts, None, 0)
+            )
+        rank = np.empty(len(series), dtype=np.intp)
+        rank[series] = np.arange(len(series))
+        group = rank[likeliest(leaves)]
+        if leaves.shape[1] == 1:
+            order, size = np.argsort(group, kind="stable"), BLOCK_ROWS
+        else:
+            order = np.lexsort((-leaves["probability"][:, 0], group))
+            size = max(BLOCK_ROWS, len(series) // 8)
+        starts = _block_starts(group[order], size)
+        leaves = leaves[order]
+        blocks = Blocks.of(starts, leaves, len(series))
+        leaf, probability = (np.ascontiguousarray(leaves[part].T) for part in ("leaf", "probability"))
+        return cls(rows_of(order), serial[order], leaf, probability, unassigned(leaves), blocks)
 
     @classmethod
     def merged(
         cls,
-        segments: list[Segment],
+        segments: Sequence[Segment],
         series: NDArray[np.intp] | None,
         kept: list[NDArray[np.bool_]] | None = None,
+        leaves: NDArray | None = None,
     ) -> Segment:
-        """The rows of some segments, bit for bit, sorted as one; `kept` drops others."""
-        chosen: Any = [slice(None)] * len(segments) if kept is None else kept
-        unit, norms, serial = (
-            np.concatenate([getattr(s, name)[rows] for s, rows in zip(segments, chosen, strict=True)])
-            for name in ("unit", "norms", "serial")
-        )
-        parts = [s.leaves[rows] for s, rows in zip(segments, chosen, strict=True) if s.leaves is not None]
-        leaves = np.concatenate(parts) if parts else None
-        by_serial = np.argsort(serial)  # a stable sort by leaf keeps their order
-        order, starts = _sorted_by_leaf(len(unit), _taken(leaves, by_serial), series)
-        order = by_serial[order]
-        return cls._of_sorted(unit[order], norms[order], serial[order], _taken(leaves, order), starts, series)
+        """The rows of some segments, bit for bit, sorted as one.
 
-    @classmethod
-    def _of_sorted(
-        cls,
-        unit: NDArray,
-        norms: NDArray[np.float64],
-        serial: NDArray[np.intp],
-        leaves: NDArray | None,
-        starts: NDArray[np.intp],
-        series: NDArray[np.intp] | None,
-    ) -> Segment:
-        block_leaf = highest = None
-        if leaves is not None and leaves.ndim == 1:
-            block_leaf = leaves[starts[:-1]]
-        elif leaves is not None:
-            assert series is not None
-            proba = leaves["probability"]
-            highest = np.zeros((len(starts) - 1, len(series)), dtype=proba.dtype)
-            block = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-            np.maximum.at(highest, (block[:, None], leaves["leaf"]), proba)
-        centres, radii = _directions(unit, starts)
-        return cls(unit, norms, serial, leaves, starts, centres, radii, block_leaf, highest)
+        Parameters
+        ----------
+        segments : sequence of Segment
+        series : ndarray or None
+        kept : list of boolean arrays, optional
+            Which rows of each.
+        leaves : ndarray, optional
+            Other leaves than the segments', in the order of the serial numbers.
+        """
+        rows = segments[0].rows
+        if len(segments) > 1:
+            rows = type(rows).joined([segment.rows for segment in segments])
+        serial = np.concatenate([s.serial for s in segments])
+        chosen = np.arange(len(serial)) if kept is None else np.flatnonzero(np.concatenate(kept))
+        chosen = chosen[np.argsort(serial[chosen])]
+        if leaves is None and series is not None:
+            leaves = joined_leaves([segment.leaves() for segment in segments])[chosen]
+        return cls.sorted(lambda order: rows.take(chosen[order]), serial[chosen], leaves, series)
+
+    def leaves(self, rows: NDArray[np.intp] | slice = slice(None)) -> NDArray:
+        """Soft leaves of some rows."""
+        return soft_leaves(self.leaf[:, rows].T, self.probability[:, rows].T, self.probability.dtype)
 
     def __len__(self) -> int:
-        return len(self.unit)
+        return len(self.rows)
 
 
 @dataclass(frozen=True)
-class GalleryIndex:
+class Index:
     """Segments of rows that are numbered through.
 
     Attributes
     ----------
     segments : tuple of Segment
     series : ndarray of shape (n_leaves,) or None
-        Order of the leaves in which close ones are side by side.
+        Order of the leaves in which close ones are side by side; None without leaves.
     """
 
     segments: tuple[Segment, ...]
     series: NDArray[np.intp] | None = None
-    #: Whether `features` are bit for bit what they were; such rows are cheap to move.
-    is_exact: ClassVar[bool] = False
 
     @classmethod
     def build(
-        cls,
-        X: NDArray,
-        leaves: NDArray | None = None,
-        series: NDArray[np.intp] | None = None,
-        serial: NDArray[np.intp] | None = None,
-    ) -> GalleryIndex:
-        """Index of features.
+        cls, X: NDArray, leaves: NDArray | None = None, series: NDArray[np.intp] | None = None
+    ) -> Index:
+        """Index of features or codes.
 
         Parameters
         ----------
-        X : ndarray of shape (n_gallery, n_features), float32 or float64
-        leaves : ndarray of shape (n_gallery,) or (n_gallery, n_kept), optional
-            Leaf of each sample, or soft leaves.
+        X : ndarray of shape (n_gallery, n_features), float32 or float64; or packed codes, uint8
+        leaves : ndarray of shape (n_gallery, n_kept), optional
+            Soft leaves.
         series : ndarray of shape (n_leaves,), optional
-            Order of the leaves in which close ones are side by side; needed with leaves.
-        serial : ndarray of shape (n_gallery,), optional
-            Number of each sample, ascending; default 0, 1, ...
+            Needed with leaves.
         """
         series = None if leaves is None else series
-        serial = np.arange(len(X)) if serial is None else serial
-        return cls((Segment.build(X, serial, leaves, series),), series)
+        return cls((_segment_of(X, np.arange(len(X)), leaves, series),), series)
 
-    def appended(self, X: NDArray, serial: NDArray[np.intp], leaves: NDArray | None) -> GalleryIndex:
+    def appended(self, X: NDArray, serial: NDArray[np.intp], leaves: NDArray | None) -> Index:
         """With more samples, whose numbers are greater than all before."""
         kept = list(self.segments)
-        new = [Segment.build(X, serial, leaves, self.series)]
+        new = [_segment_of(X, serial, leaves, self.series)]
         while kept and len(kept[-1]) <= sum(map(len, new)):
             new.insert(0, kept.pop())
         last = new[0] if len(new) == 1 else Segment.merged(new, self.series)
-        return GalleryIndex((*kept, last), self.series)
+        return Index((*kept, last), self.series)
 
-    def keep(self, is_kept: NDArray[np.bool_]) -> GalleryIndex:
+    def keep(self, is_kept: NDArray[np.bool_]) -> Index:
         """Only the rows whose serial number `is_kept`, in one segment."""
         chosen = [is_kept[segment.serial] for segment in self.segments]
-        return GalleryIndex((Segment.merged(list(self.segments), self.series, chosen),), self.series)
+        return Index((Segment.merged(self.segments, self.series, chosen),), self.series)
 
-    def with_leaves(self, leaves: NDArray, series: NDArray[np.intp]) -> GalleryIndex:
+    def with_leaves(self, leaves: NDArray, series: NDArray[np.intp]) -> Index:
         """The same rows, bit for bit, sorted by leaves given in the order of their serial numbers."""
-        order, starts = _sorted_by_leaf(len(self), leaves, series)
-        rows = np.argsort(self.serial)[order]
-        unit, norms, serial = (self.take(name, rows) for name in ("unit", "norms", "serial"))
-        segment = Segment._of_sorted(unit, norms, serial, leaves[order], starts, series)
-        return GalleryIndex((segment,), series)
+        return Index((Segment.merged(self.segments, series, leaves=leaves),), series)
 
     @property
     def offsets(self) -> NDArray[np.intp]:
@@ -193,83 +238,104 @@ class GalleryIndex:
         return np.concatenate([segment.serial for segment in self.segments])
 
     @property
-    def dtype(self) -> np.dtype:
-        return self.segments[0].unit.dtype
+    def rows(self) -> Rows:
+        """What all segments' rows have in common."""
+        return self.segments[0].rows
 
-    def take(self, name: str, rows: NDArray[np.intp]) -> NDArray:
-        """Entries of "unit", "norms", "serial" or "leaves" of some rows."""
-        if len(self.segments) == 1:
-            return getattr(self.segments[0], name)[rows]
-        offsets = self.offsets
-        where = np.searchsorted(offsets, rows, side="right") - 1
-        first = getattr(self.segments[0], name)
-        taken = np.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
-        for i, segment in enumerate(self.segments):
-            mine = where == i
-            taken[mine] = getattr(segment, name)[rows[mine] - offsets[i]]
-        return taken
+    @property
+    def is_hard(self) -> bool:
+        """Whether all leaves are hard."""
+        return all(segment.blocks.is_hard for segment in self.segments)
 
     def features(self, rows: NDArray[np.intp]) -> NDArray:
-        """Features of some rows, to within rounding."""
-        unit, norms = self.take("unit", rows), self.take("norms", rows)
-        return (unit * norms[:, None]).astype(unit.dtype, copy=False)
+        """Features of some rows; cosine's are so to within rounding."""
+        return self._ask(rows, lambda segment, own: segment.rows.features(own))
+
+    def queries(self, rows: NDArray[np.intp]) -> NDArray:
+        """Some rows as queries."""
+        return self._ask(rows, lambda segment, own: segment.rows.queries(own))
+
+    def leaves(self, rows: NDArray[np.intp]) -> NDArray:
+        """Soft leaves of some rows."""
+        return self._ask(rows, Segment.leaves)
+
+    def pair_distances(self, queries: NDArray, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Distances of features, of each query to its own rows, both (n_queries, n_own)."""
+        return self._ask(rows, lambda segment, own: segment.rows.distances(queries, own), is_table=True)
+
+    def pair_leaf_distances(
+        self, distances: NDArray[np.float64], rows: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        """The same of leaves, from the D_H of the queries to all classes."""
+        query = np.arange(len(distances))[:, None]
+        return self._ask(rows, lambda segment, own: leaf_distances(distances, query, segment, own), True)
+
+    def _ask(
+        self,
+        rows: NDArray[np.intp],
+        question: Callable[[Segment, NDArray[np.intp]], NDArray],
+        is_table: bool = False,
+    ) -> NDArray:
+        """An answer for each of some rows; each segment is asked about its own, or about a whole table."""
+        if len(self.segments) == 1:
+            return question(self.segments[0], rows)
+        offsets = self.offsets
+        where = np.searchsorted(offsets, rows, side="right") - 1
+        answers = []
+        for i, segment in enumerate(self.segments):
+            own = np.where(where == i, rows - offsets[i], 0) if is_table else rows[where == i] - offsets[i]
+            answers.append(question(segment, own) if len(segment) else None)
+        there = [a for a in answers if a is not None]
+        if is_table:
+            return np.choose(where, [there[0] if a is None else a for a in answers])
+        width = max(a.shape[1:] for a in there)
+        taken = np.zeros((len(rows), *width), dtype=there[0].dtype)
+        for i, answer in enumerate(answers):
+            if answer is not None:
+                taken[(where == i, *map(slice, answer.shape[1:]))] = answer
+        return taken
 
     def __len__(self) -> int:
         return sum(map(len, self.segments))
 
 
-def _taken(values: NDArray | None, order: NDArray[np.intp]) -> NDArray | None:
-    return None if values is None else values[order]
+def leaf_distances(
+    distances: NDArray[np.float64], queries: NDArray[np.intp], segment: Segment, rows: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Expected D_H of queries to rows of a segment, pair by pair; the same in every batch.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n_queries, n_classes)
+    queries, rows : ndarrays of one shape, or of shapes that broadcast
+    """
+    if _compiled is not None:
+        queries, rows = np.broadcast_arrays(queries, rows)
+        return _compiled.leaf_distances(
+            distances, queries.ravel(), rows.ravel(), segment.leaf, segment.probability, segment.left
+        ).reshape(rows.shape)
+    total = segment.left[rows]
+    for leaf, probability in zip(segment.leaf, segment.probability, strict=True):
+        total += distances[queries, leaf[rows]] * probability[rows]  # one order, whatever the batch
+    return total
 
 
-def _sorted_by_leaf(
-    n: int, leaves: NDArray | None, series: NDArray[np.intp] | None
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Order of the rows, and where each block starts in it."""
-    if leaves is None or series is None:
-        return np.arange(n), _cut(np.zeros(n, dtype=bool), BLOCK_ROWS)
-    rank = np.empty(len(series), dtype=np.intp)
-    rank[series] = np.arange(len(series))
-    if leaves.ndim == 1:
-        group = rank[leaves]
-        order = np.argsort(group, kind="stable")
-        return order, _cut(np.diff(group[order], prepend=group[order[:1]]) != 0, BLOCK_ROWS)
-    sure = leaves["probability"][:, 0]
-    group = 2 * rank[leaves["leaf"][:, 0]] + (sure < SURE)
-    order = np.lexsort((-sure, group))
-    is_new = np.diff(group[order], prepend=group[order[:1]]) != 0
-    return order, _cut(_far_apart(is_new, LEAST_ROWS), SOFT_BLOCK_ROWS)
+def _segment_of(
+    X: NDArray, serial: NDArray[np.intp], leaves: NDArray | None, series: NDArray[np.intp] | None
+) -> Segment:
+    kind: type[Rows] = CodeRows if X.dtype == np.uint8 else FeatureRows
+    return Segment.sorted(lambda order: kind.of(X, order), serial, leaves, series)
 
 
-def _far_apart(is_new: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
-    """Starts of groups, without those that follow another one too closely."""
-    kept, last = np.zeros(len(is_new), dtype=bool), 0
-    for start in np.flatnonzero(is_new).tolist():
-        if start - last >= least:
-            kept[start] = True
-            last = start
-    return kept
-
-
-def _cut(is_new: NDArray[np.bool_], limit: int) -> NDArray[np.intp]:
-    """Starts of blocks of at most `limit` rows, and the end, from where groups start."""
-    edges = np.append(np.concatenate([[0], np.flatnonzero(is_new)]), len(is_new))
-    starts = [np.arange(a, b, limit) for a, b in pairwise(edges) if a < b]
-    return np.append(np.concatenate([np.empty(0, dtype=np.intp), *starts]), len(is_new)).astype(np.intp)
-
-
-def _directions(unit: NDArray, starts: NDArray[np.intp]) -> tuple[NDArray, NDArray[np.float64]]:
-    n_blocks, d = len(starts) - 1, unit.shape[1]
-    centres = np.zeros((n_blocks, d), dtype=unit.dtype)
-    radii = np.full(n_blocks, np.pi)
-    slack = 4 * (d + 8) * float(np.finfo(unit.dtype).eps)
-    for i in range(n_blocks):
-        rows = unit[starts[i] : starts[i + 1]]
-        total = rows.sum(axis=0, dtype=np.float64)
-        length = np.sqrt(total @ total)
-        if length > 0:
-            centres[i] = total / length
-        # A zero row has no direction and is 1 away from everything: no bound holds.
-        if length > 0 and np.any(rows, axis=1).all():
-            radii[i] = np.arccos(np.clip(float((rows @ centres[i]).min()) - slack, -1, 1))
-    return centres, radii
+def _block_starts(group: NDArray[np.intp], size: int) -> NDArray[np.intp]:
+    """Starts of blocks of about `size` rows of one group, or of several small ones, and the end."""
+    edges = np.append(np.flatnonzero(np.diff(group, prepend=-1)), len(group))
+    starts: list[int] = []
+    begin = 0
+    for end in edges[1:].tolist():
+        if end - begin < GROUP and end < len(group):
+            continue
+        n = max(1, round((end - begin) / size))
+        starts += np.linspace(begin, end, n + 1)[:-1].astype(int).tolist()
+        begin = end
+    return np.append(starts, len(group)).astype(np.intp)

@@ -1,209 +1,108 @@
-"""The hierarchical part of the distance, for hard and for soft leaves.
+"""The hierarchical part of the distance: of queries to classes, to blocks, and to single rows.
 
-Search compares *numbers* in the order of D. Both classes say how a number is made of a
-cosine distance (its weight and what is added to it), bound their part of it for whole
-blocks, and answer for single pairs in float64, with a value that does not depend on the
-batch. Distances to all leaves are computed for the queries of a batch only.
+A soft leaf lies on a few classes, and what its probabilities leave lies on the root, 1 away from
+everything. One class with all of the probability is a hard leaf. Scaling the probabilities of a query
+by k_q and those of a row by k_i so gives ``1 - k_q k_i (1 - D_H)``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from sklearn_hierret.building import NO_MASS, unassigned
-from sklearn_hierret.search._code_index import CodeIndex
-from sklearn_hierret.search._index import GalleryIndex, Segment
+from sklearn_hierret.building import NO_MASS, likeliest
+from sklearn_hierret.search._index import Blocks
 
-#: Gives the D_H of leaves to all leaves, (n_samples, n_leaves).
+#: Gives the D_H of soft leaves to all classes, (n_samples, n_classes).
 DistancesOf = Callable[[NDArray], NDArray[np.float64]]
-#: Classes that the leaves of a block may have for a dense product.
-FEW_CLASSES = 512
-#: Leaves of pairs that are compared at once.
-LEAF_BYTES = 1 << 22
+#: Less of D_C is lost in the rounding of D_H, and 1 / 0 would not be.
+LEAST_WEIGHT = 1e-30
+#: Ranks of the affinities that bounds are tried with.
+TRIED = (1, 4)
 
 
-class HardLeafDistance:
-    """D_H of leaves that are known (venkataramanan2023, eq. 5).
+class LeafDistance:
+    """``p_q' U p_i``, the expected D_H (venkataramanan2023, eq. 5, for hard leaves).
 
     Parameters
     ----------
-    query_leaves : ndarray of shape (n_queries,)
+    leaves : ndarray of shape (n_queries, n_kept)
+        Soft leaves of the queries.
     distances_of : callable
-        D_H of leaves to all leaves.
-    heights : ndarray
-        All values that D_H takes, ascending.
+        D_H of soft leaves to all classes.
+    values : ndarray, optional
+        All values that D_H takes, ascending, where leaves on both sides are hard.
     """
-
-    distances: NDArray[np.float64]
 
     def __init__(
-        self, query_leaves: NDArray, distances_of: DistancesOf, heights: NDArray[np.float64]
+        self, leaves: NDArray, distances_of: DistancesOf, values: NDArray[np.float64] | None = None
     ) -> None:
-        self.query_leaves = self.nearest_leaves = query_leaves
+        self.leaves = leaves
         self.distances_of = distances_of
-        self.heights = heights
+        self.values = values
 
-    def of_batch(self, which: NDArray[np.intp]) -> HardLeafDistance:
-        """For some queries, which are numbered anew."""
-        part = copy(self)
-        leaves, part.query_leaves = np.unique(self.query_leaves[which], return_inverse=True)
-        part.distances = self.distances_of(leaves)
-        return part
-
-    def weights(self, alpha: float) -> tuple[float, float]:
-        """Of the cosine distance in a number, and of D_H as an added score."""
-        return 1.0, 0.0
-
-    def error(self, alpha: float, eps: float) -> float:
-        """Rounding of this part of a number, computed at a relative error `eps`."""
-        top = 4.0 * len(self.heights) if self.decides(alpha) else alpha * float(self.heights[-1])
-        return 8 * float(np.finfo(np.float64).eps) * top
-
-    def penalties(self, alpha: float, queries: NDArray[np.intp], segment: Segment) -> NDArray[np.float64]:
-        """What is added to the cosine distances from some queries to the rows of each block.
-
-        ``alpha D_H``; or, where no difference of cosine distances (2 at most) can outweigh
-        one of ``alpha D_H``, four times the rank of D_H, which no alpha overflows.
-        """
-        assert segment.block_leaf is not None
-        distances = self.distances[self.query_leaves[queries][:, None], segment.block_leaf]
-        if self.decides(alpha):
-            return 4.0 * np.searchsorted(self.heights, distances)
-        distances *= alpha
-        return distances
-
-    def bounds(self, alpha: float, queries: NDArray[np.intp], segment: Segment) -> NDArray[np.float64]:
-        """Lower bounds of this part of the numbers, (n_queries, n_blocks)."""
-        return self.penalties(alpha, queries, segment)
+    def order(self) -> NDArray[np.intp]:
+        """Order of the queries in which those of one leaf are side by side."""
+        return np.argsort(likeliest(self.leaves), kind="stable")
 
     def decides(self, alpha: float) -> bool:
-        """Whether D_H alone decides: no two cosine distances differ by as much."""
-        return bool(np.isinf(alpha) or alpha * np.diff(self.heights).min(initial=np.inf) > 4)
+        """Whether D_H alone decides: no two distances of features differ by as much, which is 2 at most."""
+        if self.values is None or np.isinf(alpha):
+            return bool(np.isinf(alpha))
+        return bool(alpha * np.diff(self.values).min(initial=np.inf) > 4)
 
-    def pairs(
-        self,
-        queries: NDArray[np.intp],
-        counts: NDArray[np.intp],
-        rows: NDArray[np.intp],
-        index: GalleryIndex | CodeIndex,
-    ) -> NDArray[np.float64]:
-        """D_H of single pairs, a run of rows for each query; the same in every batch."""
-        return self.distances[np.repeat(self.query_leaves[queries], counts), index.take("leaves", rows)]
+    def weighing(self, alpha: float) -> Weighing:
+        """How search compares distances."""
+        if self.values is not None and self.decides(alpha):
+            return Weighing(1.0, 4.0, len(self.values), self.values)
+        scale = max(1.0, alpha)
+        return Weighing(max(1 / scale, LEAST_WEIGHT), 1.0 if scale == alpha else alpha)
 
 
-class SoftLeafDistance:
-    """Expected D_H under the class probabilities of both sides, ``p_q' U p_i``.
+class Weighing:
+    """Numbers in the order of ``D = D_C + alpha D_H``, which no alpha overflows.
 
-    It is the sum of each probability of the item times the query's expected D_H to that class; what
-    the item's probabilities leave is 1 away.
-
-    Parameters
-    ----------
-    query_leaves : ndarray of shape (n_queries, n_kept)
-        Soft leaves: leaf, probability.
-    distances_of : callable
-        Expected D_H of soft leaves to all leaves.
+    A number is ``weight * D_C + leaf_weight * D_H``, both divided by max(1, alpha). Where D_H alone
+    decides between hard leaves, its rank stands for it, so that no rounding takes D_C away.
     """
 
-    expected: NDArray[np.float64]
+    def __init__(
+        self, weight: float, leaf_weight: float, top: float = 1.0, values: NDArray | None = None
+    ) -> None:
+        self.weight, self.leaf_weight, self.values, self.top = weight, leaf_weight, values, top
 
-    def __init__(self, query_leaves: NDArray, distances_of: DistancesOf) -> None:
-        self.query_leaves = query_leaves
-        self.nearest_leaves = query_leaves["leaf"][:, 0]
-        self.distances_of = distances_of
-        self.n_terms = query_leaves.shape[1]
+    def of_classes(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+        """D_H as it is weighed."""
+        return distances if self.values is None else np.searchsorted(self.values, distances).astype(float)
 
-    def of_batch(self, which: NDArray[np.intp]) -> SoftLeafDistance:
-        """For some queries, which are numbered anew."""
-        part = copy(self)
-        part.expected = self.distances_of(self.query_leaves[which])
-        return part
-
-    def weights(self, alpha: float) -> tuple[float, float]:
-        """Of the cosine distance in a number, and of D_H: D / max(1, alpha), so that none overflows."""
-        scale = max(1.0, alpha)
-        return 1 / scale, 1.0 if scale == alpha else alpha
-
-    def error(self, alpha: float, eps: float) -> float:
-        """Rounding of this part of a number, computed at a relative error `eps`."""
-        return eps * (self.n_terms + 16) * self.weights(alpha)[1]
-
-    def bounds(self, alpha: float, queries: NDArray[np.intp], segment: Segment) -> NDArray:
-        """Lower bounds of this part of the numbers, (n_queries, n_blocks).
-
-        With affinities, 1 less the expected D_H: the greatest sum of affinities times probabilities
-        that are at most the block's highest, and 1 in sum, is by duality at most
-        ``lambda + max(0, affinity - lambda)' highest`` for any lambda from 0 on: a few of the
-        affinities are tried.
-        """
-        highest = segment.highest
-        assert highest is not None
-        s = (1 - self.expected[queries]).astype(highest.dtype)
-        ranks = [rank for rank in (0, 1, 4, 16) if rank < s.shape[1]]
-        tried = np.maximum(-np.partition(-s, ranks, axis=1)[:, ranks], 0)
-        most = np.minimum(s @ highest.T, tried[:, :1])
-        for at in tried.T[1:]:
-            np.minimum(most, at[:, None] + np.maximum(s - at[:, None], 0) @ highest.T, out=most)
-        most += 4 * (s.shape[1] + 8) * float(np.finfo(highest.dtype).eps) + NO_MASS
-        np.subtract(1, most, out=most)
-        most *= self.weights(alpha)[1]
-        return most
-
-    def scores(self, queries: NDArray[np.intp], leaves: NDArray, out: NDArray) -> NDArray:
-        """D_H of rows with some leaves to some queries, to within rounding, (n_rows, n_queries)."""
-        proba, n_kept = leaves["probability"], leaves.shape[1]
-        classes, column = np.unique(leaves["leaf"], return_inverse=True)
-        column = column.reshape(leaves.shape)
-        expected = self.expected[np.ix_(queries, classes)].astype(proba.dtype)
-        if len(classes) <= FEW_CLASSES:
-            dense = np.zeros((len(leaves), len(classes)), dtype=proba.dtype)
-            for j in range(n_kept):
-                dense[np.arange(len(leaves)), column[:, j]] += proba[:, j]
-            np.matmul(dense, expected.T, out=out)
-        else:
-            starts = np.arange(0, leaves.size + 1, n_kept)
-            sparse = csr_array((proba.ravel(), column.ravel(), starts), shape=(len(leaves), len(classes)))
-            out[:] = sparse @ np.ascontiguousarray(expected.T)
-        out += unassigned(leaves).astype(proba.dtype)[:, None]
-        return out
-
-    def approximate(self, queries: NDArray[np.intp], leaves: NDArray, rows: NDArray[np.intp]) -> NDArray:
-        """D_H of single pairs to within rounding."""
-        return self._of_pairs(queries, len(rows), lambda some: leaves[rows[some]])
-
-    def decides(self, alpha: float) -> bool:
-        """Whether D_H alone decides."""
-        return bool(np.isinf(alpha))
-
-    def pairs(
-        self,
-        queries: NDArray[np.intp],
-        counts: NDArray[np.intp],
-        rows: NDArray[np.intp],
-        index: GalleryIndex | CodeIndex,
-    ) -> NDArray[np.float64]:
-        """D_H of single pairs, a run of rows for each query; the same in every batch."""
-        queries = np.repeat(queries, counts)
-        return self._of_pairs(queries, len(rows), lambda some: index.take("leaves", rows[some]))
-
-    def _of_pairs(
-        self, queries: NDArray[np.intp], n_pairs: int, leaves_of: Callable[[slice], NDArray]
-    ) -> NDArray[np.float64]:
-        distances = np.empty(n_pairs)
-        size = max(1, LEAF_BYTES // (16 * self.n_terms))
-        for start in range(0, n_pairs, size):
-            some = slice(start, start + size)
-            leaves = leaves_of(some)
-            total = unassigned(leaves)
-            for j in range(leaves.shape[1]):  # one order of addition, whatever the batch
-                total += self.expected[queries[some], leaves["leaf"][:, j]] * leaves["probability"][:, j]
-            distances[some] = total
-        return distances
+    def error(self, n_terms: int, eps: float) -> float:
+        """Rounding of the hierarchical part of a number, summed at a relative error `eps`."""
+        return eps * (n_terms + 16) * self.leaf_weight * self.top
 
 
-LeafDistance = HardLeafDistance | SoftLeafDistance
+def least_distances(distances: NDArray[np.float64], blocks: Blocks, dtype: np.dtype) -> NDArray:
+    """Lower bounds of weighed D_H between queries and rows of each block, (n_queries, n_blocks).
+
+    The expected D_H to a row is 1 less the sum of its probabilities times affinities, 1 - D_H. With
+    probabilities that are at most the block's highest and sum to at most 1, that is, by duality, at most
+    ``a + sum(max(0, affinity - a) * highest)`` for any a from 0 on: a few of the affinities are tried.
+    """
+    if blocks.highest is None:
+        assert blocks.leaf is not None
+        assert blocks.probability is not None
+        assert blocks.first is not None
+        least = 1 - blocks.probability * (1 - distances[:, blocks.leaf])
+        if len(blocks.leaf) > len(blocks):
+            least = np.minimum.reduceat(least, blocks.first, axis=1)
+        return least.astype(dtype)
+    affinity = (1 - distances).astype(dtype)
+    n_classes = affinity.shape[1]
+    ranks = [rank for rank in (0, *TRIED) if rank < n_classes]
+    tried = np.maximum(-np.partition(-affinity, ranks, axis=1)[:, ranks], 0)
+    most = np.minimum(affinity @ blocks.highest, tried[:, :1])
+    for at in tried.T[1:]:
+        np.minimum(most, at[:, None] + np.maximum(affinity - at[:, None], 0) @ blocks.highest, out=most)
+    most += 4 * (n_classes + 8) * float(np.finfo(dtype).eps) + NO_MASS
+    return np.subtract(1, most, out=most)

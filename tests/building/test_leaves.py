@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from sklearn.frozen import FrozenEstimator
 from sklearn.naive_bayes import GaussianNB
 
-from sklearn_hierret import ClassHierarchy, DiscriminantClassifier
-from sklearn_hierret.building import expected_distances, fit_alpha, fit_leaf_model, soft_leaves
+from sklearn_hierret import ClassHierarchy, CombinedHierarchy, DiscriminantClassifier
+from sklearn_hierret.building import expected_distances, fit_alpha, fit_leaf_model, hard_leaves, soft_leaves
 from sklearn_hierret.building._alpha import ALPHAS, ENOUGH, choose_alpha
 from sklearn_hierret.building._leaves import HeldOutLeaves, assign_leaves, held_out_leaves, unassigned
 from tests.reference import metrics as reference
@@ -66,8 +66,8 @@ def test_alpha_follows_the_leaves(rng):
     """Leaves that are right want weight; leaves that are noise want none."""
     X, y = blobs(rng, n_classes=5, n_features=6, n_per_class=(40, 60), spread=0.7)
     tree, folds = ClassHierarchy.flat(range(5)), (np.arange(len(X)) % 3).astype(np.int8)
-    right = choose_alpha(X, y, HeldOutLeaves(y, folds), tree)
-    noise = choose_alpha(X, y, HeldOutLeaves(rng.permutation(y), folds), tree)
+    right = choose_alpha(X, y, HeldOutLeaves(hard_leaves(y, X.dtype), folds), tree)
+    noise = choose_alpha(X, y, HeldOutLeaves(hard_leaves(rng.permutation(y), X.dtype), folds), tree)
     assert noise <= 0.3 < right
 
 
@@ -92,6 +92,24 @@ def test_what_is_left_lies_on_the_root(tree, seed):
     for row, found, rest in zip(leaves, expected_distances(leaves, tree), left, strict=True):
         expected = [sum(p["probability"] * U[p["leaf"], c] for p in row) + rest for c in range(k)]
         np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@given(trees(max_classes=9), st.integers(0, 2**32 - 1), st.booleans())
+@settings(max_examples=40)
+def test_hard_leaves_are_as_far_as_the_hierarchy_says(tree, seed, is_combined):
+    """Bit for bit, so that ties are ties; scaled, the rest of a leaf lies on the root."""
+    rng = np.random.default_rng(seed)
+    if is_combined:
+        tree = CombinedHierarchy([tree, tree.permute(seed)], [0.3, 0.7])
+    classes = rng.integers(0, tree.n_classes, 20)
+    leaves = hard_leaves(classes, np.dtype(np.float32))
+    found = expected_distances(leaves, tree)
+    np.testing.assert_array_equal(found, tree.distance(tree.classes[classes][:, None], tree.classes[None]))
+    assert np.isin(found, tree.distinct_distances()).all()
+    for i in range(20):
+        np.testing.assert_array_equal(expected_distances(leaves[[i]], tree)[0], found[i])
+    leaves["probability"] *= 0.25
+    np.testing.assert_allclose(expected_distances(leaves, tree), 1 - 0.25 * (1 - found), atol=1e-15)
 
 
 def test_sixteen_classes_are_kept(rng):
@@ -140,4 +158,4 @@ def test_the_default_class_model_keeps_its_folds(rng):
     found = held_out_leaves(model, X, y, "soft")
     np.testing.assert_array_equal(found.leaves["leaf"], codes)
     np.testing.assert_allclose(found.leaves["probability"], proba, atol=1e-12)
-    np.testing.assert_array_equal(found.of_kind("hard"), codes[:, 0])
+    np.testing.assert_array_equal(found.of_kind("hard"), hard_leaves(codes[:, 0], X.dtype))

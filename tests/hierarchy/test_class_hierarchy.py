@@ -214,6 +214,36 @@ def test_expected_distance_is_the_product_with_all_distances(tree, seed):
         tree.expected_distance(proba[:, 1:])
 
 
+@given(trees(), st.integers(0, 2**32 - 1), st.booleans())
+def test_expected_distance_is_the_same_in_every_batch(tree, seed, is_combined):
+    """Bit for bit: few samples are computed with number by number, many in arrays."""
+    rng = np.random.default_rng(seed)
+    if is_combined:
+        tree = CombinedHierarchy([tree, tree.permute(seed)], [0.3, 0.7])
+    proba = rng.dirichlet(np.full(tree.n_classes, 0.3), size=40) * rng.random((40, 1))
+    proba[::5] = np.eye(tree.n_classes)[rng.integers(0, tree.n_classes, 8)]
+    proba[1::5] = 0
+    whole = tree.expected_distance(proba)
+    np.testing.assert_allclose(whole, proba @ tree.distance_matrix(), atol=1e-12)
+    for size in (1, 2, 7, 8, 9):
+        for start in range(0, 40, size):
+            some = slice(start, start + size)
+            np.testing.assert_array_equal(tree.expected_distance(proba[some]), whole[some])
+    assert tree.expected_distance(proba[:0]).shape == (0, tree.n_classes)
+
+
+@given(trees(), st.data())
+def test_distances_from_some_classes_are_rows_of_all_distances(tree, data):
+    """Bit for bit, so that ties are ties."""
+    trees_of_it = [tree, tree.with_stem(0.25), tree.permute(1), ClassHierarchy.flat(tree.classes)]
+    positions = np.array(data.draw(st.lists(st.integers(0, tree.n_classes - 1), max_size=20)), dtype=np.intp)
+    for hierarchy in (*trees_of_it, CombinedHierarchy(trees_of_it[::2], [0.3, 0.7])):
+        found = hierarchy.distances_from(positions)
+        assert found.shape == (len(positions), tree.n_classes)
+        np.testing.assert_array_equal(found, hierarchy.distance_matrix()[positions])
+        assert np.isin(found, hierarchy.distinct_distances()).all()
+
+
 @given(trees(), st.floats(0, 1))
 def test_stem(tree, stem):
     U = tree.distance_matrix()

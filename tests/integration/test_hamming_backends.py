@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sklearn_hierret import HammingRetriever
-from sklearn_hierret.search import CodeIndex, search_codes
+from sklearn_hierret.search import Index, search, search_by_faiss
 from tests.reference import hashing as reference
 
 
@@ -21,14 +21,16 @@ def random_codes(rng, n, n_bytes, n_distinct):
 def test_faiss_finds_the_same(rng, n_bytes, n_distinct, leave_one_out):
     gallery = random_codes(rng, 5000, n_bytes, n_distinct)
     own = np.arange(5000)[::50] if leave_one_out else None
-    index = CodeIndex.build(gallery)
+    index = Index.build(gallery)
+
+    def ours(queries, n_neighbors, **how):
+        return search(queries, index, n_neighbors, **how)
+
     for k in (1, 10, 100):
-        both = [
-            search_codes(gallery[::50], index, k, own_serial=own, backend=backend)
-            for backend in ("numpy", "faiss")
-        ]
-        np.testing.assert_array_equal(*[found[1] for found in both])
-        np.testing.assert_array_equal(*[found[0] for found in both])
+        expected = ours(gallery[::50], k, own_row=own)
+        found = search_by_faiss(gallery[::50], index, k, ours, own_row=own)
+        np.testing.assert_array_equal(found[1], expected[1])
+        np.testing.assert_array_equal(found[0], expected[0])
 
 
 def test_a_retriever_that_asks_faiss(rng):

@@ -16,6 +16,16 @@ def soft_distances(query_proba, gallery_proba, U):
     return np.array([[p @ U @ r for r in gallery_proba] for p in query_proba])
 
 
+def scaled_distances(distances, query_factors, gallery_factors):
+    """D_H where classes are believed by a factor only, and the root, 1 from everything, by the rest."""
+    return np.array(
+        [
+            [1 - a * b * (1 - d) for b, d in zip(gallery_factors, row, strict=True)]
+            for a, row in zip(query_factors, distances, strict=True)
+        ]
+    )
+
+
 def neighbours(queries, gallery, k, alpha=0.0, hierarchical=None, exclude_self=False):
     """(distances, indices) in the order of (distance, index), or (D_H, D_C, index) for inf."""
     distances, indices = [], []

@@ -1,0 +1,80 @@
+"""FAISS, for codes without leaves; the results are those of `search`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils._chunking import get_chunk_n_rows
+
+from sklearn_hierret.search._index import Index, Segment
+
+#: How many times as many codes FAISS is asked for as are wanted.
+DEEPER = 4
+
+
+def search_by_faiss(
+    queries: NDArray[np.uint8],
+    index: Index,
+    n_neighbors: int,
+    search: Callable[..., tuple[NDArray, NDArray[np.intp]]],
+    *,
+    own_row: NDArray[np.intp] | None = None,
+    allowed: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Ask FAISS for more than wanted, so that no code as far as the k-th is missing, and sort them.
+
+    Parameters
+    ----------
+    queries : ndarray of shape (n_queries, n_bytes)
+    index : Index
+        Of codes, in one segment.
+    n_neighbors : int
+    search : callable
+        The other way to search; it is asked where more codes than that are tied, or not all allowed.
+    own_row, allowed : see `search`
+    """
+    depth = DEEPER * (n_neighbors + 1)
+    if allowed is not None or len(index.segments) > 1 or depth >= len(index):
+        return search(queries, n_neighbors, own_row=own_row, allowed=allowed)
+    theirs, serial = _faiss_index(index.segments[0]), index.serial
+    distances = np.empty((len(queries), n_neighbors))
+    serials = np.empty((len(queries), n_neighbors), dtype=np.intp)
+    n_rows = get_chunk_n_rows(100 * depth)
+    for start in range(0, len(queries), n_rows):
+        some = np.arange(start, min(start + n_rows, len(queries)))
+        counts, rows = theirs.search(queries[some], depth)
+        counts = counts.astype(np.int64)
+        # Of the codes at the last distance some may be missing; the query itself may be one.
+        is_whole = counts[:, -1] > counts[:, n_neighbors]
+        if own_row is not None:
+            counts[rows == own_row[some, None]] = 8 * queries.shape[1] + 1
+        order = np.lexsort((serial[rows], counts), axis=1)[:, :n_neighbors]
+        distances[some] = np.take_along_axis(counts, order, axis=1) / (8 * queries.shape[1])
+        serials[some] = serial[np.take_along_axis(rows, order, axis=1)]
+        tied = some[~is_whole]
+        if len(tied):
+            own = None if own_row is None else own_row[tied]
+            distances[tied], serials[tied] = search(queries[tied], n_neighbors, own_row=own)
+    return distances, serials
+
+
+#: Indexes that were made; they go with their segments.
+_MADE: WeakKeyDictionary[Segment, Any] = WeakKeyDictionary()
+
+
+def _faiss_index(segment: Segment) -> Any:
+    """The same codes in a FAISS index."""
+    if segment not in _MADE:
+        from faiss import IndexBinaryFlat
+
+        codes = segment.rows.features(np.arange(len(segment)))
+        index: Any = IndexBinaryFlat(8 * codes.shape[1])
+        # Counting, for what it finds need not be sorted again.
+        index.use_heap = False
+        index.add(codes)
+        _MADE[segment] = index
+    return _MADE[segment]
