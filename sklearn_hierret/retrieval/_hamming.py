@@ -48,7 +48,7 @@ class HammingRetriever(BaseRetriever):
         Who searches where alpha is 0 and few neighbours are wanted. Results are the same; FAISS has
         threads of its own.
     n_jobs : int, default=None
-        Threads of the search.
+        Threads of the search and of the leaves that it needs; default: as many as NumPy's products use.
     verbose : bool, default=False
         Print what was done, how far a long search is and how long it will take.
 

@@ -56,7 +56,7 @@ class HierarchicalRetriever(BaseRetriever):
         one that keeps no folds take three fits more. None means the class model of the hierarchy's
         builder, or else a default `DiscriminantClassifier`.
     n_jobs : int, default=None
-        Threads of the search.
+        Threads of the search and of the leaves that it needs; default: as many as NumPy's products use.
     verbose : bool, default=False
         Print what was done, how far a long search is and how long it will take.
 
