@@ -1,6 +1,9 @@
-"""Without torch, what needs it is not collected."""
+"""Without torch or numba, what needs them is not collected."""
 
 from importlib.util import find_spec
 
+collect_ignore = []
 if find_spec("torch") is None or find_spec("skorch") is None:
-    collect_ignore = ["sklearn_hierret/nn", "tests/nn"]
+    collect_ignore += ["sklearn_hierret/nn", "tests/nn"]
+if find_spec("numba") is None:
+    collect_ignore += ["sklearn_hierret/search/_compiled.py"]

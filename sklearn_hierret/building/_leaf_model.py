@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from sklearn_hierret.building._alpha import choose_alpha
+from sklearn_hierret.building._alpha import choose_alpha, expected_distances
 from sklearn_hierret.building._combined import named
 from sklearn_hierret.building._leaves import HeldOutLeaves, assign_leaves, has_folds, held_out_leaves
 from sklearn_hierret.building._linkage import LinkageHierarchyBuilder
@@ -42,23 +43,30 @@ class LeafModel:
     tree : ClassHierarchy or CombinedHierarchy
         The hierarchy with its classes in the order in which leaves are numbered: those of the class
         model, and then those that only the hierarchy knows.
+    stem : float or "auto"
     """
 
     hierarchy: ClassHierarchy | CombinedHierarchy
     builder: Any
     class_model: Any
     tree: ClassHierarchy | CombinedHierarchy
-    _stemmed: dict = field(default_factory=dict, repr=False, compare=False)
+    stem: float | str = "auto"
 
-    def with_stem(self, stem: float | str) -> ClassHierarchy | CombinedHierarchy:
-        """The tree that distances are taken from: of different leaves they are at least the stem."""
-        if stem not in self._stemmed:
-            value = stem
-            if isinstance(stem, str):
-                value = GIVEN_STEM if self.builder is None else LEARNED_STEM
-            self._stemmed.clear()
-            self._stemmed[stem] = self.tree.with_stem(float(value))
-        return self._stemmed[stem]
+    def with_stem(self, stem: float | str) -> LeafModel:
+        """The same with another stem."""
+        return self if stem == self.stem else replace(self, stem=stem)
+
+    @cached_property
+    def ranking_tree(self) -> ClassHierarchy | CombinedHierarchy:
+        """The tree that distances are taken from: those of different leaves are at least the stem."""
+        stem = self.stem
+        if isinstance(stem, str):
+            stem = GIVEN_STEM if self.builder is None else LEARNED_STEM
+        return self.tree.with_stem(float(stem))
+
+    def distances(self, leaves: NDArray) -> NDArray[np.float64]:
+        """Expected D_H of leaves to all classes, (n_samples, n_classes)."""
+        return expected_distances(leaves, self.ranking_tree)
 
     def assign(self, X: NDArray, assignment: str) -> NDArray:
         """Leaves of samples, see `assign_leaves`."""
@@ -90,7 +98,12 @@ class LeafModel:
 
 
 def fit_leaf_model(
-    hierarchy: Any, class_model: Any, X: NDArray, y: NDArray, verbose: bool | int = False
+    hierarchy: Any,
+    class_model: Any,
+    X: NDArray,
+    y: NDArray,
+    stem: float | str = "auto",
+    verbose: bool | int = False,
 ) -> LeafModel:
     """Fit clones of a builder and a class model.
 
@@ -102,6 +115,7 @@ def fit_leaf_model(
         None means the builder's class model, or else a `DiscriminantClassifier`.
     X : ndarray of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,)
+    stem : float or "auto", default="auto"
     verbose : bool, default=False
         Of class models that are made here.
     """
@@ -126,7 +140,7 @@ def fit_leaf_model(
             class_model = DiscriminantClassifier(verbose=verbose).fit(X, y)
     others = hierarchy.classes[~np.isin(hierarchy.classes, class_model.classes_)]
     tree = hierarchy.restrict(np.concatenate([class_model.classes_, others]))
-    return LeafModel(hierarchy, builder, class_model, tree)
+    return LeafModel(hierarchy, builder, class_model, tree, stem)
 
 
 def fit_alpha(
@@ -135,7 +149,6 @@ def fit_alpha(
     X: NDArray,
     y: NDArray,
     assignment: str,
-    stem: float | str,
     scale: float = 1.0,
 ) -> tuple[float, HeldOutLeaves | None]:
     """The weight of the hierarchical distance, and the samples' cross-fitted leaves if they are at hand.
@@ -150,7 +163,6 @@ def fit_alpha(
         As the class model was given them.
     y : ndarray of shape (n_samples,)
     assignment : {"hard", "soft"}
-    stem : float or "auto"
     scale : float, default=1.0
         See `choose_alpha`.
     """
@@ -164,4 +176,4 @@ def fit_alpha(
     assert kept is not None
     codes = np.unique(y, return_inverse=True)[1]
     held_out_kind = HeldOutLeaves(kept, held_out.folds)
-    return choose_alpha(X, codes, held_out_kind, leaf_model.with_stem(stem), scale), held_out
+    return choose_alpha(X, codes, held_out_kind, leaf_model.ranking_tree, scale), held_out

@@ -157,9 +157,9 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         with unchanged_on_error(self):
             X, classes, codes = validate_classes(self, X, y)
             y = classes[codes]
-            leaf_model = fit_leaf_model(self.hierarchy, self.class_model, X, y)
-            self.alpha_, _ = fit_alpha(self.alpha, leaf_model, X, y, self.assignment, self.stem)
-            phi = class_embedding(leaf_model.with_stem(self.stem), self.n_components)
+            leaf_model = fit_leaf_model(self.hierarchy, self.class_model, X, y, self.stem)
+            self.alpha_, _ = fit_alpha(self.alpha, leaf_model, X, y, self.assignment)
+            phi = class_embedding(leaf_model.ranking_tree, self.n_components)
             self.classes_ = classes
             self.hierarchy_, self.hierarchy_builder_ = leaf_model.hierarchy, leaf_model.builder
             self.class_model_ = leaf_model.class_model

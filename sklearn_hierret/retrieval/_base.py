@@ -33,7 +33,6 @@ from sklearn_hierret._blocks import is_dask
 from sklearn_hierret.building import (
     HeldOutLeaves,
     LeafModel,
-    expected_distances,
     fit_alpha,
     fit_leaf_model,
     likeliest,
@@ -418,11 +417,11 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         """Fit hierarchy, class model and alpha; return cross-fitted leaves, if there are any."""
         start = time.perf_counter()
         features = self._for_class_model(X)
-        leaf_model = fit_leaf_model(self.hierarchy, self.class_model, features, y, self.verbose)
+        leaf_model = fit_leaf_model(self.hierarchy, self.class_model, features, y, self.stem, self.verbose)
         self._print(f"hierarchy and class model in {time.perf_counter() - start:.1f} s")
         start = time.perf_counter()
         self.alpha_, held_out = fit_alpha(
-            self.alpha, leaf_model, features, y, self.assignment, self.stem, self._cosine_scale
+            self.alpha, leaf_model, features, y, self.assignment, self._cosine_scale
         )
         self._print(f"alpha {self.alpha_:g}, in {time.perf_counter() - start:.1f} s")
         self._leaf_model = leaf_model
@@ -544,9 +543,10 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         return is_chosen[likeliest(gallery.leaves)]
 
     def _leaf_distance(self, gallery: Gallery, leaves: NDArray) -> LeafDistance:
-        tree = self._leaf_model.with_stem(self.stem)
-        values = tree.distinct_distances() if leaves.shape[1] == 1 and gallery.index.is_hard else None
-        return LeafDistance(leaves, partial(expected_distances, hierarchy=tree), values)
+        model = self._leaf_model.with_stem(self.stem)
+        is_hard = leaves.shape[1] == 1 and gallery.index.is_hard
+        values = model.ranking_tree.distinct_distances() if is_hard else None
+        return LeafDistance(leaves, model.distances, values)
 
     def _gallery_with_leaves(self, of_own: bool) -> Gallery:
         """The gallery with the leaves for searches by its own samples, or by new queries."""

@@ -118,7 +118,7 @@ def retrieved(data: Data) -> tuple[list[list[str]], list[list[str]], list[list[s
             row.append(f"{change[1]:+.4f} / {change[2]:+.4f}")
         kept.append(row)
     codes = np.searchsorted(classes, data.y_train)
-    default = leaf_model.with_stem("auto")
+    default = leaf_model.ranking_tree
     path = np.array([mean(default, alpha) for alpha in ALPHAS])
     chosen = choose_alpha(data.X_train, codes, held_out, default)
 

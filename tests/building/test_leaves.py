@@ -74,8 +74,8 @@ def test_alpha_follows_the_leaves(rng):
 def test_alpha_where_nothing_can_be_held_out():
     X, y = np.eye(4), np.arange(4)
     model = fit_leaf_model(None, None, X, y)
-    assert fit_alpha("auto", model, X, y, "soft", "auto")[0] == 1.0
-    assert fit_alpha(2, model, X, y, "soft", "auto")[0] == 2.0
+    assert fit_alpha("auto", model, X, y, "soft")[0] == 1.0
+    assert fit_alpha(2, model, X, y, "soft")[0] == 2.0
 
 
 @given(trees(max_classes=9), st.integers(0, 2**32 - 1))

@@ -529,7 +529,7 @@ class Tied:
         queries = distinct[over(row, n_queries)].astype(dtype)
         queries[1::3] = over(self.integers(st.integers(1, 20), low, high, "others"), queries[1::3].shape)
 
-        self.series = self.part = None
+        self.series, self.part, self.n_classes = None, None, 1
         if self.has_leaves:
             hierarchy = self.draw(trees(max_classes=8), "hierarchy")
             if self.draw(st.booleans(), "is combined"):
@@ -588,11 +588,12 @@ class Tied:
 
     def indexed(self, X):
         n, index = len(X), None
-        is_kept = np.ones(n, dtype=bool)
+        is_kept, proba = np.ones(n, dtype=bool), np.zeros((n, self.n_classes))
         ends = sorted(self.draw(st.sets(st.integers(1, n), max_size=3), "parts") | {n})
         for turn, (start, end) in enumerate(pairwise([0, *ends])):
             new = np.arange(start, end)
             leaves = self.gallery_leaves(len(new), turn)
+            proba[new] = self.dense(leaves, len(new))
             if index is None:
                 index = Index.build(X[new], leaves, self.series)
             else:
@@ -601,9 +602,22 @@ class Tied:
                 is_kept[:end] &= over(self.integers(st.integers(1, 9), 0, 1, "kept"), end) > 0
                 index = index.keep(is_kept)
         if self.has_leaves and self.draw(st.integers(0, 3), "other leaves if 3") == 3:
-            index = index.with_leaves(self.gallery_leaves(len(index), 0), self.series)
-        np.testing.assert_array_equal(np.sort(index.serial), np.flatnonzero(is_kept))
+            leaves = self.gallery_leaves(len(index), 0)
+            proba[is_kept] = self.dense(leaves, len(index))
+            index = index.with_leaves(leaves, self.series)
+        rows = np.argsort(index.serial)
+        np.testing.assert_array_equal(index.serial[rows], np.flatnonzero(is_kept))
+        np.testing.assert_array_equal(index.queries(rows), index.rows.as_queries(X[is_kept]))
+        if self.has_leaves:
+            np.testing.assert_array_equal(self.dense(index.leaves(rows), len(index)), proba[is_kept])
         return index
+
+    def dense(self, leaves, n):
+        """Probabilities of all classes."""
+        proba = np.zeros((n, self.n_classes))
+        if leaves is not None:
+            np.add.at(proba, (np.arange(n)[:, None], leaves["leaf"]), leaves["probability"])
+        return proba
 
     def search(self):
         """What `search` finds."""
