@@ -309,7 +309,7 @@ def leaf_distances(
     distances : ndarray of shape (n_queries, n_classes)
     queries, rows : ndarrays of one shape, or of shapes that broadcast
     """
-    if _compiled is not None:
+    if _compiled is not None and rows.size:
         queries, rows = np.broadcast_arrays(queries, rows)
         return _compiled.leaf_distances(
             distances, queries.ravel(), rows.ravel(), segment.leaf, segment.probability, segment.left

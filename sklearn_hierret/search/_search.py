@@ -135,6 +135,7 @@ class Task:
         own_row = None if self.own_row is None else self.own_row[which]
         batch = Batch(self.queries[which], self.k, self.weighing, weighed, own_row)
         nearest = Nearest(len(which), self.k)
+        decides = self.part is not None and self.part.decides(self.alpha)
         for segment, first_row in zip(self.index.segments, self.index.offsets.tolist(), strict=False):
             if not len(segment):
                 continue
@@ -144,12 +145,15 @@ class Task:
                 distance, second = segment.rows.distances(batch.queries[some], place), None
                 if distances is not None:
                     hierarchical = leaf_distances(distances, some[:, None], segment, place)
-                    if self.part is not None and self.part.decides(self.alpha):
-                        second = distance  # the sum may round it away
-                    distance = hierarchical if np.isinf(self.alpha) else distance + self.alpha * hierarchical
-                    if segment.rows.decimals is not None and second is None and self.alpha < HUGE:
-                        distance = distance.round(segment.rows.decimals)
+                    if decides:  # the sum may round the rest away
+                        distance, second = hierarchical, distance
+                    else:
+                        distance = distance + self.alpha * hierarchical
+                        if segment.rows.decimals is not None and self.alpha < HUGE:
+                            distance = distance.round(segment.rows.decimals)
                 nearest.add(some, distance, second, np.where(row < 0, -1, segment.serial[place]))
+        if decides and nearest.second is not None and np.isfinite(self.alpha):
+            nearest.distance = nearest.second + self.alpha * nearest.distance
         with np.errstate(over="ignore"):  # alpha near the largest float32 can end in infinity
             self.distances[which] = nearest.distance
         self.serials[which] = nearest.serial

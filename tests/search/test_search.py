@@ -442,7 +442,7 @@ def test_distances_of_features_are_the_same_in_every_batch(rng, d, dtype):
     rows, table = FeatureRows(right, np.ones(60)), rng.integers(0, 60, (12, 18))
     whole = rows.distances(left, table)
     dots = np.sum(left[:, None] * right[table].astype(float), axis=2)
-    np.testing.assert_allclose(1 - whole, np.clip(dots, -1, 1), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(1 - whole, np.clip(dots, -1, 1), rtol=0, atol=1e-12)
     for j in range(12):
         for i in range(18):
             assert rows.distances(left[[j]], table[[j], i : i + 1])[0, 0] == whole[j, i]
@@ -630,13 +630,13 @@ class Tied:
         index, n_queries = self.index, len(self.queries)
         rows = np.tile(np.argsort(index.serial), (n_queries, 1))
         total = index.pair_distances(self.queries, rows)
-        second = np.zeros(total.shape)
+        first, second = None, np.zeros(total.shape)
         if self.part is not None and self.alpha:
             cosine = total
             hierarchical = index.pair_leaf_distances(self.part.distances_of(self.part.leaves), rows)
             total = hierarchical if np.isinf(self.alpha) else cosine + self.alpha * hierarchical
             if self.part.decides(self.alpha):
-                second = cosine
+                first, second = hierarchical, cosine
             elif self.is_codes and self.alpha < 1e3:
                 total = total.round(12)
         is_there = np.ones(rows.shape, dtype=bool)
@@ -644,7 +644,8 @@ class Tied:
             is_there &= self.how["allowed"][rows]
         if "own_row" in self.how:
             is_there &= rows != self.how["own_row"][:, None]
-        order = np.lexsort((index.serial[rows], second, total, ~is_there), axis=1)[:, : self.k]
+        first = total if first is None else first
+        order = np.lexsort((index.serial[rows], second, first, ~is_there), axis=1)[:, : self.k]
         serials, distances = np.full((n_queries, self.k), -1), np.full((n_queries, self.k), np.inf)
         width = order.shape[1]
         serials[:, :width] = np.take_along_axis(np.where(is_there, index.serial[rows], -1), order, axis=1)
