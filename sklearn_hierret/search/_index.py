@@ -20,7 +20,7 @@ from sklearn_hierret.search._rows import CodeRows, FeatureRows, Rows
 _compiled: Any
 try:
     from sklearn_hierret.search import _compiled
-except ImportError:  # numba is optional
+except (ImportError, RuntimeError):  # numba is optional, and needs a place for what it compiles
     _compiled = None
 
 #: Rows of a block; more where classes are many, for a block has a number for each of them.
