@@ -26,8 +26,8 @@ NO_MASS = 1e-6
 N_FOLDS = 3
 
 
-def float_dtype(X: NDArray) -> np.dtype:
-    """Of what is computed from features: theirs, or float64 if they are no floats."""
+def float_dtype(X: Any) -> np.dtype:
+    """Of what is computed from features or what holds them: theirs, or float64 if they are no floats."""
     return X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
 
 

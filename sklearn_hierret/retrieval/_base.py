@@ -35,6 +35,7 @@ from sklearn_hierret.building import (
     LeafModel,
     fit_alpha,
     fit_leaf_model,
+    float_dtype,
     likeliest,
 )
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
@@ -391,8 +392,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
     @property
     def _distance_dtype(self) -> np.dtype:
         """Of the distances that `kneighbors` returns."""
-        dtype = self._gallery.dtype
-        return dtype if dtype.kind == "f" else np.dtype(np.float64)
+        return float_dtype(self._gallery)
 
     def _checked(self, X: ArrayLike, dtype: Any = None) -> NDArray:
         """Features as an array, of some dtype or of that which suits them."""

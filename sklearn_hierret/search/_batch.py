@@ -7,9 +7,12 @@ large as those of a plain scan.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_hierret.building import float_dtype
 from sklearn_hierret.search._candidates import Candidates, TooManyCandidatesError
 from sklearn_hierret.search._index import GROUP, Segment, _compiled, leaf_distances
 from sklearn_hierret.search._leaf_distance import Weighing, least_distances
@@ -94,14 +97,13 @@ class _Visits:
         self.batch, self.segment, self.allowed = batch, segment, allowed
         self.weighing, self.queries = batch.weighing, batch.queries
         rows, blocks = segment.rows, segment.blocks
-        self.dtype = np.dtype(np.float64) if rows.dtype.kind != "f" else rows.dtype
+        self.dtype = float_dtype(rows)
         error = 2 * rows.rounding * self.weighing.weight
         self.floors = np.zeros((len(self.queries), len(blocks)), dtype=self.dtype)
         if batch.distances is not None:
             error += self.weighing.error(batch.distances.shape[1], float(np.finfo(self.dtype).eps))
             least = least_distances(batch.distances, blocks, self.dtype)
             np.multiply(least, self.dtype.type(self.weighing.leaf_weight), out=self.floors)
-        self.error = error
         sizes = np.diff(blocks.starts)
         if allowed is not None:
             sizes = np.add.reduceat(allowed, blocks.starts[:-1], dtype=np.intp)
@@ -109,12 +111,11 @@ class _Visits:
         self.sizes = sizes
         self.found = Candidates(batch.limit, batch.k, error, own_row)
         self.buffer = np.empty(0, dtype=rows.score_dtype)
-        self.is_compiled = (
-            _compiled is not None and isinstance(rows, FeatureRows) and batch.k <= MOST_NEIGHBORS
-        )
+        #: Bits are counted in long runs of codes, and as fast in many codes as in few.
+        self.is_codes = isinstance(rows, CodeRows)
+        self.is_compiled = _compiled is not None and not self.is_codes and batch.k <= MOST_NEIGHBORS
         #: Which blocks are visited by which queries, in this round.
         self.todo = np.zeros((0, 0), dtype=bool)
-        self.floors_by_block = self.floors[:0]
         #: First row and end of the blocks that are compared in one go; groups may reach beyond.
         self.run_rows = 0, 0
 
@@ -125,8 +126,7 @@ class _Visits:
             return self.found
         seen = self._first(limit)
         self._visit(seen, is_sample=self.batch.distances is None)
-        # To count bits in a few codes takes as long as in many.
-        for stride in (1,) if isinstance(self.segment.rows, CodeRows) else (16, 4, 1):
+        for stride in (1,) if self.is_codes else (16, 4, 1):
             todo = self._open() & ~seen
             if stride > 1:
                 if np.count_nonzero(todo) <= LARGE_SHARE * todo.size:
@@ -137,9 +137,13 @@ class _Visits:
             seen |= todo
         return self.found
 
+    @cached_property
+    def floors_by_block(self) -> NDArray:
+        return np.ascontiguousarray(self.floors.T)
+
     def _open(self) -> NDArray[np.bool_]:
         """Blocks that limits do not rule out."""
-        most = np.minimum(self.batch.limit, np.finfo(self.dtype).max)[:, None] + self.error
+        most = np.minimum(self.batch.limit, np.finfo(self.dtype).max)[:, None] + self.found.margin / 2
         return self.floors <= most
 
     def _first(self, limit: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -149,7 +153,7 @@ class _Visits:
         query = np.flatnonzero(np.isinf(limit))
         if self.batch.distances is None:  # any will do: each group of rows has one that counts
             before = np.cumsum(self.sizes) - self.sizes
-            n_rows = TILE_CODES if isinstance(self.segment.rows, CodeRows) else TILE_ROWS
+            n_rows = TILE_CODES if self.is_codes else TILE_ROWS
             some = before < max(n_rows, 3 * enough)
             todo[np.ix_(query, some)] = True
             return todo
@@ -207,11 +211,11 @@ class _Visits:
         if not len(block):
             return
         compare, n_rows = self._compare, max(TILE_ROWS, TILE_SCORES // len(todo))
-        if isinstance(self.segment.rows, CodeRows):
+        if self.is_codes:
             compare, n_rows = self._compare_codes, TILE_CODES
         cut = np.flatnonzero((np.diff(block) > 1) | (np.diff(starts[block] // n_rows) > 0)) + 1
         first, last = block[np.append(0, cut)], block[np.append(cut - 1, len(block) - 1)] + 1
-        self.todo, self.floors_by_block = todo, np.ascontiguousarray(self.floors.T)
+        self.todo = todo
         for i, j in zip(first.tolist(), last.tolist(), strict=True):
             query = np.flatnonzero(todo[:, i:j].any(axis=1))
             self.run_rows = int(starts[i]), int(starts[j])
@@ -307,7 +311,7 @@ class _Visits:
         numbers *= number(weighing.leaf_weight)
         numbers += number(weighing.weight * segment.rows.scale) * scores
         numbers += number(weighing.weight * segment.rows.offset)
-        most = self.batch.limit[query] + self.error
+        most = self.batch.limit[query] + self.found.margin / 2
         row, column = np.nonzero(numbers <= np.minimum(most, np.finfo(self.dtype).max).astype(self.dtype))
         near = numbers[row, column].astype(np.float64)
         kept = self._is_asked(query[column], row + start)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._chunking import get_chunk_n_rows
 
+from sklearn_hierret.building import float_dtype
 from sklearn_hierret.search._batch import Batch
 from sklearn_hierret.search._candidates import TooManyCandidatesError
 from sklearn_hierret.search._index import Index, leaf_distances
@@ -100,18 +101,20 @@ class Task:
     allowed: NDArray[np.bool_] | None
 
     def __post_init__(self) -> None:
-        dtype = self.index.rows.dtype
-        self.distances = np.full(
-            (len(self.queries), self.k), np.inf, dtype=dtype if dtype.kind == "f" else np.float64
-        )
-        self.serials = np.full((len(self.queries), self.k), -1, dtype=np.intp)
-        self.weighing = Weighing(1.0, 0.0) if self.part is None else self.part.weighing(self.alpha)
+        shape = len(self.queries), self.k
+        self.distances = np.full(shape, np.inf, dtype=float_dtype(self.index.rows))
+        self.serials = np.full(shape, -1, dtype=np.intp)
+        self.weighing, self.decides = Weighing(1.0, 0.0), False
+        if self.part is not None:
+            self.weighing, self.decides = self.part.weighing(self.alpha), self.part.decides(self.alpha)
 
     def split(self, n_threads: int) -> Iterator[NDArray[np.intp]]:
         """Batches of queries; those of one leaf are together."""
         n_queries = len(self.queries)
         row_bytes = 200 * self.k + len(self.index) // 4
-        if self.index.series is not None:  # distances to all classes, on the way and kept
+        if (
+            self.part is not None and self.index.series is not None
+        ):  # distances to all classes, on the way and kept
             row_bytes += 32 * len(self.index.series)
         size = get_chunk_n_rows(row_bytes * n_threads, max_n_rows=BATCH_ROWS)
         size = min(size, -(-n_queries // n_threads))
@@ -135,7 +138,6 @@ class Task:
         own_row = None if self.own_row is None else self.own_row[which]
         batch = Batch(self.queries[which], self.k, self.weighing, weighed, own_row)
         nearest = Nearest(len(which), self.k)
-        decides = self.part is not None and self.part.decides(self.alpha)
         for segment, first_row in zip(self.index.segments, self.index.offsets.tolist(), strict=False):
             if not len(segment):
                 continue
@@ -145,14 +147,14 @@ class Task:
                 distance, second = segment.rows.distances(batch.queries[some], place), None
                 if distances is not None:
                     hierarchical = leaf_distances(distances, some[:, None], segment, place)
-                    if decides:  # the sum may round the rest away
+                    if self.decides:  # the sum may round the rest away
                         distance, second = hierarchical, distance
                     else:
                         distance = distance + self.alpha * hierarchical
                         if segment.rows.decimals is not None and self.alpha < HUGE:
                             distance = distance.round(segment.rows.decimals)
                 nearest.add(some, distance, second, np.where(row < 0, -1, segment.serial[place]))
-        if decides and nearest.second is not None and np.isfinite(self.alpha):
+        if self.decides and nearest.second is not None and np.isfinite(self.alpha):
             nearest.distance = nearest.second + self.alpha * nearest.distance
         with np.errstate(over="ignore"):  # alpha near the largest float32 can end in infinity
             self.distances[which] = nearest.distance
