@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn import get_config
 from sklearn.utils._chunking import get_chunk_n_rows
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
@@ -96,10 +97,11 @@ def _is_text(labels: NDArray) -> bool | None:
     return kinds.pop() if len(kinds) == 1 else None
 
 
-def row_chunks(n_rows: int, row_bytes: int) -> Iterator[slice]:
-    """Slices of rows that need at most scikit-learn's ``working_memory`` each."""
+def row_chunks(n_rows: int, row_bytes: int, at_most: float = np.inf) -> Iterator[slice]:
+    """Slices of rows that need at most scikit-learn's ``working_memory`` each, or `at_most` MiB."""
     if n_rows:
-        size = get_chunk_n_rows(max(1, int(row_bytes)), max_n_rows=n_rows)
+        memory = min(at_most, get_config()["working_memory"])
+        size = get_chunk_n_rows(max(1, int(row_bytes)), max_n_rows=n_rows, working_memory=memory)
         for start in range(0, n_rows, size):
             yield slice(start, min(n_rows, start + size))
 
