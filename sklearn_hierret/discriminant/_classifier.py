@@ -30,8 +30,9 @@ from sklearn_hierret._arrays import (
     unit_rows,
 )
 from sklearn_hierret._blocks import is_dask, statistics_of_blocks
-from sklearn_hierret.discriminant._fit import Choices, Rule, fit_models
+from sklearn_hierret.discriminant._fit import Choices, Fitted, Rule, fit_models
 from sklearn_hierret.discriminant._model import DiscriminantModel
+from sklearn_hierret.discriminant._novelty import Novelty, check_share, fit_novelty, known_proba, known_share
 from sklearn_hierret.discriminant._statistics import FoldStatistics, hashed
 from sklearn_hierret.discriminant._votes import N_CANDIDATES
 
@@ -111,6 +112,8 @@ class DiscriminantClassifier(
     ----------
     .. [1] Y. Chen, A. Wiesel, Y. C. Eldar, A. O. Hero, "Shrinkage Algorithms for MMSE Covariance
        Estimation", IEEE Transactions on Signal Processing 58, 2010, eq. 23.
+    .. [2] M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the Outputs of a Classifier to New a
+       Priori Probabilities: A Simple Procedure", Neural Computation 14, 2002.
 
     Examples
     --------
@@ -125,8 +128,8 @@ class DiscriminantClassifier(
     """
 
     _statistics: FoldStatistics
-    _fitted_models: Any  # None while samples come in
-    _held_out: Any  # models without a fold each; None where they were dropped
+    _fitted: Fitted | None  # None while samples come in
+    _fitted_novelty: Novelty | None  # made when it is asked for
 
     _parameter_constraints: dict = {
         "shrinkage": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
@@ -315,7 +318,7 @@ class DiscriminantClassifier(
 
     def _leaves_of_checked(self, X: NDArray, n_kept: int) -> tuple[NDArray[np.int32], NDArray]:
         """`predict_leaves` of features that were checked before."""
-        return self._models()[0].top(X, n_kept)
+        return self._models().model.top(X, n_kept)
 
     def held_out_leaves(
         self, X: ArrayLike, n_kept: int = 16, *, keep_models: bool = True
@@ -341,7 +344,10 @@ class DiscriminantClassifier(
         """
         _check_n_kept(n_kept)
         _, X = self._model_and_rows(X)
-        held_out = self._held_out if self._held_out is not None else self._fit_models()[3]
+        held_out = self._models().held_out
+        if held_out is None:
+            held_out = self._fit_models().held_out
+        assert held_out is not None
         n_kept = min(n_kept, len(self.classes_))
         codes = np.empty((len(X), n_kept), dtype=np.int32)
         proba = np.empty((len(X), n_kept), dtype=X.dtype)
@@ -354,8 +360,55 @@ class DiscriminantClassifier(
                 continue
             for rows in row_chunks(len(mine), 2 * X.itemsize * X.shape[1]):
                 codes[mine[rows]], proba[mine[rows]] = model.top(X[mine[rows]], n_kept)
-        self._held_out = held_out if keep_models else None
+        self._fitted = self._models()._replace(held_out=held_out if keep_models else None)
         return codes, proba, folds
+
+    def known_proba(self, X: ArrayLike, *, share: float = 0.5) -> NDArray[np.float64]:
+        """Probability that the class of a sample was among those of the fit.
+
+        It grows with the sample's density under a mixture of von Mises-Fisher distributions on the
+        discriminant sphere, one of each class. The scale comes from samples of the training set that
+        the density did not see, and from groups of classes that it did not see.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        share : float in [0, 1], default=0.5
+            Share of samples whose class is known, among those that `X` comes from. `known_share`
+            estimates it.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples,)
+            1 where no class could be held out, as with two classes.
+        """
+        check_share(share)
+        _, X = self._model_and_rows(X)
+        return known_proba(self._known_log_odds_of_checked(X), share)
+
+    def known_share(self, X: ArrayLike) -> float:
+        """Share of samples whose class was among those of the fit, by maximum likelihood [2]_.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Some hundred samples at least, or the estimate is rough.
+
+        Returns
+        -------
+        share : float in [0, 1]
+        """
+        _, X = self._model_and_rows(X)
+        return known_share(self._known_log_odds_of_checked(X))
+
+    def _known_log_odds_of_checked(self, X: NDArray) -> NDArray[np.float64]:
+        """Log-odds that samples are known, where half of them are."""
+        if self._fitted_novelty is None:
+            fitted = self._models()
+            self._fitted_novelty = fit_novelty(
+                self._statistics, self._rule, fitted.choices, fitted.held_density
+            )
+        return self._fitted_novelty.log_odds(X)
 
     # ----------------------------------------------------------------------- fitted
 
@@ -373,27 +426,27 @@ class DiscriminantClassifier(
     @property
     def mean_(self) -> NDArray:
         """Mean of the unit rows."""
-        return self._models()[0].space.mean
+        return self._models().model.space.mean
 
     @property
     def components_(self) -> NDArray:
         """Whitening and projection, (n_components, n_features)."""
-        return self._models()[0].space.components
+        return self._models().model.space.components
 
     @property
     def means_(self) -> NDArray:
         """Directions of the class means in the discriminant space, (n_classes, n_components)."""
-        return self._models()[3]
+        return self._models().class_directions
 
     @property
     def shrinkage_(self) -> float:
         """Weight of the scaled identity in the covariance within classes."""
-        return self._models()[2]
+        return self._models().shrinkage
 
     @property
     def choices_(self) -> Choices:
         """What was chosen."""
-        return self._models()[1]
+        return self._models().choices
 
     @property
     def cross_fitted_loss_(self) -> dict[str, float] | None:
@@ -426,22 +479,20 @@ class DiscriminantClassifier(
         self._statistics = statistics
         self._rule = rule
         self.classes_ = statistics.classes
-        self._fitted_models = self._held_out = None
+        self._fitted = self._fitted_novelty = None
 
-    def _models(self) -> Any:
-        """Model, choices, shrinkage and class directions; made of what was gathered if need be."""
+    def _models(self) -> Fitted:
+        """What was fitted; made of what was gathered if need be."""
         check_is_fitted(self)
-        if self._fitted_models is None:
+        if self._fitted is None:
             if len(self.classes_) < 2:
                 raise ValueError(
                     f"At least two classes are needed, got one class so far: {self.classes_.tolist()[0]!r}."
                 )
-            model, choices, shrinkage, held_out, directions = self._fit_models()
-            self._held_out = held_out
-            self._fitted_models = model, choices, shrinkage, directions
-        return self._fitted_models
+            self._fitted = self._fit_models()
+        return self._fitted
 
-    def _fit_models(self) -> Any:
+    def _fit_models(self) -> Fitted:
         start = time.perf_counter()
 
         def report(message: str, share: float) -> None:
@@ -453,7 +504,7 @@ class DiscriminantClassifier(
         return fit_models(self._statistics, self._rule, report)
 
     def _model_and_rows(self, X: ArrayLike) -> tuple[DiscriminantModel, NDArray]:
-        model = self._models()[0]
+        model = self._models().model
         return model, validate_data(self, X, dtype=feature_dtype(X), order="C", reset=False)
 
     def _folds_of(self, X: NDArray) -> NDArray[np.int8]:
@@ -464,7 +515,10 @@ class DiscriminantClassifier(
         return folds
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_held_out": None}
+        state = super().__getstate__()
+        if state.get("_fitted") is not None:
+            state = {**state, "_fitted": state["_fitted"]._replace(held_out=None)}
+        return state
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +132,10 @@ class Part:
         n_products = self.rows.shape[0] * self.class_directions.size
         return self.rule.linear == "logistic" or (self.rule.linear == "auto" and n_products <= MOST_PRODUCTS)
 
+    def held_density(self, concentration: float) -> NDArray[np.float64]:
+        """Log-density of the held-out rows under the closed form, up to a constant."""
+        return log_totals(self.scores(self.closed_form(concentration)))
+
     def regression(self, concentration: float, penalty: float, start: Linear | None = None) -> Linear:
         """Coefficients and intercepts of a logistic regression drawn to the closed form."""
         kept = np.bincount(self.codes, minlength=len(self.counts))
@@ -183,9 +188,33 @@ class Part:
         )
 
 
-def fit_models(
-    statistics: FoldStatistics, rule: Rule, report: Callable[[str, float], None]
-) -> tuple[DiscriminantModel, Choices, float, list[DiscriminantModel | None], NDArray]:
+class Fitted(NamedTuple):
+    """What a fit makes of statistics.
+
+    Attributes
+    ----------
+    model : DiscriminantModel
+        Of all samples.
+    choices : Choices
+    shrinkage : float
+        Of the model's covariance.
+    class_directions : ndarray of shape (n_classes, n_components)
+    held_density : ndarray of shape (n_held,)
+        Log-densities of kept rows by the models without their fold, up to a constant.
+    held_out : list of (DiscriminantModel or None), or None
+        Models without one fold each; None where less than two classes would be left, or where they
+        were dropped.
+    """
+
+    model: DiscriminantModel
+    choices: Choices
+    shrinkage: float
+    class_directions: NDArray
+    held_density: NDArray[np.float64]
+    held_out: list[DiscriminantModel | None] | None
+
+
+def fit_models(statistics: FoldStatistics, rule: Rule, report: Callable[[str, float], None]) -> Fitted:
     """Choose, and fit.
 
     Parameters
@@ -194,17 +223,6 @@ def fit_models(
     rule : Rule
     report : callable
         Told what was done, and which share of the work that is, roughly.
-
-    Returns
-    -------
-    model : DiscriminantModel
-        Of all samples.
-    choices : Choices
-    shrinkage : float
-        Of the model's covariance.
-    held_out : list of (DiscriminantModel or None)
-        Models without one fold each; None where less than two classes would be left.
-    class_directions : ndarray of shape (n_classes, n_components)
     """
     n_folds = statistics.n_folds
     parts: list[Part | None] = []
@@ -217,6 +235,7 @@ def fit_models(
     held_out: list[DiscriminantModel | None] = [None] * n_folds
     for (fold, able_part), fitted in zip(able.items(), linear, strict=True):
         held_out[fold] = able_part.model(fitted, choices)
+    densities = [part.held_density(choices.concentration) for part in able.values()]
     report("models without a fold each", 0.85)
     whole = Part(statistics, rule, None)
     whole.set_shrinkage(choices.factor)
@@ -228,7 +247,14 @@ def fit_models(
         linear_of_all = whole.regression(choices.concentration, choices.penalty)
     model = whole.model(linear_of_all, choices)
     report("the model of all samples", 1.0)
-    return model, choices, whole.shrinkage, held_out, whole.class_directions
+    return Fitted(
+        model,
+        choices,
+        whole.shrinkage,
+        whole.class_directions,
+        np.concatenate([np.empty(0), *densities]),
+        held_out,
+    )
 
 
 def _choose(

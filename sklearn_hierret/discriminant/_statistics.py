@@ -130,6 +130,28 @@ class FoldStatistics:
             self.moments[others].sum(axis=0),
         )
 
+    def of_classes(self, chosen: NDArray[np.bool_]) -> FoldStatistics:
+        """Statistics of some classes alone, with all folds in one.
+
+        Moments are not kept by class: those of the other classes are taken from their kept rows.
+        """
+        counts, sums, moments = self.without(None)
+        kept = np.bincount(self.codes, minlength=len(counts))
+        is_mine = chosen[self.codes]
+        others = self.rows[~is_mine].astype(np.float64)
+        others *= np.sqrt(counts / np.maximum(1, kept))[self.codes[~is_mine], None]
+        number = np.cumsum(chosen) - 1
+        return FoldStatistics(
+            self.classes[chosen],
+            counts[None, chosen],
+            sums[None, chosen],
+            (moments - others.T @ others)[None],
+            self.rows[is_mine],
+            number[self.codes[is_mine]],
+            self.keys[is_mine],
+            np.zeros(int(is_mine.sum()), dtype=np.int8),
+        )
+
 
 def most_per_class(counts: NDArray[np.int64]) -> int:
     """Rows that are kept of a class at most, so that all classes together keep `MOST_ROWS`.
