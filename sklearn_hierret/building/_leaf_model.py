@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit
 from sklearn.base import clone
 
 from sklearn_hierret.building._alpha import choose_alpha, expected_distances
@@ -75,6 +76,17 @@ class LeafModel:
     def held_out(self, X: NDArray, y: NDArray, assignment: str) -> HeldOutLeaves:
         """Leaves of training samples, see `held_out_leaves`."""
         return held_out_leaves(self.class_model, X, y, assignment)
+
+    @property
+    def tells_known(self) -> bool:
+        """Whether the class model says how well a sample is known."""
+        return hasattr(self.class_model, "known_proba")
+
+    def known_log_odds(self, X: NDArray) -> NDArray[np.float64]:
+        """Log-odds that the class model knows the classes of samples, where it knows half of them."""
+        if hasattr(self.class_model, "_known_log_odds_of_checked"):
+            return self.class_model._known_log_odds_of_checked(X)
+        return logit(np.asarray(self.class_model.known_proba(X), dtype=np.float64))
 
     def of_labels(self, labels: NDArray | None, gallery_leaves: str) -> NDArray[np.intp]:
         """Leaf of each label; -1 for those that the hierarchy lacks.

@@ -38,6 +38,7 @@ from sklearn_hierret.building import (
     float_dtype,
     likeliest,
 )
+from sklearn_hierret.discriminant import known_proba
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.metrics import (
     average_precision_at_k,
@@ -49,10 +50,11 @@ from sklearn_hierret.metrics import (
 from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
 from sklearn_hierret.retrieval._gallery import Gallery, one_per_row
 from sklearn_hierret.retrieval._gallery_leaves import LeafKind, LeafOrigin, leaves_of_gallery
+from sklearn_hierret.retrieval._novelty import share_of_gallery, weighed_leaves
 from sklearn_hierret.search import Index, LeafDistance, run_batches, search, threads_of
 
 #: Parameters that may be set after fit.
-LATE_PARAMS = ("alpha", "stem", "assignment", "n_neighbors", "n_jobs", "verbose")
+LATE_PARAMS = ("alpha", "stem", "assignment", "novelty", "n_neighbors", "n_jobs", "verbose")
 
 
 class Found(NamedTuple):
@@ -63,6 +65,7 @@ class Found(NamedTuple):
     gallery: Gallery
     queries: NDArray
     leaf_distance: LeafDistance | None
+    known: NDArray[np.float64] | None
 
 
 class BaseRetriever(ClassifierMixin, BaseEstimator):
@@ -78,6 +81,8 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
     _leaf_model: LeafModel | Any  # None where there are no leaves
     #: Of the features' distance in tables.
     _distance_name: ClassVar[str]
+    #: Whether queries of unknown classes rely on their leaves less; a parameter of some subclasses.
+    novelty: bool | str = False
 
     _parameter_constraints: dict = {
         "hierarchy": [None, ClassHierarchy, CombinedHierarchy, HasMethods("fit"), list],
@@ -278,7 +283,8 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         table : DataFrame
             One row for each query and rank: query, rank (from 1), id, label (missing
             without gallery labels), distance, cosine_distance or hamming_distance,
-            hierarchical_distance, query_leaf and leaf (the most probable ones with soft leaves).
+            hierarchical_distance, query_known (the probability that the query's class is known,
+            where `novelty` is heeded), query_leaf and leaf (the most probable ones with soft leaves).
         """
         check_is_fitted(self, "class_model_")
         found = self._search(X, k, within, with_leaves=self.class_model_ is not None)
@@ -304,6 +310,8 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
                 distances = part.distances_of(part.leaves[some])
                 hierarchical[some] = gallery.index.pair_leaf_distances(distances, rows[some])
             table["hierarchical_distance"] = hierarchical.ravel()[is_there]
+            if found.known is not None:
+                table["query_known"] = found.known[query]
             table["query_leaf"] = self._leaf_labels(part.leaves)[query]
             table["leaf"] = self._leaf_labels(gallery.index.leaves(rows.ravel()[is_there]))
         return table
@@ -434,7 +442,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         labels = None if y is None else one_per_row(y, len(X), "labels")
         classes = self._classes_with(self._fit_classes, labels)
         if origin.gallery_leaves == "labels" and self._leaf_model is not None:
-            self._leaf_model.of_labels(labels, "labels")  # raises
+            self._leaf_model.of_labels(labels, "auto" if self._heeds_novelty() else "labels")  # raises
         kind = leaves = series = None
         if self._weight() != 0:
             self._require_leaves()
@@ -447,7 +455,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
 
     def _validate_late_params(self) -> None:
         """Check what may have been set after fit; to check all takes longer than a search for one query."""
-        late = {name: getattr(self, name) for name in LATE_PARAMS}
+        late = {name: getattr(self, name) for name in LATE_PARAMS if name in self._parameter_constraints}
         validate_parameter_constraints(self._parameter_constraints, late, type(self).__name__)
 
     def _weight(self) -> float:
@@ -457,7 +465,31 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
     def _kind(self, origin: LeafOrigin, has_labels: bool) -> LeafKind:
         """Kind of the leaves of a gallery, for new queries."""
         by_label = has_labels and origin.gallery_leaves != "predicted"
-        return LeafKind(self.assignment, "labels" if by_label else "predicted")
+        if not by_label:
+            return LeafKind(self.assignment, "predicted")
+        return LeafKind(self.assignment, "labels", self._heeds_novelty())
+
+    def _heeds_novelty(self) -> bool:
+        """Whether queries of unknown classes rely on their leaves less."""
+        tells = self._leaf_model is not None and self._leaf_model.tells_known
+        if self.novelty is True and not tells:
+            raise ValueError(
+                f"novelty=True, and {type(self.class_model_).__name__} does not say how well a sample is "
+                "known; use DiscriminantClassifier, or a class model with a method known_proba."
+            )
+        return self.novelty is not False and tells
+
+    def _known(self, gallery: Gallery, X: NDArray | None) -> NDArray[np.float64] | None:
+        """Probability that the class of each query, or sample of the gallery, is known."""
+        if not self._heeds_novelty():
+            return None
+        share = gallery.known_share(lambda gallery: share_of_gallery(gallery, self._leaf_model))
+        n = len(gallery) if X is None else len(X)
+        if share in (0, 1):  # and nothing has to be asked
+            return np.full(n, share)
+        X = gallery.features if X is None else X
+        log_odds = self._in_batches(X, self._leaf_model.known_log_odds)
+        return known_proba(log_odds, share)
 
     def _leaves_of(
         self,
@@ -515,9 +547,13 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             )
         if X is not None:
             X = self._checked(X, gallery.dtype)
-        leaf_distance = None
+        leaf_distance = known = None
         if needs_leaves:
-            leaf_distance = self._leaf_distance(gallery, gallery.leaves if X is None else self._assign(X))
+            leaves = gallery.leaves if X is None else self._assign(X)
+            known = self._known(gallery, X)
+            if known is not None and known.min(initial=1) < 1:
+                leaves = weighed_leaves(leaves, known)
+            leaf_distance = self._leaf_distance(gallery, leaves)
         index = gallery.index
         queries = index.queries(gallery.rows) if X is None else index.rows.as_queries(X)
         distances, serials = self._nearest(
@@ -529,7 +565,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             allowed=gallery.alive_rows if chosen is None else gallery.rows_at(self._mask(gallery, chosen)),
             report=self._progress() if self.verbose else None,
         )
-        return Found(distances, gallery.positions(serials), gallery, queries, leaf_distance)
+        return Found(distances, gallery.positions(serials), gallery, queries, leaf_distance, known)
 
     def _mask(self, gallery: Gallery, chosen: NDArray) -> NDArray[np.bool_]:
         """Positions that are chosen by a mask, or by labels of leaves."""
@@ -544,7 +580,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
 
     def _leaf_distance(self, gallery: Gallery, leaves: NDArray) -> LeafDistance:
         model = self._leaf_model.with_stem(self.stem)
-        is_hard = leaves.shape[1] == 1 and gallery.index.is_hard
+        is_hard = leaves.shape[1] == 1 and gallery.index.is_hard and bool(np.all(leaves["probability"] == 1))
         values = model.ranking_tree.distinct_distances() if is_hard else None
         return LeafDistance(leaves, model.distances, values)
 
@@ -566,18 +602,22 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         self._require_leaves()
         start = time.perf_counter()
         assignment = assignment or self.assignment
+        leaves = self._in_batches(X, lambda rows: self._leaf_model.assign(rows, assignment))
+        if len(X) > 1:
+            self._print(f"leaves of {len(X)} samples in {time.perf_counter() - start:.1f} s")
+        return leaves
+
+    def _in_batches(self, X: NDArray, function: Callable[[NDArray], NDArray]) -> NDArray:
+        """What a function makes of features as the class model is given them, in several threads."""
         # Other class models may not be safe in threads, and may have their own.
         n_threads = threads_of(self.n_jobs, len(X)) if hasattr(self.class_model_, "predict_leaves") else 1
         size = min(self._most_rows(X), -(-len(X) // n_threads))
         parts = run_batches(
             [slice(start, start + size) for start in range(0, len(X), size)] or [slice(0, 0)],
-            lambda rows: self._leaf_model.assign(self._for_class_model(X[rows]), assignment),
+            lambda rows: function(self._for_class_model(X[rows])),
             n_threads,
         )
-        leaves = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if len(X) > 1:
-            self._print(f"leaves of {len(X)} samples in {time.perf_counter() - start:.1f} s")
-        return leaves
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _print(self, message: str) -> None:
         if self.verbose:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
@@ -236,6 +237,13 @@ class Gallery:
     def position_ids(self) -> NDArray:
         """Id at each position."""
         return self.ids.array if self.is_alive is None else self.ids.array[self.serials]
+
+    def known_share(self, estimate: Callable[[Gallery], float]) -> float:
+        """Share of samples whose class is known; estimated once."""
+        found = self.__dict__.get("_known_share")
+        if found is None:
+            found = self.__dict__["_known_share"] = estimate(self)
+        return found
 
     @property
     def features(self) -> NDArray:

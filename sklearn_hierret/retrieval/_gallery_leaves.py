@@ -12,10 +12,14 @@ from sklearn_hierret.building import HeldOutLeaves, LeafModel, float_dtype, hard
 
 
 class LeafKind(NamedTuple):
-    """What leaves are: one class or several, predicted or, where known, labels."""
+    """What leaves are: one class or several, predicted or, where known, labels.
+
+    With `unknown_on_root`, a sample with a label that the hierarchy lacks is 1 away from all leaves.
+    """
 
     assignment: str
     source: str
+    unknown_on_root: bool = False
 
 
 class LeafOrigin(NamedTuple):
@@ -66,7 +70,7 @@ def leaves_of_gallery(
     """
     known = np.full(len(X), -1)
     if kind.source == "labels":
-        known = leaf_model.of_labels(labels, origin.gallery_leaves)
+        known = leaf_model.of_labels(labels, "auto" if kind.unknown_on_root else origin.gallery_leaves)
     by_label = np.flatnonzero(known >= 0)
     held_out = np.flatnonzero((known < 0) & (serials < origin.n_train))
     others = np.flatnonzero((known < 0) & (serials >= origin.n_train))
@@ -84,7 +88,16 @@ def leaves_of_gallery(
         parts.append((held_out, mine))
     if len(others) or not parts:
         parts.append((others, assign(X if len(others) == len(X) else X[others])))
+    if kind.unknown_on_root:
+        parts = [(rows, leaves if rows is by_label else _on_root(leaves)) for rows, leaves in parts]
     if len(parts) == 1:
         return parts[0][1]
     rows = np.concatenate([rows for rows, _ in parts])
     return joined_leaves([leaves for _, leaves in parts])[np.argsort(rows)]
+
+
+def _on_root(leaves: NDArray) -> NDArray:
+    """The same classes with no probability: all of it lies on the root."""
+    leaves = leaves.copy()
+    leaves["probability"] = 0
+    return leaves

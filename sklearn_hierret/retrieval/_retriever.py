@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import validate_data
 
 from sklearn_hierret._arrays import feature_dtype, unchanged_on_error, validate_classes
@@ -48,6 +49,14 @@ class HierarchicalRetriever(BaseRetriever):
         labels that it lacks; "predicted" never looks at labels. Searches of the gallery for its own samples,
         ``kneighbors(None)``, and leave-one-out scorers always take predicted leaves; those of the training
         samples are cross-fitted.
+    novelty : {"auto"} or bool, default="auto"
+        Whether queries of unknown classes rely on their leaves less: ``D = D_C + alpha (1 - k (1 - D_H))``,
+        where ``k = P(known)^4`` says how well the class model knows the query, given the share of known
+        classes in the gallery. The share is counted where labels are the gallery's leaves, and else
+        estimated [2]_. In a gallery of known classes alone k is 1; in one of unknown classes the
+        ranking is that of cosine. A gallery sample with a label that the hierarchy lacks is then 1 away from
+        every leaf, also with ``gallery_leaves="labels"``. "auto" does so where the class model has a
+        method ``known_proba``, as `DiscriminantClassifier` has. It may be changed after fitting.
     n_neighbors : int, default=5
         Default of `kneighbors`, voters in `predict`, and k of the mAP in `score`.
     class_model : classifier, default=None
@@ -85,6 +94,8 @@ class HierarchicalRetriever(BaseRetriever):
     ----------
     .. [1] A. Venkataramanan, M. Laviale, C. Pradalier, "Integrating Visual and Semantic
        Similarity Using Hierarchies for Image Retrieval", 2023, eqs. 3-6.
+    .. [2] M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the Outputs of a Classifier to New a
+       Priori Probabilities: A Simple Procedure", Neural Computation 14, 2002.
 
     Examples
     --------
@@ -101,6 +112,11 @@ class HierarchicalRetriever(BaseRetriever):
 
     _distance_name = "cosine_distance"
 
+    _parameter_constraints: dict = {
+        **BaseRetriever._parameter_constraints,
+        "novelty": ["boolean", StrOptions({"auto"})],
+    }
+
     def __init__(
         self,
         hierarchy: Any = None,
@@ -109,6 +125,7 @@ class HierarchicalRetriever(BaseRetriever):
         assignment: str = "soft",
         stem: float | str = "auto",
         gallery_leaves: str = "auto",
+        novelty: bool | str = "auto",
         n_neighbors: int = 5,
         class_model: Any = None,
         n_jobs: int | None = None,
@@ -119,6 +136,7 @@ class HierarchicalRetriever(BaseRetriever):
         self.assignment = assignment
         self.stem = stem
         self.gallery_leaves = gallery_leaves
+        self.novelty = novelty
         self.n_neighbors = n_neighbors
         self.class_model = class_model
         self.n_jobs = n_jobs

@@ -32,7 +32,7 @@ def tree():
 def retriever_and_data(request, data):
     X, y, Q, t = data
     if request.param == "features":
-        return HierarchicalRetriever(tree(), alpha=3.0), (X, y, Q, t)
+        return HierarchicalRetriever(tree(), alpha=3.0, novelty=False), (X, y, Q, t)
     return HammingRetriever(tree(), alpha=3.0, assignment="soft"), (pack_signs(X), y, pack_signs(Q), t)
 
 

@@ -222,6 +222,7 @@ def test_retrieve(data):
             "distance",
             "cosine_distance",
             "hierarchical_distance",
+            "query_known",
             "query_leaf",
             "leaf",
         ]

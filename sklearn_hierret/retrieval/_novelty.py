@@ -1,0 +1,43 @@
+"""How much of the hierarchical distance a query gets: as much as its class may be in the gallery."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_hierret.building import LeafModel
+from sklearn_hierret.discriminant import known_share
+from sklearn_hierret.retrieval._gallery import Gallery
+
+#: Samples of a gallery that its share of known classes is estimated from.
+MOST_SAMPLES = 4096
+#: A query has ``k_q = P(known) ** POWER``: half known is nearly unknown (docs/defaults.md).
+POWER = 4
+
+
+def share_of_gallery(gallery: Gallery, leaf_model: LeafModel) -> float:
+    """Share of a gallery's samples whose class the class model knows.
+
+    Where leaves are labels, labels tell it; else it is estimated from up to 4,096 samples. Of training
+    samples it is known.
+    """
+    assert gallery.kind is not None
+    labels = gallery.position_labels
+    if gallery.kind.source == "labels" and labels is not None:
+        distinct, counts = np.unique(labels, return_counts=True)
+        return float(counts[np.isin(distinct, leaf_model.class_model.classes_)].sum() / counts.sum())
+    n = len(gallery)
+    some = np.unique(np.linspace(0, n - 1, min(n, MOST_SAMPLES)).astype(np.intp))
+    log_odds = np.full(len(some), np.inf)
+    others = np.flatnonzero(gallery.serials[some] >= gallery.origin.n_train)
+    if len(others):
+        features = gallery.index.features(gallery.rows[some[others]])
+        log_odds[others] = leaf_model.known_log_odds(features)
+    return known_share(log_odds)
+
+
+def weighed_leaves(leaves: NDArray, known: NDArray[np.float64]) -> NDArray:
+    """Leaves with ``k_q`` of their probability; the rest lies on the root."""
+    leaves = leaves.copy()
+    leaves["probability"] *= (known**POWER)[:, None].astype(leaves.dtype["probability"])
+    return leaves
