@@ -9,8 +9,9 @@ from sklearn_hierret.building import LeafModel
 from sklearn_hierret.discriminant import known_share
 from sklearn_hierret.retrieval._gallery import Gallery
 
-#: Samples of a gallery that its share of known classes is estimated from.
-MOST_SAMPLES = 4096
+#: Samples of a gallery that its share of known classes is estimated from, and the least estimate: where
+#: queries and training samples differ in more than their classes, the likelihood says too little.
+MOST_SAMPLES, LEAST_SHARE = 4096, 0.35
 #: A query has ``k_q = P(known) ** POWER``: half known is nearly unknown (docs/defaults.md).
 POWER = 4
 
@@ -18,8 +19,8 @@ POWER = 4
 def share_of_gallery(gallery: Gallery, leaf_model: LeafModel) -> float:
     """Share of a gallery's samples whose class the class model knows.
 
-    Where leaves are labels, labels tell it; else it is estimated from up to 4,096 samples. Of training
-    samples it is known.
+    Where leaves are labels, labels tell it. Else it is estimated from up to 4,096 samples, of which
+    training samples are known to be known, and is 0.35 at least.
     """
     assert gallery.kind is not None
     labels = gallery.position_labels
@@ -33,7 +34,7 @@ def share_of_gallery(gallery: Gallery, leaf_model: LeafModel) -> float:
     if len(others):
         features = gallery.index.features(gallery.rows[some[others]])
         log_odds[others] = leaf_model.known_log_odds(features)
-    return known_share(log_odds)
+    return max(LEAST_SHARE, known_share(log_odds))
 
 
 def weighed_leaves(leaves: NDArray, known: NDArray[np.float64]) -> NDArray:

@@ -53,8 +53,8 @@ class HierarchicalRetriever(BaseRetriever):
         Whether queries of unknown classes rely on their leaves less: ``D = D_C + alpha (1 - k (1 - D_H))``,
         where ``k = P(known)^4`` says how well the class model knows the query, given the share of known
         classes in the gallery. The share is counted where labels are the gallery's leaves, and else
-        estimated [2]_. In a gallery of known classes alone k is 1; in one of unknown classes the
-        ranking is that of cosine. A gallery sample with a label that the hierarchy lacks is then 1 away from
+        estimated [2]_, as 0.35 at least. In a gallery of known classes alone k is 1; where labels say that
+        all classes are unknown the ranking is that of cosine. A gallery sample with a label that the hierarchy lacks is then 1 away from
         every leaf, also with ``gallery_leaves="labels"``. "auto" does so where the class model has a
         method ``known_proba``, as `DiscriminantClassifier` has. It may be changed after fitting.
     n_neighbors : int, default=5

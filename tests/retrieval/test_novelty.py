@@ -34,7 +34,7 @@ def test_distances_are_the_formula(data):
     for labels in (None, t):
         table = retriever.set_gallery(G, labels).retrieve(Q, len(G))
         known = table.drop_duplicates("query")["query_known"].to_numpy()
-        share = retriever.class_model_.known_share(G) if labels is None else np.mean(t < 6)
+        share = max(0.35, retriever.class_model_.known_share(G)) if labels is None else np.mean(t < 6)
         assert 0 < share < 1
         np.testing.assert_allclose(known, known_of(retriever, Q, share), atol=1e-6)
         # What it was without, times k on both sides: D_H = 1 - k_q k_i (1 - D_H).
@@ -65,18 +65,16 @@ def test_known_classes_alone_change_nothing(data):
 @pytest.mark.parametrize(
     ("assignment", "alpha"), [("soft", 0.5), ("soft", 16.0), ("hard", 0.5), ("hard", np.inf)]
 )
-def test_unknown_classes_alone_are_ranked_by_cosine(data, assignment, alpha):
+def test_a_gallery_of_unknown_labels_is_ranked_by_cosine(data, assignment, alpha):
     X, y, G, t = data
     unknown = t >= 6
     retriever = HierarchicalRetriever(alpha=alpha, assignment=assignment).fit(X, y)
     cosine = HierarchicalRetriever(alpha=0).fit(X, y).set_gallery(G[unknown])
-    for labels in (None, t[unknown]):
-        retriever.set_gallery(G[unknown], labels)
-        for queries in (G[::2], None):
-            np.testing.assert_array_equal(
-                retriever.kneighbors(queries, 9, return_distance=False),
-                cosine.kneighbors(queries, 9, return_distance=False),
-            )
+    retriever.set_gallery(G[unknown], t[unknown])
+    np.testing.assert_array_equal(
+        retriever.kneighbors(G[::2], 9, return_distance=False),
+        cosine.kneighbors(G[::2], 9, return_distance=False),
+    )
 
 
 def test_half_unknown_is_no_worse_than_cosine_and_better_than_without(data):
@@ -124,8 +122,10 @@ def test_it_may_change_after_fit_and_survives_pickling(data):
 def test_a_changed_gallery_is_estimated_anew(data):
     X, y, G, t = data
     retriever = HierarchicalRetriever(alpha=2.0).fit(X, y).set_gallery(G[t >= 6])
-    assert (retriever.retrieve(G[:9], 1)["query_known"] == 0).all()
+    known = retriever.retrieve(G[:9], 1)["query_known"]
+    np.testing.assert_allclose(known, known_of(retriever, G[:9], 0.35), atol=1e-6)
     retriever.add_to_gallery(G[t < 6])
+    assert (retriever.retrieve(G[:9], 1)["query_known"] > known).all()
     whole = HierarchicalRetriever(alpha=2.0).fit(X, y).set_gallery(np.concatenate([G[t >= 6], G[t < 6]]))
     np.testing.assert_allclose(
         retriever.retrieve(G[:9], 1)["query_known"], whole.retrieve(G[:9], 1)["query_known"], rtol=1e-6
