@@ -467,7 +467,9 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         by_label = has_labels and origin.gallery_leaves != "predicted"
         if not by_label:
             return LeafKind(self.assignment, "predicted")
-        return LeafKind(self.assignment, "labels", self._heeds_novelty())
+        return LeafKind(
+            self.assignment, "labels", origin.gallery_leaves == "labels" and self._heeds_novelty()
+        )
 
     def _heeds_novelty(self) -> bool:
         """Whether queries of unknown classes rely on their leaves less."""

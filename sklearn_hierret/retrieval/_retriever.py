@@ -46,7 +46,7 @@ class HierarchicalRetriever(BaseRetriever):
     gallery_leaves : {"auto", "predicted", "labels"}, default="auto"
         Leaves of the gallery for new queries: "auto" takes the label of each sample whose label
         the hierarchy knows, and what the class model predicts for the others; "labels" raises for
-        labels that it lacks; "predicted" never looks at labels. Searches of the gallery for its own samples,
+        labels that it lacks (but see `novelty`); "predicted" never looks at labels. Searches of the gallery for its own samples,
         ``kneighbors(None)``, and leave-one-out scorers always take predicted leaves; those of the training
         samples are cross-fitted.
     novelty : {"auto"} or bool, default="auto"
@@ -54,9 +54,10 @@ class HierarchicalRetriever(BaseRetriever):
         where ``k = P(known)^4`` says how well the class model knows the query, given the share of known
         classes in the gallery. The share is counted where labels are the gallery's leaves, and else
         estimated [2]_, as 0.35 at least. In a gallery of known classes alone k is 1; where labels say that
-        all classes are unknown the ranking is that of cosine. A gallery sample with a label that the hierarchy lacks is then 1 away from
-        every leaf, also with ``gallery_leaves="labels"``. "auto" does so where the class model has a
-        method ``known_proba``, as `DiscriminantClassifier` has. It may be changed after fitting.
+        all classes are unknown the ranking is that of cosine. With ``gallery_leaves="labels"`` a gallery
+        sample with a label that the hierarchy lacks is then 1 away from every leaf, and no error. "auto"
+        does so where the class model has a method ``known_proba``, as `DiscriminantClassifier` has. It
+        may be changed after fitting.
     n_neighbors : int, default=5
         Default of `kneighbors`, voters in `predict`, and k of the mAP in `score`.
     class_model : classifier, default=None

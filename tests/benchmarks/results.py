@@ -82,8 +82,8 @@ def all_methods(data: Data) -> dict[str, object]:
     leaves = FrozenEstimator(default.class_model_)
 
     def on(hierarchy: object) -> HierarchicalRetriever:
-        """The default leaves on some hierarchy, at one alpha; learned trees with their stem."""
-        return HierarchicalRetriever(hierarchy, alpha=ALPHA_OF_TREES, class_model=leaves)
+        """The default leaves on some hierarchy, at one alpha, all classes known; learned trees with their stem."""
+        return HierarchicalRetriever(hierarchy, alpha=ALPHA_OF_TREES, class_model=leaves, novelty=False)
 
     def learned(hierarchy: ClassHierarchy) -> HierarchicalRetriever:
         return on(hierarchy).set_params(stem=0.7)
@@ -104,6 +104,7 @@ def all_methods(data: Data) -> dict[str, object]:
         "logistic regression leaves": HierarchicalRetriever(class_model=logistic),
         "k-neighbours leaves": HierarchicalRetriever(class_model=neighbours),
         "**defaults**": HierarchicalRetriever(),
+        "**all classes known**": HierarchicalRetriever(novelty=False),
         "alpha 16, flat": on(ClassHierarchy.flat(classes)),
         "alpha 16, visual hierarchy": learned(visual),
         "alpha 16, visual hierarchy permuted": [

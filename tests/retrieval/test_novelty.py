@@ -31,8 +31,9 @@ def test_distances_are_the_formula(data):
     Q, G, t = G[::3], G[1::3], t[1::3]
     retriever = HierarchicalRetriever(alpha=2.0).fit(X, y)
     plain = HierarchicalRetriever(alpha=2.0, novelty=False).fit(X, y)
-    for labels in (None, t):
-        table = retriever.set_gallery(G, labels).retrieve(Q, len(G))
+    for labels, source in ((None, "auto"), (t, "auto"), (t, "labels")):
+        retriever.set_gallery(G, labels, gallery_leaves=source)
+        table = retriever.retrieve(Q, len(G))
         known = table.drop_duplicates("query")["query_known"].to_numpy()
         share = max(0.35, retriever.class_model_.known_share(G)) if labels is None else np.mean(t < 6)
         assert 0 < share < 1
@@ -40,7 +41,7 @@ def test_distances_are_the_formula(data):
         # What it was without, times k on both sides: D_H = 1 - k_q k_i (1 - D_H).
         without = plain.set_gallery(G, labels).retrieve(Q, len(G)).set_index(["query", "id"])
         without = without.loc[list(zip(table["query"], table["id"], strict=True))]
-        of_row = np.ones(len(G)) if labels is None else (t < 6).astype(float)
+        of_row = (t < 6).astype(float) if source == "labels" else np.ones(len(G))
         k = known[table["query"]] ** 4 * of_row[table["id"]]
         expected = 1 - k * (1 - without["hierarchical_distance"].to_numpy())
         np.testing.assert_allclose(table["hierarchical_distance"], expected, atol=1e-9)
