@@ -46,9 +46,9 @@ class HierarchicalRetriever(BaseRetriever):
     gallery_leaves : {"auto", "predicted", "labels"}, default="auto"
         Leaves of the gallery for new queries: "auto" takes the label of each sample whose label
         the hierarchy knows, and what the class model predicts for the others; "labels" raises for
-        labels that it lacks (but see `novelty`); "predicted" never looks at labels. Searches of the gallery for its own samples,
-        ``kneighbors(None)``, and leave-one-out scorers always take predicted leaves; those of the training
-        samples are cross-fitted.
+        labels that it lacks (but see `novelty`); "predicted" never looks at labels. Searches of the
+        gallery for its own samples, ``kneighbors(None)``, and leave-one-out scorers always take predicted
+        leaves; those of the training samples are cross-fitted.
     novelty : {"auto"} or bool, default="auto"
         Whether queries of unknown classes rely on their leaves less: ``D = D_C + alpha (1 - k (1 - D_H))``,
         where ``k = P(known)^4`` says how well the class model knows the query, given the share of known
