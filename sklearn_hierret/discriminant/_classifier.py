@@ -112,8 +112,6 @@ class DiscriminantClassifier(
     ----------
     .. [1] Y. Chen, A. Wiesel, Y. C. Eldar, A. O. Hero, "Shrinkage Algorithms for MMSE Covariance
        Estimation", IEEE Transactions on Signal Processing 58, 2010, eq. 23.
-    .. [2] M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the Outputs of a Classifier to New a
-       Priori Probabilities: A Simple Procedure", Neural Computation 14, 2002.
 
     Examples
     --------
@@ -387,7 +385,7 @@ class DiscriminantClassifier(
         return known_proba(self._known_log_odds_of_checked(X), share)
 
     def known_share(self, X: ArrayLike) -> float:
-        """Share of samples whose class was among those of the fit, by maximum likelihood [2]_.
+        """Share of samples whose class was among those of the fit, by maximum likelihood [1]_.
 
         Parameters
         ----------
@@ -397,6 +395,11 @@ class DiscriminantClassifier(
         Returns
         -------
         share : float in [0, 1]
+
+        References
+        ----------
+        .. [1] M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the Outputs of a Classifier to New a
+           Priori Probabilities: A Simple Procedure", Neural Computation 14, 2002.
         """
         _, X = self._model_and_rows(X)
         return known_share(self._known_log_odds_of_checked(X))
