@@ -5,7 +5,12 @@ hierarchical distance, score the rankings, tune the lot in a `GridSearchCV`.
 """
 
 from sklearn_hierret._trusted import TRUSTED_TYPES
-from sklearn_hierret.building import CombinedHierarchyBuilder, HierarchyBuilder, LinkageHierarchyBuilder
+from sklearn_hierret.building import (
+    CombinedHierarchyBuilder,
+    HierarchyBuilder,
+    LinkageHierarchyBuilder,
+    TextHierarchyBuilder,
+)
 from sklearn_hierret.discriminant import DiscriminantClassifier
 from sklearn_hierret.display import (
     HierarchyDisplay,
@@ -55,6 +60,7 @@ __all__ = [
     "PCAHasher",
     "PrecisionCurveDisplay",
     "RetrievalDisplay",
+    "TextHierarchyBuilder",
     "ThresholdPathDisplay",
     "average_hierarchical_precision_at_k",
     "average_precision_at_k",

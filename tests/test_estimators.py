@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.naive_bayes import GaussianNB
 from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.validation import validate_data
@@ -17,6 +18,7 @@ from sklearn_hierret import (
     LinkageHierarchyBuilder,
     MahalanobisClassifier,
     PCAHasher,
+    TextHierarchyBuilder,
 )
 from sklearn_hierret.hashing import pack_signs
 
@@ -31,6 +33,7 @@ class OfFloats(HammingRetriever):
         return pack_signs((X[:, :, None] - thresholds).reshape(len(X), -1))
 
 
+LETTERS = HashingVectorizer(analyzer="char", ngram_range=(1, 2), n_features=64, norm=None)
 ESTIMATORS = [
     MahalanobisClassifier(),
     MahalanobisClassifier("tied", decision="mahalanobis", n_components=0.95),
@@ -39,6 +42,11 @@ ESTIMATORS = [
     HierarchyBuilder(),
     HierarchyBuilder(linkage="average", class_model=MahalanobisClassifier("tied")),
     CombinedHierarchyBuilder([("visual", HierarchyBuilder()), ("ward", LinkageHierarchyBuilder())]),
+    CombinedHierarchyBuilder(
+        [("text", TextHierarchyBuilder(LETTERS.transform)), ("ward", LinkageHierarchyBuilder())],
+        linkage="average",
+    ),
+    TextHierarchyBuilder(LETTERS.transform, heights="distance"),
     LinkageHierarchyBuilder(),
     LinkageHierarchyBuilder("average", metric="cosine", heights="rank", class_model=DiscriminantClassifier()),
     DiscriminantClassifier(),

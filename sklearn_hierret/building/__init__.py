@@ -15,6 +15,7 @@ from sklearn_hierret.building._leaves import (
     unassigned,
 )
 from sklearn_hierret.building._linkage import LinkageHierarchyBuilder
+from sklearn_hierret.building._text import TextHierarchyBuilder
 
 __all__ = [
     "NO_MASS",
@@ -23,6 +24,7 @@ __all__ = [
     "HierarchyBuilder",
     "LeafModel",
     "LinkageHierarchyBuilder",
+    "TextHierarchyBuilder",
     "by_class",
     "expected_distances",
     "fit_alpha",

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
 
 from sklearn_hierret._arrays import unchanged_on_error, validate_classes
+from sklearn_hierret.building._class_distances import distances_of_hierarchy, linked
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, check_weights
 
 
 class CombinedHierarchyBuilder(_BaseComposition, BaseEstimator):
-    """Weighted mean of the distances of several hierarchies.
+    """Weighted mean of the distances of several hierarchies, or one hierarchy of several class distances.
 
-    A taxonomy knows what things are, a visual hierarchy what they look like; this adds the two
-    distances.
+    A taxonomy, or the names of classes, tell what things are, a visual hierarchy what they look like; this
+    adds the two distances.
 
     Parameters
     ----------
@@ -25,10 +28,15 @@ class CombinedHierarchyBuilder(_BaseComposition, BaseEstimator):
         Parameters of builders are set as ``name__parameter``, whole entries as ``name``.
     weights : array-like of shape (n_hierarchies,), default=None
         Non-negative, not all zero; divided by their sum. None: equal weights.
+    linkage : {"average", "complete", "single", "weighted"}, default=None
+        None adds the distances of the finished hierarchies. Otherwise class distances are added first, each
+        divided by its mean, and one tree is made of the sums by that linkage, with heights by rank.
+        The class distances are those that `LinkageHierarchyBuilder` and `TextHierarchyBuilder` cluster, and
+        the hierarchical distances of others.
 
     Attributes
     ----------
-    hierarchy_ : CombinedHierarchy
+    hierarchy_ : CombinedHierarchy, or ClassHierarchy with a `linkage`
     builders_ : list of (str, fitted builder or ClassHierarchy) tuples
     class_model_ : fitted classifier
         That of the first builder that has one; missing if none has.
@@ -50,11 +58,18 @@ class CombinedHierarchyBuilder(_BaseComposition, BaseEstimator):
     array([1.  , 0.75])
     """
 
-    _parameter_constraints: dict = {"hierarchies": [list, tuple], "weights": ["array-like", None]}
+    _parameter_constraints: dict = {
+        "hierarchies": [list, tuple],
+        "weights": ["array-like", None],
+        "linkage": [StrOptions({"average", "complete", "single", "weighted"}), None],
+    }
 
-    def __init__(self, hierarchies: Any, weights: ArrayLike | None = None) -> None:
+    def __init__(
+        self, hierarchies: Any, weights: ArrayLike | None = None, *, linkage: str | None = None
+    ) -> None:
         self.hierarchies = hierarchies
         self.weights = weights
+        self.linkage = linkage
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters, with ``deep`` those of the entries too.
@@ -109,15 +124,14 @@ class CombinedHierarchyBuilder(_BaseComposition, BaseEstimator):
                 (name, part if isinstance(part, ClassHierarchy) else clone(part).fit(X, y))
                 for name, part in parts
             ]
-            trees = [getattr(part, "hierarchy_", part) for _, part in fitted]
-            self.hierarchy_ = CombinedHierarchy([tree.restrict(classes) for tree in trees], weights)
+            self.hierarchy_ = _combined([part for _, part in fitted], classes, weights, self.linkage)
             self.builders_ = fitted
             self.classes_ = classes
             models = [part.class_model_ for _, part in fitted if hasattr(part, "class_model_")]
             if models:
                 self.class_model_ = models[0]
-            elif hasattr(self, "class_model_"):
-                del self.class_model_
+            else:
+                self.__dict__.pop("class_model_", None)
         return self
 
     def _checked_parts(self) -> list[tuple[str, Any]]:
@@ -136,6 +150,21 @@ class CombinedHierarchyBuilder(_BaseComposition, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
+
+
+def _combined(
+    parts: list, classes: NDArray, weights: NDArray[np.float64], linkage: str | None
+) -> CombinedHierarchy | ClassHierarchy:
+    """What fitted builders and hierarchies make together."""
+    trees = [getattr(part, "hierarchy_", part).restrict(classes) for part in parts]
+    if linkage is None:
+        return CombinedHierarchy(trees, weights)
+    total = np.zeros(len(classes) * (len(classes) - 1) // 2)
+    for part, tree, weight in zip(parts, trees, weights, strict=True):
+        own = hasattr(part, "class_distances")
+        distances = part.class_distances() if own else distances_of_hierarchy(tree)
+        total += weight / distances.mean() * distances
+    return linked(total, classes, linkage, "rank")[1]
 
 
 def named(hierarchies: list | tuple) -> CombinedHierarchyBuilder:

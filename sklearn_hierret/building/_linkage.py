@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.cluster.hierarchy import linkage
-from scipy.spatial.distance import pdist
 from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_hierret._arrays import check_nested, unchanged_on_error, unit_rows, validate_classes
+from sklearn_hierret._arrays import check_nested, unchanged_on_error, validate_classes
+from sklearn_hierret.building._class_distances import distances_of_vectors, linked
 from sklearn_hierret.gaussian import ClassStatistics
-from sklearn_hierret.hierarchy import ClassHierarchy
 
 
 class LinkageHierarchyBuilder(BaseEstimator):
@@ -116,47 +115,33 @@ class LinkageHierarchyBuilder(BaseEstimator):
         with unchanged_on_error(self):
             X, classes, codes = validate_classes(self, X, y)
             if self.class_model is None:
+                self.__dict__.pop("class_model_", None)
                 means = ClassStatistics.from_samples(X, codes, len(classes), "diag").means
             else:
                 self.class_model_ = clone(self.class_model).fit(X, classes[codes])
                 means = self.class_model_.means_
-            if self.class_model is not None and np.all(means == means[0]):
-                distances = np.ones(len(means) * (len(means) - 1) // 2)  # a flat tree
-            else:
-                distances = self._distances(means, classes)
-            Z = linkage(distances, method=self.method)
-            if self.heights == "rank":
-                Z[:, 2] = np.unique(Z[:, 2], return_inverse=True)[1] + 1.0
-            self.hierarchy_ = ClassHierarchy.from_linkage(Z, classes)
+            distances = self._distances_of(means, classes, self.metric)
+            self.linkage_matrix_, self.hierarchy_ = linked(distances, classes, self.method, self.heights)
             self.classes_ = classes
             self.means_ = means
-            self.linkage_matrix_ = Z
+            self._fit_metric = self.metric
         return self
 
-    def _distances(self, means: NDArray, classes: NDArray) -> NDArray[np.float64]:
-        """Distances of all pairs of class means, as `scipy.spatial.distance.pdist` orders them."""
-        without = np.flatnonzero(~means.any(axis=1))
-        if self.metric != "cosine":
-            distances = pdist(means, self.metric)
-        elif len(without):
-            if len(without) < len(means):
-                raise ValueError(
-                    f"The mean of class {classes.tolist()[without[0]]!r} is zero: it has no cosine."
-                )
-            distances = np.zeros(1)
-        else:
-            # A product of matrices, row by row: much faster than pdist where there are many classes.
-            unit, n = unit_rows(means.astype(np.float64, copy=False))[0], len(means)
-            distances = np.empty(n * (n - 1) // 2)
-            start = 0
-            for i in range(n - 1):
-                np.subtract(1, unit[i + 1 :] @ unit[i], out=distances[start : start + n - 1 - i])
-                start += n - 1 - i
-            np.maximum(distances, 0, out=distances)
-        # Cosines of parallel means differ from 1 by rounding.
-        if not distances.max() > (1e-12 if self.metric == "cosine" else 0):
-            raise ValueError("All class means are equal (are the features constant?): no tree to build.")
-        return distances
+    def class_distances(self) -> NDArray[np.float64]:
+        """Distances of all pairs of classes.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_classes * (n_classes - 1) / 2,)
+            In the order of `scipy.spatial.distance.pdist`.
+        """
+        check_is_fitted(self)
+        return self._distances_of(self.means_, self.classes_, self._fit_metric)
+
+    def _distances_of(self, means: NDArray, classes: NDArray, metric: str) -> NDArray[np.float64]:
+        if hasattr(self, "class_model_") and np.all(means == means[0]):
+            return np.ones(len(means) * (len(means) - 1) // 2)  # a flat tree
+        return distances_of_vectors(means, metric, classes)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,5 +1,8 @@
 import numpy as np
 import pytest
+from scipy.cluster.hierarchy import linkage as scipy_linkage
+from scipy.spatial.distance import pdist, squareform
+from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
@@ -13,6 +16,7 @@ from sklearn_hierret import (
     HierarchyDisplay,
     LinkageHierarchyBuilder,
     MahalanobisClassifier,
+    TextHierarchyBuilder,
     evaluate_retrieval,
     make_retrieval_scorer,
 )
@@ -78,6 +82,31 @@ def test_embedding_ranks_as_the_retriever_does(data):
     products = embedding.transform_query(Q) @ embedding.transform(X, y).T
     D, order = HierarchicalRetriever(builder, alpha=2).fit(X, y).kneighbors(Q, 10)
     np.testing.assert_allclose(D, 1 + 2 - np.take_along_axis(products, order, axis=1), atol=1e-10)
+
+
+@pytest.mark.parametrize("linkage", ["average", "complete", "single", "weighted"])
+def test_distances_are_added_before_linkage(data, linkage):
+    X, y, _, _ = data
+    ward = LinkageHierarchyBuilder("average")
+    text = TextHierarchyBuilder(lambda names: np.array([[float(n) + 1, 1 / (float(n) + 2)] for n in names]))
+    parts = [("visual", ward), ("text", text), ("taxonomy", TAXONOMY), ("paper", HierarchyBuilder(0.1))]
+    weights = np.array([1, 2, 3, 0.5])
+    tree = CombinedHierarchyBuilder(parts, weights, linkage=linkage).fit(X, y).hierarchy_
+    means = np.array([X[y == c].mean(axis=0) for c in range(5)])
+    vectors = np.array([[c + 1, 1 / (c + 2)] for c in range(5)])
+    sources = [
+        pdist(means),
+        pdist(vectors, "cosine"),
+        squareform(TAXONOMY.restrict(range(5)).distance_matrix()),
+        squareform(HierarchyBuilder(0.1).fit(X, y).hierarchy_.distance_matrix()),
+    ]
+    total = sum(w * d / d.mean() for w, d in zip(weights / weights.sum(), sources, strict=True))
+    Z = scipy_linkage(total, linkage)
+    Z[:, 2] = rankdata(Z[:, 2], "dense")
+    assert tree == ClassHierarchy.from_linkage(Z, range(5))
+    retriever = HierarchicalRetriever(CombinedHierarchyBuilder(parts, weights, linkage=linkage)).fit(X, y)
+    assert retriever.hierarchy_ == tree
+    assert HierarchyDisplay.from_estimator(retriever).figure_ is not None
 
 
 def test_weights_and_parts_can_be_searched(data):

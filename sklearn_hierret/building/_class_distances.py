@@ -1,0 +1,79 @@
+"""Distances of all pairs of classes, and trees by linkage of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import linkage
+from scipy.spatial.distance import pdist, squareform
+
+from sklearn_hierret._arrays import unit_rows
+from sklearn_hierret.hierarchy import ClassHierarchy
+
+
+def distances_of_vectors(
+    vectors: NDArray, metric: str, classes: NDArray, what: str = "mean"
+) -> NDArray[np.float64]:
+    """Distances of all pairs of classes, as `scipy.spatial.distance.pdist` orders them.
+
+    Parameters
+    ----------
+    vectors : ndarray of shape (n_classes, n_features)
+    metric : str
+        As in `pdist`.
+    classes : ndarray of shape (n_classes,)
+    what : str
+        What a vector is of its class, for messages.
+
+    Raises
+    ------
+    ValueError
+        If all are 0, or one has no cosine.
+    """
+    without = np.flatnonzero(~vectors.any(axis=1))
+    if metric != "cosine":
+        distances = pdist(vectors, metric)
+    elif len(without):
+        if len(without) < len(vectors):
+            raise ValueError(
+                f"The {what} of class {classes.tolist()[without[0]]!r} is zero: it has no cosine."
+            )
+        distances = np.zeros(1)
+    else:
+        # A product of matrices, row by row: much faster than pdist where there are many classes.
+        unit, n = unit_rows(vectors.astype(np.float64, copy=False))[0], len(vectors)
+        distances = np.empty(n * (n - 1) // 2)
+        start = 0
+        for i in range(n - 1):
+            np.subtract(1, unit[i + 1 :] @ unit[i], out=distances[start : start + n - 1 - i])
+            start += n - 1 - i
+        np.maximum(distances, 0, out=distances)
+    # Cosines of parallel vectors differ from 1 by rounding.
+    if not distances.max() > (1e-12 if metric == "cosine" else 0):
+        raise ValueError(f"All class {what}s are equal: no tree to build.")
+    return distances
+
+
+def distances_of_hierarchy(hierarchy: ClassHierarchy) -> NDArray[np.float64]:
+    """D_H of all pairs of classes, in the same order."""
+    return squareform(hierarchy.distance_matrix(), checks=False)
+
+
+def linked(
+    distances: NDArray[np.float64], classes: NDArray, method: str, heights: str
+) -> tuple[NDArray[np.float64], ClassHierarchy]:
+    """SciPy's linkage matrix of class distances, and the tree that it describes.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n_classes * (n_classes - 1) / 2,)
+    classes : ndarray of shape (n_classes,)
+    method : str
+        As in `scipy.cluster.hierarchy.linkage`.
+    heights : {"distance", "rank"}
+        Of a node: its merge distance, or the rank of that among the distinct ones.
+    """
+    Z = linkage(distances, method=method)
+    if heights == "rank":
+        Z[:, 2] = np.unique(Z[:, 2], return_inverse=True)[1] + 1.0
+    return Z, ClassHierarchy.from_linkage(Z, classes)

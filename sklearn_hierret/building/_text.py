@@ -1,0 +1,175 @@
+"""Hierarchies from what classes are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_hierret._arrays import unchanged_on_error, validate_classes
+from sklearn_hierret.building._class_distances import distances_of_vectors, linked
+from sklearn_hierret.hierarchy import shorten
+
+
+class TextHierarchyBuilder(BaseEstimator):
+    """Hierarchy of the classes by the meaning of their names.
+
+    Names become vectors by a text encoder; the tree is a linkage of the cosine distances of these vectors.
+    Features are not looked at.
+
+    Parameters
+    ----------
+    encoder : callable or object with a method ``encode``
+        Gives vectors, a dense or sparse array of shape (n_names, n_dimensions), for a list of strings.
+        A ``SentenceTransformer`` fits.
+        Clones of this builder copy it.
+    names : mapping from class labels to strings, default=None
+        It may name other classes too; for a list of names in the order of integer labels write
+        ``dict(enumerate(names))``. None takes the labels themselves, with underscores and hyphens
+        as spaces.
+    method : {"average", "complete", "single", "weighted"}, default="average"
+        As in `scipy.cluster.hierarchy.linkage`.
+    heights : {"distance", "rank"}, default="rank"
+        A node's height is its merge distance, or the rank of that among the distinct ones, so that
+        heights are spread evenly whatever the distances.
+
+    Attributes
+    ----------
+    hierarchy_ : ClassHierarchy
+    classes_ : ndarray of shape (n_classes,)
+    names_ : list of str
+        What was encoded, in the order of `classes_`.
+    vectors_ : ndarray of shape (n_classes, n_dimensions)
+    linkage_matrix_ : ndarray of shape (n_classes - 1, 4)
+        SciPy's linkage matrix over the classes in their order.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features,)
+        Only if `X` had string column names.
+
+    See Also
+    --------
+    CombinedHierarchyBuilder : Adds these distances to visual ones.
+
+    Examples
+    --------
+    Any callable is an encoder, here one that counts groups of letters:
+
+    >>> import numpy as np
+    >>> from sklearn.feature_extraction.text import HashingVectorizer
+    >>> from sklearn_hierret import TextHierarchyBuilder
+    >>> letters = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 3), n_features=512)
+    >>> builder = TextHierarchyBuilder(letters.transform)
+    >>> y = np.array(["green apple", "red apple", "sweet potato"])
+    >>> builder.fit(np.zeros((3, 2)), y).hierarchy_.distance("red apple", y)
+    array([0.5, 0. , 1. ])
+
+    With the package sentence-transformers::
+
+        encoder = SentenceTransformer("all-MiniLM-L6-v2")
+        TextHierarchyBuilder(encoder, names={0: "a diatom", 1: "a copepod with eggs"})
+    """
+
+    _parameter_constraints: dict = {
+        "encoder": [callable, HasMethods("encode")],
+        "names": [None, HasMethods(["keys", "__getitem__"])],
+        "method": [StrOptions({"average", "complete", "single", "weighted"})],
+        "heights": [StrOptions({"distance", "rank"})],
+    }
+
+    def __init__(
+        self,
+        encoder: Callable[[list[str]], ArrayLike] | Any,
+        names: Mapping | None = None,
+        *,
+        method: str = "average",
+        heights: str = "rank",
+    ) -> None:
+        self.encoder = encoder
+        self.names = names
+        self.method = method
+        self.heights = heights
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: ArrayLike) -> TextHierarchyBuilder:
+        """Encode the names of the classes, and cluster them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Not used.
+        y : array-like of shape (n_samples,)
+            Class labels, at least two distinct ones.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            For classes without a name, and for vectors that are not one finite row a name; among others.
+        """
+        with unchanged_on_error(self):
+            _, classes, _ = validate_classes(self, X, y)
+            names = self._names_of(classes)
+            vectors = self._encoded(names)
+            distances = distances_of_vectors(vectors, "cosine", classes, "vector")
+            self.linkage_matrix_, self.hierarchy_ = linked(distances, classes, self.method, self.heights)
+            self.classes_, self.names_, self.vectors_ = classes, names, vectors
+        return self
+
+    def class_distances(self) -> NDArray[np.float64]:
+        """Cosine distances of the vectors of all pairs of classes.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_classes * (n_classes - 1) / 2,)
+            In the order of `scipy.spatial.distance.pdist`.
+        """
+        check_is_fitted(self)
+        return distances_of_vectors(self.vectors_, "cosine", self.classes_, "vector")
+
+    def _names_of(self, classes: NDArray) -> list[str]:
+        if self.names is None:
+            return [
+                re.sub("[_-]", " ", label) if isinstance(label, str) else str(label)
+                for label in classes.tolist()
+            ]
+        names = dict(self.names)
+        without = [label for label in classes.tolist() if label not in names]
+        if without:
+            raise ValueError(f"names has none for these classes: {shorten(without)}.")
+        found = [names[label] for label in classes.tolist()]
+        for label, name in zip(classes.tolist(), found, strict=True):
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError(f"The name of class {label!r} must be text and not empty, got {name!r}.")
+        return found
+
+    def _encoded(self, names: list[str]) -> NDArray[np.float64]:
+        encode = getattr(self.encoder, "encode", self.encoder)
+        vectors: Any = encode(list(names))
+        try:
+            vectors = np.asarray(vectors.toarray() if issparse(vectors) else vectors, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"The encoder gave no vectors of numbers: {error}") from error
+        if vectors.ndim != 2 or len(vectors) != len(names):
+            raise ValueError(
+                f"The encoder gave an array of shape {vectors.shape} for {len(names)} names; one row a name "
+                "is expected."
+            )
+        wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(wrong):
+            raise ValueError(f"The encoder's vector of {names[wrong[0]]!r} is not finite.")
+        return vectors
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
