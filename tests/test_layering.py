@@ -29,6 +29,7 @@ LAYERS = [
     "metrics",
     "retrieval",
     "evaluation",
+    "model_selection",
     "display",
     "nn",
     "study",
@@ -86,7 +87,7 @@ def test_import_loads_nothing_optional():
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("package", ["", ".datasets", ".images", ".nn"])
+@pytest.mark.parametrize("package", ["", ".datasets", ".images", ".model_selection", ".nn"])
 def test_every_public_name_has_an_example(package):
     if package == ".nn":
         pytest.importorskip("skorch", reason="needs the extra nn")

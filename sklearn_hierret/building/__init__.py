@@ -1,8 +1,8 @@
 """Hierarchies from features and labels, and the leaves of samples."""
 
-from sklearn_hierret.building._alpha import by_class, expected_distances
+from sklearn_hierret.building._alpha import ALPHAS, by_class, expected_distances, within_one_error
 from sklearn_hierret.building._builder import HierarchyBuilder
-from sklearn_hierret.building._combined import CombinedHierarchyBuilder
+from sklearn_hierret.building._combined import CombinedHierarchyBuilder, named
 from sklearn_hierret.building._leaf_model import LeafModel, fit_alpha, fit_leaf_model
 from sklearn_hierret.building._leaves import (
     NO_MASS,
@@ -18,6 +18,7 @@ from sklearn_hierret.building._linkage import LinkageHierarchyBuilder
 from sklearn_hierret.building._text import TextHierarchyBuilder
 
 __all__ = [
+    "ALPHAS",
     "NO_MASS",
     "CombinedHierarchyBuilder",
     "HeldOutLeaves",
@@ -33,6 +34,8 @@ __all__ = [
     "hard_leaves",
     "joined_leaves",
     "likeliest",
+    "named",
     "soft_leaves",
     "unassigned",
+    "within_one_error",
 ]

@@ -66,18 +66,28 @@ def choose_alpha(
         return DEFAULT_ALPHA
     first, twenty = (np.concatenate(part) for part in zip(*found, strict=True))
 
-    def is_as_good(reference: int) -> NDArray[np.bool_]:
-        loss = first[:, [reference]] - first
-        # One query more or less is one standard error exactly.
-        return loss.mean(axis=0) <= loss.std(axis=0, ddof=1) / np.sqrt(len(first)) + 1e-12
-
-    by_first = int(np.flatnonzero(is_as_good(int(first.mean(axis=0).argmax())))[0])
+    by_first = int(np.flatnonzero(within_one_error(first, int(first.mean(axis=0).argmax())))[0])
     gain = twenty.mean(axis=0)
     gain = gain - gain[0]  # of no leaves, exactly 0
     by_twenty = int(np.flatnonzero(gain >= ENOUGH * gain.max())[0])
     if by_twenty > by_first:
-        by_twenty = int(np.flatnonzero(is_as_good(0)[: by_twenty + 1])[-1])
+        by_twenty = int(np.flatnonzero(within_one_error(first, 0)[: by_twenty + 1])[-1])
     return ALPHAS[max(by_first, by_twenty)]
+
+
+def within_one_error(scores: NDArray[np.float64], reference: int) -> NDArray[np.bool_]:
+    """Columns whose loss to a reference is at most its standard error over the rows.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_queries, n_candidates)
+        Two queries at least.
+    reference : int
+        A column.
+    """
+    loss = scores[:, [reference]] - scores
+    # One query more or less is one standard error exactly.
+    return loss.mean(axis=0) <= loss.std(axis=0, ddof=1) / np.sqrt(len(scores)) + 1e-12
 
 
 def _retrieved(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_hierret._arrays import unchanged_on_error, validate_classes
 from sklearn_hierret.building._class_distances import distances_of_hierarchy, linked
@@ -124,15 +125,38 @@ class CombinedHierarchyBuilder(_BaseComposition, BaseEstimator):
                 (name, part if isinstance(part, ClassHierarchy) else clone(part).fit(X, y))
                 for name, part in parts
             ]
-            self.hierarchy_ = _combined([part for _, part in fitted], classes, weights, self.linkage)
-            self.builders_ = fitted
-            self.classes_ = classes
+            self.builders_, self.classes_, self._fit_linkage = fitted, classes, self.linkage
+            self.hierarchy_ = self.combined(weights)
             models = [part.class_model_ for _, part in fitted if hasattr(part, "class_model_")]
             if models:
                 self.class_model_ = models[0]
             else:
                 self.__dict__.pop("class_model_", None)
         return self
+
+    def combined(self, weights: ArrayLike) -> CombinedHierarchy | ClassHierarchy:
+        """What the fitted builders make with other weights.
+
+        Parameters
+        ----------
+        weights : array-like of shape (n_hierarchies,)
+
+        Returns
+        -------
+        hierarchy : CombinedHierarchy or ClassHierarchy
+        """
+        check_is_fitted(self, "builders_")
+        weights = check_weights(weights, len(self.builders_))
+        parts, n = [part for _, part in self.builders_], len(self.classes_)
+        trees = [getattr(part, "hierarchy_", part).restrict(self.classes_) for part in parts]
+        if self._fit_linkage is None:
+            return CombinedHierarchy(trees, weights)
+        total = np.zeros(n * (n - 1) // 2)
+        for part, tree, weight in zip(parts, trees, weights, strict=True):
+            own = getattr(part, "class_distances", None)
+            distances = distances_of_hierarchy(tree) if own is None else own()
+            total += weight / distances.mean() * distances
+        return linked(total, self.classes_, self._fit_linkage, "rank")[1]
 
     def _checked_parts(self) -> list[tuple[str, Any]]:
         parts = list(self.hierarchies)
@@ -150,21 +174,6 @@ class CombinedHierarchyBuilder(_BaseComposition, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
-
-
-def _combined(
-    parts: list, classes: NDArray, weights: NDArray[np.float64], linkage: str | None
-) -> CombinedHierarchy | ClassHierarchy:
-    """What fitted builders and hierarchies make together."""
-    trees = [getattr(part, "hierarchy_", part).restrict(classes) for part in parts]
-    if linkage is None:
-        return CombinedHierarchy(trees, weights)
-    total = np.zeros(len(classes) * (len(classes) - 1) // 2)
-    for part, tree, weight in zip(parts, trees, weights, strict=True):
-        own = hasattr(part, "class_distances")
-        distances = part.class_distances() if own else distances_of_hierarchy(tree)
-        total += weight / distances.mean() * distances
-    return linked(total, classes, linkage, "rank")[1]
 
 
 def named(hierarchies: list | tuple) -> CombinedHierarchyBuilder:

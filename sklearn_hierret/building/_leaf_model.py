@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit
 from sklearn.base import clone
 
 from sklearn_hierret.building._alpha import choose_alpha, expected_distances
-from sklearn_hierret.building._combined import named
+from sklearn_hierret.building._combined import CombinedHierarchyBuilder, named
 from sklearn_hierret.building._leaves import HeldOutLeaves, assign_leaves, has_folds, held_out_leaves
 from sklearn_hierret.building._linkage import LinkageHierarchyBuilder
 from sklearn_hierret.discriminant import DiscriminantClassifier
@@ -56,6 +56,15 @@ class LeafModel:
     def with_stem(self, stem: float | str) -> LeafModel:
         """The same with another stem."""
         return self if stem == self.stem else replace(self, stem=stem)
+
+    def with_weights(self, weights: ArrayLike) -> LeafModel:
+        """The same with other weights of a combined hierarchy's parts."""
+        if isinstance(self.builder, CombinedHierarchyBuilder):
+            hierarchy = self.builder.combined(weights)
+        else:
+            assert isinstance(self.hierarchy, CombinedHierarchy)
+            hierarchy = CombinedHierarchy(self.hierarchy.hierarchies, weights)
+        return replace(self, hierarchy=hierarchy, tree=hierarchy.restrict(self.tree.classes))
 
     @cached_property
     def ranking_tree(self) -> ClassHierarchy | CombinedHierarchy:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._arrays import check_positive_integer
 from sklearn_hierret.evaluation._search import Search, check_gallery
@@ -112,16 +112,34 @@ class RetrievalScorer:
         self.metric_params = metric_params
 
     def __call__(self, estimator: Any, X: ArrayLike, y: ArrayLike) -> float:
-        search = Search(estimator, X, y, self.gallery, self.ties)
-        k = search.n_ranked if self.k is None else self.k
-        scores = search.scores([self.metric], [k], self.metric_params)[self.metric]
-        return mean_over_queries(scores[:, 0], self.empty)
+        return mean_over_queries(scores_of_queries([self], self.search(estimator, X, y))[0], self.empty)
+
+    def search(self, estimator: Any, X: ArrayLike, y: ArrayLike) -> Search:
+        """The rankings that are scored."""
+        return Search(estimator, X, y, self.gallery, self.ties)
+
+    def shares_search(self, other: RetrievalScorer) -> bool:
+        """Whether both can score one search, in one go."""
+        mine, its = ((s.gallery, s.ties, s.metric_params) for s in (self, other))
+        return mine == its
 
     def __repr__(self) -> str:
         shared = {"empty": (self.empty, "skip"), "ties": (self.ties, "index")}
         given = {name: value for name, (value, default) in shared.items() if value != default}
         params = "".join(f", {name}={value!r}" for name, value in {**given, **self.metric_params}.items())
         return f"make_retrieval_scorer({self.metric!r}, k={self.k}, gallery={self.gallery!r}{params})"
+
+
+def scores_of_queries(scorers: Sequence[RetrievalScorer], search: Search) -> list[NDArray[np.float64]]:
+    """The metric of each scorer for each query, from one search; NaN where nothing is relevant."""
+    depths = [search.n_ranked if scorer.k is None else scorer.k for scorer in scorers]
+    ks = sorted(set(depths))
+    names = list(dict.fromkeys(scorer.metric for scorer in scorers))
+    found = search.scores(names, ks, scorers[0].metric_params)
+    return [
+        found[scorer.metric][:, ks.index(k) if METRICS[scorer.metric].depth == "k" else 0]
+        for scorer, k in zip(scorers, depths, strict=True)
+    ]
 
 
 def evaluate_retrieval(

@@ -66,7 +66,8 @@ class Search:
                     "set one with set_gallery(X, y) or use gallery='query'."
                 )
             self.y_gallery = labels
-        self._model = model
+        #: What ranks; with gallery "query" a copy, and parameters that may be set after fit may be set.
+        self.model = model
         self.n_relevant = count_relevant(self.y_query, self.y_gallery) - int(self.exclude_query)
         #: Length of a whole ranking.
         self.n_ranked = len(self.y_gallery) - int(self.exclude_query)
@@ -116,11 +117,11 @@ class Search:
     def _kneighbors(self, rows: slice, k: int) -> tuple[NDArray, NDArray[np.intp]]:
         n_queries = len(self.y_query)
         if not self.exclude_query:
-            return self._model.kneighbors(rows_of(self._X, rows, n_queries), n_neighbors=k)
+            return self.model.kneighbors(rows_of(self._X, rows, n_queries), n_neighbors=k)
         if rows == slice(0, n_queries):
-            return self._model.kneighbors(None, n_neighbors=k)
+            return self.model.kneighbors(None, n_neighbors=k)
         # One more than needed; then without the query, or without the last.
-        distances, neighbours = self._model.kneighbors(rows_of(self._X, rows, n_queries), n_neighbors=k + 1)
+        distances, neighbours = self.model.kneighbors(rows_of(self._X, rows, n_queries), n_neighbors=k + 1)
         is_other = neighbours != np.arange(n_queries)[rows, None]
         is_other[is_other.all(axis=1), -1] = False
         shape = (len(neighbours), k)

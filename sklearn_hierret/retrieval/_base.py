@@ -413,6 +413,10 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         """What the class model is given, for such features."""
         return X
 
+    def _hierarchy(self) -> Any:
+        """What is fitted, or used, as the hierarchy."""
+        return self.hierarchy
+
     def _most_rows(self, X: NDArray) -> int:
         """Rows that the class model is given in one go."""
         return max(1, len(X))
@@ -425,7 +429,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         """Fit hierarchy, class model and alpha; return cross-fitted leaves, if there are any."""
         start = time.perf_counter()
         features = self._for_class_model(X)
-        leaf_model = fit_leaf_model(self.hierarchy, self.class_model, features, y, self.stem, self.verbose)
+        leaf_model = fit_leaf_model(self._hierarchy(), self.class_model, features, y, self.stem, self.verbose)
         self._print(f"hierarchy and class model in {time.perf_counter() - start:.1f} s")
         start = time.perf_counter()
         self.alpha_, held_out = fit_alpha(

@@ -164,13 +164,15 @@ class HierarchicalRetriever(BaseRetriever):
         """
         with unchanged_on_error(self):
             X, classes, codes = validate_classes(self, X, y)
-            y = classes[codes]
-            self._fit_classes, self._gallery_leaves = classes, self.gallery_leaves
-            held_out = self._fit_leaves(X, y)
-            self._index(X, y, None, LeafOrigin(self.gallery_leaves, len(X), held_out))
+            self._fit_checked(X, classes[codes], classes)
         return self
 
     # ----------------------------------------------------------------------- inside
+
+    def _fit_checked(self, X: NDArray, y: NDArray, classes: NDArray) -> None:
+        self._fit_classes, self._gallery_leaves = classes, self.gallery_leaves
+        held_out = self._fit_leaves(X, y)
+        self._index(X, y, None, LeafOrigin(self.gallery_leaves, len(X), held_out))
 
     def _checked(self, X: ArrayLike, dtype: Any = None) -> NDArray:
         return validate_data(self, X, dtype=dtype or feature_dtype(X), order="C", reset=False)

@@ -1,0 +1,158 @@
+"""What a retriever may rank by, and how well it does in each fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from sklearn_hierret.building import within_one_error
+from sklearn_hierret.evaluation import RetrievalScorer, scores_of_queries
+from sklearn_hierret.metrics import mean_over_queries
+from sklearn_hierret.model_selection._splits import Fold
+from sklearn_hierret.retrieval import HierarchicalRetriever
+
+
+class Candidate(NamedTuple):
+    alpha: float
+    stem: float | str
+    weights: tuple[float, ...] | None
+
+
+class Candidates(NamedTuple):
+    """All combinations of the parameters."""
+
+    all: list[Candidate]
+
+    @classmethod
+    def of(cls, alphas: ArrayLike, stems: Sequence, weights: list) -> Candidates:
+        """Check them.
+
+        Raises
+        ------
+        ValueError
+            If there is none, or one out of range.
+        """
+        checked = np.asarray(alphas, dtype=np.float64)
+        if checked.ndim != 1 or not len(checked) or not np.all(checked >= 0):
+            raise ValueError(f"alphas must be a list of numbers of at least 0, got {alphas!r}.")
+        stems = list(stems)
+        for stem in stems:
+            is_number = isinstance(stem, (int, float, np.number)) and not isinstance(stem, bool)
+            if not (isinstance(stem, str) and stem == "auto") and not (is_number and 0 <= stem <= 1):
+                raise ValueError(f"stems must be 'auto' or numbers from 0 to 1, got {stem!r}.")
+        if not stems or not weights:
+            raise ValueError("stems and weights must not be empty.")
+        every = product(stems, weights, checked.tolist())
+        return cls([Candidate(alpha, stem, some) for stem, some, alpha in every])
+
+    def columns(self) -> dict[str, NDArray]:
+        """Columns of `cv_results_`."""
+        columns = {}
+        for name in Candidate._fields:
+            column = np.empty(len(self.all), dtype=object)
+            column[:] = [getattr(candidate, name) for candidate in self.all]
+            columns[f"param_{name}"] = column
+        return columns
+
+
+def scores_of_fold(
+    retriever: HierarchicalRetriever,
+    X: NDArray,
+    y: NDArray,
+    fold: Fold,
+    scorers: tuple[Any, ...],
+    candidates: Candidates,
+) -> list[NDArray[np.float64]]:
+    """Scores that each scorer gives, (n_candidates, n_queries), or (n_candidates, 1) of other callables.
+
+    Parameters
+    ----------
+    retriever : HierarchicalRetriever
+        Fitted; what it ranks by is changed.
+    X : ndarray of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,)
+    fold : Fold
+    scorers : tuple of callables
+    candidates : Candidates
+    """
+    Q, t = X[fold.test], y[fold.test]
+    judges: list[Any] = [scorers]
+    searches: list[Any] = [retriever]
+    if isinstance(scorers[0], RetrievalScorer):
+        judges = [scorers] if scorers[0].shares_search(scorers[-1]) else [(scorer,) for scorer in scorers]
+        searches = [some[0].search(retriever, Q, t) for some in judges]
+    rankers = [getattr(search, "model", search) for search in searches]
+    leaf_model = retriever._leaf_model
+    leaf_models = {
+        weights: leaf_model if weights is None else leaf_model.with_weights(weights)
+        for weights in {candidate.weights for candidate in candidates.all}
+    }
+    found = []
+    for candidate in candidates.all:
+        for ranker in rankers:
+            ranker._leaf_model = leaf_models[candidate.weights]
+            ranker.set_params(alpha=candidate.alpha, stem=candidate.stem)
+        if isinstance(scorers[0], RetrievalScorer):
+            pairs = zip(judges, searches, strict=True)
+            found.append([part for some, search in pairs for part in scores_of_queries(some, search)])
+        else:
+            found.append([np.array([float(scorers[0](retriever, Q, t))])])
+    return [np.array(of_scorer) for of_scorer in zip(*found, strict=True)]
+
+
+class Scores:
+    """Scores of candidates in folds, by one scorer or a pair.
+
+    Parameters
+    ----------
+    found : list of lists of ndarrays
+        What `scores_of_fold` returned for each fold.
+    scorers : tuple of callables
+    """
+
+    def __init__(self, found: list[list[NDArray[np.float64]]], scorers: tuple[Callable, ...]) -> None:
+        self._names = ["first", "second"] if len(scorers) == 2 else ["score"]
+        #: (n_splits, n_candidates) of each scorer.
+        self._of_folds = [
+            np.array(
+                [[mean_over_queries(row, getattr(scorer, "empty", "skip")) for row in part] for part in parts]
+            )
+            for scorer, parts in zip(scorers, zip(*found, strict=True), strict=True)
+        ]
+        for values in self._of_folds:
+            if not np.all(np.isfinite(values)):
+                fold = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+                raise ValueError(
+                    f"Fold {fold} has no score: are there samples of one class in it, or in the training "
+                    "part, that a query could find?"
+                )
+        self._is_as_good = None
+        if len(scorers) == 2:
+            first = np.concatenate([of_scorers[0] for of_scorers in found], axis=1)
+            first = first[:, np.isfinite(first[0])].T
+            best = int(first.mean(axis=0).argmax())
+            self._is_as_good = within_one_error(first, best)
+
+    def best(self) -> int:
+        """Position of the candidate to take."""
+        means = self._of_folds[-1].mean(axis=0)
+        if self._is_as_good is not None:
+            means = np.where(self._is_as_good, means, -np.inf)
+        return int(np.argmax(means))
+
+    def columns(self) -> dict[str, NDArray]:
+        """Columns of `cv_results_`."""
+        columns: dict[str, NDArray] = {}
+        for name, values in zip(self._names, self._of_folds, strict=True):
+            columns |= {f"split{i}_test_{name}": row for i, row in enumerate(values)}
+            mean = values.mean(axis=0)
+            columns |= {f"mean_test_{name}": mean, f"std_test_{name}": values.std(axis=0)}
+            columns[f"rank_test_{name}"] = rankdata(-mean, "min").astype(np.int32)
+        if self._is_as_good is not None:
+            columns["is_within_one_se"] = self._is_as_good
+        return columns

@@ -1,0 +1,258 @@
+"""A retriever that chooses its weights by cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import _fit_context, clone
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
+
+from sklearn_hierret._arrays import unchanged_on_error, validate_classes
+from sklearn_hierret.building import ALPHAS, CombinedHierarchyBuilder, named
+from sklearn_hierret.evaluation import RetrievalScorer, make_retrieval_scorer
+from sklearn_hierret.hierarchy import CombinedHierarchy, check_weights
+from sklearn_hierret.model_selection._candidates import Candidates, Scores, scores_of_fold
+from sklearn_hierret.model_selection._splits import Fold, folds_of
+from sklearn_hierret.retrieval import HierarchicalRetriever
+
+#: Parameters of a retriever that are none here.
+CHOSEN = ("alpha", "stem")
+
+
+class HierarchicalRetrieverCV(HierarchicalRetriever):
+    """`HierarchicalRetriever` with alpha, stem and the weights of hierarchies chosen by cross-validation.
+
+    One class model is fitted a fold, and every candidate ranks with it. Then the retriever is fitted to
+    all samples, as with the best candidate's parameters.
+
+    `HierarchicalRetriever` chooses alpha by itself, at a third of the cost, from held-out samples of the same
+    classes. This one can hold out whole classes, or groups of samples that belong together (photographs of
+    one series, say), and judges by any metric.
+
+    Parameters
+    ----------
+    hierarchy : builder, ClassHierarchy, CombinedHierarchy, list of these or None, default=None
+        See `HierarchicalRetriever`.
+    alphas : array-like of shape (n_alphas,), default=(0, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 16)
+        Candidates for the weight of the hierarchical distance, in [0, inf].
+    stems : sequence of "auto" or float, default=("auto",)
+        Candidates for the least distance of different leaves.
+    weights : array-like of shape (n_candidates, n_hierarchies), default=None
+        Candidates for the weights of a combined hierarchy: a list, a `CombinedHierarchyBuilder` or a
+        `CombinedHierarchy`. None keeps its weights.
+    cv : int, cross-validation splitter or iterable, default=3
+        See `sklearn.model_selection.check_cv`; an int means stratified folds.
+    scoring : scorer or pair of scorers, default=None
+        One scorer: the candidate with the best mean over the folds; any callable (estimator, X, y) will do,
+        where the estimator's gallery is the training part of the fold. A pair, made by
+        `make_retrieval_scorer`: the best by the second among those that are within one standard error of the
+        best by the first (of the difference, over the same queries [1]_). None means the pair of mAP@1 and
+        mAP@20, where the samples of a fold query each other. Of equals the first in the order of `stems`,
+        `weights` and `alphas` is taken.
+    unseen : float in [0, 1), default=0
+        Share of the classes that each fold's models do not see, beside its samples: those of an open gallery.
+        They stay among what is retrieved.
+    assignment, gallery_leaves, novelty, n_neighbors, class_model, n_jobs, verbose
+        See `HierarchicalRetriever`.
+    random_state : int, RandomState instance or None, default=0
+        Draws the classes that are not seen.
+
+    Attributes
+    ----------
+    alpha_ : float
+    stem_ : "auto" or float
+    weights_ : tuple of length n_hierarchies, or None
+        They sum to 1; None if there were no candidates.
+    best_index_ : int
+        Of the candidate in `cv_results_`.
+    cv_results_ : dict of ndarrays
+        ``pd.DataFrame(cv_results_)`` shows it: ``param_alpha``, ``param_stem``, ``param_weights``, and for
+        each scorer, ``score`` or ``first`` and ``second``, ``split0_test_score``, ..., ``mean_test_score``,
+        ``std_test_score`` and ``rank_test_score``; with a pair ``is_within_one_se``.
+    n_splits_ : int
+    classes_, hierarchy_, hierarchy_builder_, class_model_, n_features_in_, feature_names_in_
+        See `HierarchicalRetriever`.
+
+    References
+    ----------
+    .. [1] L. Breiman, J. Friedman, C. J. Stone, R. A. Olshen, "Classification and Regression Trees", 1984,
+       section 3.4.3.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_hierret.model_selection import HierarchicalRetrieverCV
+    >>> X, y = load_digits(return_X_y=True)
+    >>> retriever = HierarchicalRetrieverCV(alphas=[0, 0.3, 1, 3], unseen=0.3).fit(X[:900], y[:900])
+    >>> retriever.alpha_ in (0, 0.3, 1, 3)
+    True
+    >>> retriever.kneighbors(X[900:], 20)[1].shape
+    (897, 20)
+    """
+
+    _parameter_constraints: dict = {
+        **{
+            name: of
+            for name, of in HierarchicalRetriever._parameter_constraints.items()
+            if name not in CHOSEN
+        },
+        "alphas": ["array-like"],
+        "stems": ["array-like"],
+        "weights": ["array-like", None],
+        "cv": ["cv_object"],
+        "scoring": [callable, list, tuple, None],
+        "unseen": [Interval(Real, 0, 1, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        hierarchy: Any = None,
+        *,
+        alphas: ArrayLike = ALPHAS,
+        stems: Any = ("auto",),
+        weights: Sequence[ArrayLike] | None = None,
+        cv: Any = 3,
+        scoring: Any = None,
+        unseen: float = 0.0,
+        assignment: str = "soft",
+        gallery_leaves: str = "auto",
+        novelty: bool | str = "auto",
+        n_neighbors: int = 5,
+        class_model: Any = None,
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        verbose: bool | int = False,
+    ) -> None:
+        self.hierarchy = hierarchy
+        self.alphas = alphas
+        self.stems = stems
+        self.weights = weights
+        self.cv = cv
+        self.scoring = scoring
+        self.unseen = unseen
+        self.assignment = assignment
+        self.gallery_leaves = gallery_leaves
+        self.novelty = novelty
+        self.n_neighbors = n_neighbors
+        self.class_model = class_model
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    # What the retriever ranks by was chosen, and is no parameter.
+
+    @property
+    def alpha(self) -> float:  # type: ignore[override]
+        """The weight that was chosen."""
+        return self.alpha_
+
+    @property
+    def stem(self) -> float | str:  # type: ignore[override]
+        """The stem that was chosen."""
+        return self.stem_
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: ArrayLike, **params: Any) -> HierarchicalRetrieverCV:
+        """Choose alpha, stem and weights, and fit to all samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Class labels, at least two distinct ones.
+        **params : dict
+            ``groups``, array-like of shape (n_samples,), for the splitter; with metadata routing whatever
+            it asks for.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            For groups that are missing, for `unseen` that leaves fewer than two classes, and for folds
+            in which nothing can be found, among others.
+        """
+        candidates = self._candidates()
+        with unchanged_on_error(self):
+            X, classes, codes = validate_classes(self, X, y)
+            y = classes[codes]
+            folds = folds_of(self, X, y, self.cv, params, self.unseen, self.random_state)
+            scorers = self._scorers(folds)
+            found = []
+            for i, fold in enumerate(folds):
+                self._print(f"fold {i + 1} of {len(folds)}")
+                found.append(scores_of_fold(self._fitted_to(X, y, fold), X, y, fold, scorers, candidates))
+            scores = Scores(found, scorers)
+            best = scores.best()
+            self.n_splits_, self.best_index_ = len(folds), best
+            self.cv_results_ = {**candidates.columns(), **scores.columns()}
+            self.alpha_, self.stem_, self.weights_ = candidates.all[best]
+            self._print(f"alpha {self.alpha_:g}, stem {self.stem_}, weights {self.weights_}")
+            self._fit_checked(X, y, classes)
+        return self
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Routing of metadata: to the splitter.
+
+        Returns
+        -------
+        routing : MetadataRouter
+        """
+        to_splitter = MethodMapping().add(caller="fit", callee="split")
+        return MetadataRouter(owner=self).add(splitter=self.cv, method_mapping=to_splitter)
+
+    # ----------------------------------------------------------------------- inside
+
+    def _hierarchy(self) -> Any:
+        if self.weights_ is None:
+            return self.hierarchy
+        if isinstance(self.hierarchy, CombinedHierarchy):
+            return CombinedHierarchy(self.hierarchy.hierarchies, self.weights_)
+        return self._combined_builder().set_params(weights=self.weights_)
+
+    def _combined_builder(self) -> CombinedHierarchyBuilder:
+        return named(self.hierarchy) if isinstance(self.hierarchy, (list, tuple)) else clone(self.hierarchy)
+
+    def _fitted_to(self, X: NDArray, y: NDArray, fold: Fold) -> HierarchicalRetriever:
+        """A retriever of what a fold shows its models; what it does not joins the gallery."""
+        shared = HierarchicalRetriever().get_params(deep=False).keys() & self.get_params(deep=False).keys()
+        params = {name: getattr(self, name) for name in shared} | {"alpha": 1.0, "verbose": False}
+        retriever = HierarchicalRetriever(**params).fit(X[fold.fit], y[fold.fit])
+        if len(fold.unseen):
+            retriever.add_to_gallery(X[fold.unseen], y[fold.unseen])
+        return retriever
+
+    def _candidates(self) -> Candidates:
+        weights: list = [None]
+        if self.weights is not None:
+            if isinstance(self.hierarchy, CombinedHierarchy):
+                n = len(self.hierarchy.hierarchies)
+            elif isinstance(self.hierarchy, (list, tuple, CombinedHierarchyBuilder)):
+                n = len(self._combined_builder().hierarchies)
+            else:
+                raise ValueError(
+                    "weights are those of several hierarchies, and hierarchy is one: pass a list, a "
+                    "CombinedHierarchyBuilder or a CombinedHierarchy."
+                )
+            weights = [tuple(check_weights(some, n).tolist()) for some in self.weights]
+        return Candidates.of(self.alphas, self.stems, weights)
+
+    def _scorers(self, folds: list[Fold]) -> tuple[Any, ...]:
+        if self.scoring is None:
+            k = max(1, min(20, min(len(fold.test) for fold in folds) - 1))
+            return tuple(make_retrieval_scorer("map", k, "query") for k in (1, k))
+        if callable(self.scoring):
+            return (self.scoring,)
+        pair = tuple(self.scoring)
+        if len(pair) != 2 or not all(isinstance(scorer, RetrievalScorer) for scorer in pair):
+            raise ValueError(
+                f"scoring must be a scorer, or a pair made by make_retrieval_scorer, got {self.scoring!r}."
+            )
+        return pair
