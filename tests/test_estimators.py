@@ -21,6 +21,7 @@ from sklearn_hierret import (
     TextHierarchyBuilder,
 )
 from sklearn_hierret.hashing import pack_signs
+from sklearn_hierret.model_selection import HierarchicalRetrieverCV
 
 
 class OfFloats(HammingRetriever):
@@ -58,6 +59,7 @@ ESTIMATORS = [
     HierarchicalRetriever(HierarchyBuilder(0.5), alpha=np.inf, assignment="hard"),
     HierarchicalRetriever(LinkageHierarchyBuilder(), class_model=GaussianNB()),
     HierarchicalRetriever([HierarchyBuilder(), LinkageHierarchyBuilder()]),
+    HierarchicalRetrieverCV(alphas=[0, 1], cv=2),
     PCAHasher(8),
     ITQHasher(8, random_state=0),
     OfFloats(),

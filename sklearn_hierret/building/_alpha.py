@@ -81,13 +81,13 @@ def within_one_error(scores: NDArray[np.float64], reference: int) -> NDArray[np.
     Parameters
     ----------
     scores : ndarray of shape (n_queries, n_candidates)
-        Two queries at least.
     reference : int
         A column.
     """
     loss = scores[:, [reference]] - scores
+    error = loss.std(axis=0, ddof=min(1, len(loss) - 1)) / np.sqrt(len(loss))
     # One query more or less is one standard error exactly.
-    return loss.mean(axis=0) <= loss.std(axis=0, ddof=1) / np.sqrt(len(scores)) + 1e-12
+    return loss.mean(axis=0) <= error + 1e-12
 
 
 def _retrieved(

@@ -118,19 +118,17 @@ class Scores:
     def __init__(self, found: list[list[NDArray[np.float64]]], scorers: tuple[Callable, ...]) -> None:
         self._names = ["first", "second"] if len(scorers) == 2 else ["score"]
         #: (n_splits, n_candidates) of each scorer.
-        self._of_folds = [
-            np.array(
-                [[mean_over_queries(row, getattr(scorer, "empty", "skip")) for row in part] for part in parts]
-            )
-            for scorer, parts in zip(scorers, zip(*found, strict=True), strict=True)
-        ]
-        for values in self._of_folds:
-            if not np.all(np.isfinite(values)):
-                fold = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-                raise ValueError(
-                    f"Fold {fold} has no score: are there samples of one class in it, or in the training "
-                    "part, that a query could find?"
-                )
+        self._of_folds = []
+        for scorer, parts in zip(scorers, zip(*found, strict=True), strict=True):
+            empty = getattr(scorer, "empty", "skip")
+            for i, part in enumerate(parts):
+                if empty == "skip" and np.isnan(part).all(axis=1).any():
+                    raise ValueError(
+                        f"Fold {i} has no score: no query's class is in what it retrieves from, or the "
+                        "scorer returned NaN."
+                    )
+            means = [[mean_over_queries(row, empty) for row in part] for part in parts]
+            self._of_folds.append(np.array(means))
         self._is_as_good = None
         if len(scorers) == 2:
             first = np.concatenate([of_scorers[0] for of_scorers in found], axis=1)
