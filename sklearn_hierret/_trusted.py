@@ -29,6 +29,7 @@ TRUSTED_TYPES = [
     "sklearn_hierret.hierarchy._class_hierarchy.ClassHierarchy",
     "sklearn_hierret.hierarchy._combined.CombinedHierarchy",
     "sklearn_hierret.model_selection._retriever_cv.HierarchicalRetrieverCV",
+    "sklearn_hierret.retrieval._backing_off.HeldOutSample",
     "sklearn_hierret.retrieval._gallery.Column",
     "sklearn_hierret.retrieval._gallery.Gallery",
     "sklearn_hierret.retrieval._gallery_leaves.LeafKind",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ class RetrievalDisplay:
     hierarchy : ClassHierarchy, optional
         Frames show the similarity of the classes in it, instead of right and wrong.
     class_names : mapping from class label to str, optional
+    notes : sequence of str, optional
+        A line below each query, such as the node that it backs off to.
 
     Attributes
     ----------
@@ -63,6 +65,7 @@ class RetrievalDisplay:
         *,
         hierarchy: ClassHierarchy | None = None,
         class_names: Mapping | None = None,
+        notes: Sequence[str] | None = None,
     ) -> None:
         self.query_images = query_images
         self.images = images
@@ -70,6 +73,7 @@ class RetrievalDisplay:
         self.labels = labels
         self.hierarchy = hierarchy
         self.class_names = class_names
+        self.notes = notes
 
     @classmethod
     def from_estimator(
@@ -83,6 +87,7 @@ class RetrievalDisplay:
         k: int = 5,
         hierarchy: ClassHierarchy | None = None,
         class_names: Mapping | None = None,
+        min_probability: float | None = None,
         ax: Any = None,
         title: str | None = None,
     ) -> RetrievalDisplay:
@@ -102,6 +107,9 @@ class RetrievalDisplay:
         hierarchy : ClassHierarchy, optional
             Colour by class similarity in it, instead of right and wrong.
         class_names : mapping from class label to str, optional
+        min_probability : float in (0.5, 1], optional
+            Below each query, the deepest node that holds so much of its class probabilities, and the accuracy
+            of held-out samples at its level; see `HierarchicalRetriever.leaves`.
         ax : matplotlib Axes, optional
         title : str, optional
 
@@ -128,6 +136,9 @@ class RetrievalDisplay:
             raise ValueError(
                 f"{len(found)} queries, {len(labels)} labels and {len(query_images)} query_images."
             )
+        notes = None
+        if min_probability is not None:
+            notes = _backed_off(retriever, X, min_probability, class_names)
         display = cls(
             query_images,
             gallery_images[found],
@@ -135,6 +146,7 @@ class RetrievalDisplay:
             gallery_labels[found],
             hierarchy=hierarchy,
             class_names=class_names,
+            notes=notes,
         )
         return display.plot(ax, title=title)
 
@@ -155,7 +167,7 @@ class RetrievalDisplay:
         """
         n_queries, k = self.labels.shape
         # In units of an image's side: room for a name below, a gap after the query.
-        step, gap, line = 1.16, 0.35, 0.34
+        step, gap, line = 1.16, 0.35, 0.34 if self.notes is None else 0.56
         bar = 0.0 if self.hierarchy is None else 0.9
         ax = new_axes(ax, (k + 1) * step + gap + bar, n_queries * (step + line) + 0.5)
         from matplotlib import colormaps
@@ -169,6 +181,9 @@ class RetrievalDisplay:
             _draw_image(ax, self.query_images[row], 0, y, cmap)
             ax.add_patch(Rectangle((0, y), 1, 1, fill=False, edgecolor="0.4", linewidth=1))
             self._write(ax, self.query_labels[row], 0.5, y, "black")
+            if self.notes is not None:
+                note = self.notes[row]
+                ax.text(0, y - 0.29, note, ha="left", va="top", fontsize=8, color="0.4", parse_math=False)
             for rank in range(k):
                 x = (rank + 1) * step + gap
                 _draw_image(ax, self.images[row, rank], x, y, cmap)
@@ -213,6 +228,28 @@ class RetrievalDisplay:
         ax.legend(
             handles=handles, loc="lower right", bbox_to_anchor=(1, 0.995), ncols=2, frameon=False, fontsize=8
         )
+
+
+def _backed_off(
+    retriever: Any, X: ArrayLike, min_probability: float, class_names: Mapping | None
+) -> list[str]:
+    """What class or group of classes each query is of, and how often that is right."""
+    table = retriever.retrieve(X, 1, min_probability=min_probability)
+    nodes = retriever.leaves(X, min_probability=min_probability)
+    tree, notes = retriever.hierarchy_, []
+    is_given = retriever.hierarchy_builder_ is None
+    for node, name, accuracy in zip(nodes, table["query_node"], table["query_node_accuracy"], strict=True):
+        members = [name_of(label, class_names) for label in tree.members(node)]
+        if node == tree.root:
+            text = "unsure"
+        elif node >= tree.n_classes and is_given:
+            text = str(name)
+        elif len(members) <= 3:
+            text = " or ".join(members)
+        else:
+            text = f"one of {len(members)} classes"
+        notes.append(text if np.isnan(accuracy) or node == tree.root else f"{text} ({accuracy:.0%} right)")
+    return notes
 
 
 def _draw_image(ax: Any, image: NDArray, x: float, y: float, cmap: str) -> None:

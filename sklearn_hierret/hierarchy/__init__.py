@@ -1,6 +1,6 @@
 """Trees over class labels, and graphs of concepts above them."""
 
-from sklearn_hierret.hierarchy._class_hierarchy import ClassHierarchy
+from sklearn_hierret.hierarchy._class_hierarchy import ClassHierarchy, check_min_probability
 from sklearn_hierret.hierarchy._combined import CombinedHierarchy, check_weights
 from sklearn_hierret.hierarchy._graph import ClassGraph
 from sklearn_hierret.hierarchy._linkage_matrix import levels_from_linkage
@@ -10,6 +10,7 @@ __all__ = [
     "ClassGraph",
     "ClassHierarchy",
     "CombinedHierarchy",
+    "check_min_probability",
     "check_weights",
     "levels_from_linkage",
     "shorten",

@@ -62,6 +62,8 @@ class ClassHierarchy(TreeFormats):
        Similarity Using Hierarchies for Image Retrieval", 2023, eq. 5.
     .. [2] B. Barz, J. Denzler, "Hierarchy-based Image Embeddings for Semantic Image
        Retrieval", WACV 2019, eq. 1.
+    .. [3] J. Deng, J. Krause, A. C. Berg, L. Fei-Fei, "Hedging Your Bets: Optimizing
+       Accuracy-Specificity Trade-offs in Large Scale Visual Recognition", CVPR 2012.
 
     Examples
     --------
@@ -228,10 +230,46 @@ class ClassHierarchy(TreeFormats):
             ``proba @ distance_matrix()``, in time and memory linear in the number of
             nodes, and the same bit for bit in every batch.
         """
-        proba = np.asarray(proba, dtype=np.float64)
-        if proba.ndim != 2 or proba.shape[1] != self.n_classes:
-            raise ValueError(f"proba must have {self.n_classes} columns, one a class, got {proba.shape}.")
+        proba = self._checked_proba(proba)
         return _tree.expected_heights(self._parents, self._relative_heights, proba.T).T
+
+    def back_off(self, proba: ArrayLike, min_probability: float) -> NDArray[np.intp]:
+        """Deepest node that holds at least `min_probability` of each sample [3]_.
+
+        Parameters
+        ----------
+        proba : array-like of shape (n_samples, n_classes)
+            Probabilities of the classes, for each sample. What they lack of 1 lies on the root.
+        min_probability : float in (0.5, 1]
+            Above one half, so that no two nodes hold it unless one is below the other.
+
+        Returns
+        -------
+        nodes : ndarray of shape (n_samples,)
+            A class where one is sure enough, and the root where no other node is.
+
+        Examples
+        --------
+        >>> from sklearn_hierret import ClassHierarchy
+        >>> tree = ClassHierarchy.from_newick("((dog,cat)mammal,trout)animal;")
+        >>> nodes = tree.back_off([[0.5, 0.45, 0.05], [0.0, 0.1, 0.9], [0.4, 0.3, 0.3]], 0.8)
+        >>> [tree.node_names[node] for node in nodes]
+        ['mammal', 'trout', 'animal']
+        """
+        proba = self._checked_proba(proba)
+        check_min_probability(min_probability)
+        order, starts, sizes, _ = self._intervals
+        before = np.zeros((len(proba), self.n_classes + 1))
+        np.cumsum(proba[:, order], axis=1, out=before[:, 1:])
+        is_sure = before[:, starts + sizes] - before[:, starts] >= min_probability - 1e-12
+        is_sure[:, -1] = True
+        return is_sure.argmax(axis=1)  # children have smaller numbers than their parents
+
+    def is_below(self, labels: ArrayLike, nodes: ArrayLike) -> NDArray[np.bool_]:
+        """Whether classes are at or below nodes, each label with its node."""
+        _, starts, sizes, _ = self._intervals
+        place, nodes = starts[self.index(labels)], np.asarray(nodes)
+        return (starts[nodes] <= place) & (place < starts[nodes] + sizes[nodes])
 
     def similarity_matrix(self, kind: str = "lca") -> NDArray[np.float64]:
         """Similarity of all pairs of classes, shape (n_classes, n_classes).
@@ -403,6 +441,12 @@ class ClassHierarchy(TreeFormats):
 
     # --------------------------------------------------------------------- inside
 
+    def _checked_proba(self, proba: ArrayLike) -> NDArray[np.float64]:
+        proba = np.asarray(proba, dtype=np.float64)
+        if proba.ndim != 2 or proba.shape[1] != self.n_classes:
+            raise ValueError(f"proba must have {self.n_classes} columns, one a class, got {proba.shape}.")
+        return proba
+
     @cached_property
     def _intervals(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
         return _tree.leaf_intervals(self._parents, self.n_classes)
@@ -433,3 +477,9 @@ class ClassHierarchy(TreeFormats):
             lca[order[p], order[p + 1 :]] = ahead
             lca[order[p + 1 :], order[p]] = ahead
         return lca
+
+
+def check_min_probability(value: Any) -> None:
+    """Raise a ValueError unless no two nodes can hold so much, unless one is below the other."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0.5 < float(value) <= 1:
+        raise ValueError(f"min_probability must be above 0.5 and at most 1, got {value!r}.")

@@ -39,13 +39,19 @@ from sklearn_hierret.building import (
     likeliest,
 )
 from sklearn_hierret.discriminant import known_proba
-from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
+from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, check_min_probability
 from sklearn_hierret.metrics import (
     average_precision_at_k,
     count_relevant,
     labels_of_queries,
     mean_over_queries,
     query_chunks,
+)
+from sklearn_hierret.retrieval._backing_off import (
+    HeldOutSample,
+    described,
+    level_accuracy,
+    sure_nodes,
 )
 from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
 from sklearn_hierret.retrieval._gallery import Gallery, one_per_row
@@ -265,7 +271,12 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         return (found.distances, found.indices) if return_distance else found.indices
 
     def retrieve(
-        self, X: ArrayLike | None = None, k: int | None = None, *, within: ArrayLike | None = None
+        self,
+        X: ArrayLike | None = None,
+        k: int | None = None,
+        *,
+        within: ArrayLike | None = None,
+        min_probability: float | None = None,
     ) -> pd.DataFrame:
         """Neighbours as a tidy table.
 
@@ -277,6 +288,8 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             Default: `n_neighbors`.
         within : array-like, optional
             Where to search, as in `kneighbors`; queries may have fewer than k rows then.
+        min_probability : float in (0.5, 1], optional
+            For the columns of nodes: the deepest that holds so much of the query, see `leaves`.
 
         Returns
         -------
@@ -284,9 +297,13 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             One row for each query and rank: query, rank (from 1), id, label (missing
             without gallery labels), distance, cosine_distance or hamming_distance,
             hierarchical_distance, query_known (the probability that the query's class is known,
-            where `novelty` is heeded), query_leaf and leaf (the most probable ones with soft leaves).
+            where `novelty` is heeded), query_leaf and leaf (the most probable ones with soft leaves);
+            with `min_probability` query_node, the name of a node, and query_node_accuracy, the accuracy of
+            held-out samples at its level (missing where there are none).
         """
         check_is_fitted(self, "class_model_")
+        if min_probability is not None:
+            nodes = self.leaves(X, min_probability=min_probability)
         found = self._search(X, k, within, with_leaves=self.class_model_ is not None)
         gallery, (n_queries, k) = found.gallery, found.indices.shape
         is_there = found.indices.ravel() >= 0
@@ -314,9 +331,12 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
                 table["query_known"] = found.known[query]
             table["query_leaf"] = self._leaf_labels(part.leaves)[query]
             table["leaf"] = self._leaf_labels(gallery.index.leaves(rows.ravel()[is_there]))
+        if min_probability is not None:
+            names, accuracies = described(self._leaf_model, nodes, self._held_out_sample, min_probability)
+            table["query_node"], table["query_node_accuracy"] = names[query], accuracies[query]
         return table
 
-    def leaves(self, X: ArrayLike | None = None) -> NDArray:
+    def leaves(self, X: ArrayLike | None = None, *, min_probability: float | None = None) -> NDArray:
         """Leaf of each sample: the class that the class model predicts.
 
         With soft leaves it is the most probable one.
@@ -325,16 +345,48 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features), optional
             Default: the gallery, where the training samples' leaves are cross-fitted.
+        min_probability : float in (0.5, 1], optional
+            Back off to the deepest node that holds so much of the class probabilities, times the
+            probability that the class is known where `novelty` is heeded. `level_accuracy` tells how often
+            that is right.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,)
+            With `min_probability` numbers of nodes of `hierarchy_`: its classes have the numbers below
+            ``n_classes``, see `ClassHierarchy.node_names` and `ClassHierarchy.members`.
         """
         check_is_fitted(self, "class_model_")
         self._validate_late_params()
+        if min_probability is not None:
+            return self._sure_nodes(X, min_probability)
         if X is None:
             return self._leaf_labels(self._gallery_with_leaves(of_own=True).leaves)
         return self._leaf_labels(self._assign(self._checked(X, self._gallery.dtype)))
+
+    def level_accuracy(self, min_probability: float) -> pd.DataFrame:
+        """How often ``leaves(X, min_probability=...)`` is right, by held-out samples of the training set.
+
+        Parameters
+        ----------
+        min_probability : float in (0.5, 1]
+
+        Returns
+        -------
+        table : DataFrame
+            A row for each level: classes, inner nodes by their height relative to the root's, and the root,
+            which is always right. Columns: n_samples that back off to the level, their share, accuracy (of
+            them, those whose class is at or below the node).
+
+        Raises
+        ------
+        ValueError
+            If fit held nothing out, as with a class model that keeps no folds and a given alpha.
+        """
+        check_is_fitted(self, "class_model_")
+        self._require_leaves()
+        check_min_probability(min_probability)
+        return level_accuracy(self._leaf_model, self._held_out_sample, min_probability)
 
     def predict(self, X: ArrayLike) -> NDArray:
         """Most frequent label among the nearest neighbours; ties go to the first class.
@@ -437,6 +489,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         )
         self._print(f"alpha {self.alpha_:g}, in {time.perf_counter() - start:.1f} s")
         self._leaf_model = leaf_model
+        self._held_out_sample = HeldOutSample.of(held_out, y)
         self.hierarchy_ = leaf_model.hierarchy
         self.hierarchy_builder_ = leaf_model.builder
         self.class_model_ = leaf_model.class_model
@@ -572,6 +625,20 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             report=self._progress() if self.verbose else None,
         )
         return Found(distances, gallery.positions(serials), gallery, queries, leaf_distance, known)
+
+    def _sure_nodes(self, X: ArrayLike | None, min_probability: float) -> NDArray[np.intp]:
+        self._require_leaves()
+        check_min_probability(min_probability)
+        gallery = self._gallery_with_leaves(of_own=X is None)
+        rows = None if X is None else self._checked(X, gallery.dtype)
+        if rows is not None:
+            leaves = self._assign(rows, "soft")
+        elif self.assignment == "soft":
+            leaves = gallery.leaves
+        else:
+            kind, labels = LeafKind("soft", "predicted"), gallery.position_labels
+            leaves = self._leaves_of(gallery.features, labels, kind, gallery.origin, gallery.serials)
+        return sure_nodes(self._leaf_model, leaves, self._known(gallery, rows), min_probability)
 
     def _mask(self, gallery: Gallery, chosen: NDArray) -> NDArray[np.bool_]:
         """Positions that are chosen by a mask, or by labels of leaves."""

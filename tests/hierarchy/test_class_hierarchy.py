@@ -214,6 +214,31 @@ def test_expected_distance_is_the_product_with_all_distances(tree, seed):
         tree.expected_distance(proba[:, 1:])
 
 
+@given(trees(), st.integers(0, 2**32 - 1), st.sampled_from([0.51, 0.7, 0.9, 1.0]))
+def test_backing_off_is_to_the_deepest_node_that_holds_enough(tree, seed, enough):
+    rng = np.random.default_rng(seed)
+    proba = rng.dirichlet(np.full(tree.n_classes, 0.3), size=10) * rng.choice([1, 0.95, 0.3], (10, 1))
+    proba[0] = np.eye(tree.n_classes)[0]
+    nodes = tree.back_off(proba, enough)
+    for p, found in zip(proba, nodes, strict=True):
+        held = [p[np.isin(tree.classes, tree.members(node))].sum() for node in range(tree.n_nodes)]
+        sure = [node for node in range(tree.n_nodes - 1) if held[node] >= enough - 1e-12]
+        expected = min(sure, key=lambda node: len(tree.members(node)), default=tree.root)
+        assert tree.members(found).tolist() == tree.members(expected).tolist()
+        below = tree.is_below(tree.classes, np.full(tree.n_classes, found))
+        assert tree.classes[below].tolist() == tree.members(found).tolist()
+    assert nodes[0] == 0 or tree.n_classes == 1
+
+
+def test_backing_off_takes_no_bad_input():
+    tree = ClassHierarchy.flat(["a", "b"])
+    for bad in (0.5, 1.1, np.nan, True, "0.9", None):
+        with pytest.raises(ValueError, match=r"must be above 0\.5 and at most 1"):
+            tree.back_off([[0.5, 0.5]], bad)
+    with pytest.raises(ValueError, match="one a class"):
+        tree.back_off([[0.5, 0.5, 0.0]], 0.9)
+
+
 @given(trees(), st.integers(0, 2**32 - 1), st.booleans())
 def test_expected_distance_is_the_same_in_every_batch(tree, seed, is_combined):
     """Bit for bit: few samples are computed with number by number, many in arrays."""
