@@ -22,6 +22,7 @@ def make_retrieval_scorer(
     *,
     empty: str = "skip",
     ties: str = "index",
+    macro: bool = False,
     **metric_params: Any,
 ) -> RetrievalScorer:
     """Make a scorer of retrieval, for `GridSearchCV`, `cross_val_score` and by hand.
@@ -43,6 +44,8 @@ def make_retrieval_scorer(
         "index": results at equal distances count in the order of the gallery, as they are
         returned. "average": the expected score over all their orders; what many ties ask for, such as
         those of Hamming distances. Not for "asi" and "neg_mistake_severity".
+    macro : bool, default=False
+        Mean over the classes of the means over their queries, so that rare classes count as much as others.
     **metric_params
         Passed to the metric, as the table says. ``hierarchy`` is the truth about the classes: a
         `ClassHierarchy`, `ClassGraph` or `CombinedHierarchy`; or "fitted" for the one that
@@ -88,14 +91,21 @@ def make_retrieval_scorer(
     >>> search.fit(X, y).best_params_
     {'alpha': 1}
     """
-    return RetrievalScorer(metric, k, gallery, empty, ties, metric_params)
+    return RetrievalScorer(metric, k, gallery, empty, ties, macro, metric_params)
 
 
 class RetrievalScorer:
     """What `make_retrieval_scorer` returns: a callable(estimator, X, y) -> float."""
 
     def __init__(
-        self, metric: str, k: int | None, gallery: str, empty: str, ties: str, metric_params: dict
+        self,
+        metric: str,
+        k: int | None,
+        gallery: str,
+        empty: str,
+        ties: str,
+        macro: bool,
+        metric_params: dict,
     ) -> None:
         check_metric(metric, metric_params, ties)
         if metric == "mistake_severity":
@@ -109,10 +119,16 @@ class RetrievalScorer:
         self.gallery = gallery
         self.empty = empty
         self.ties = ties
+        self.macro = macro
         self.metric_params = metric_params
 
     def __call__(self, estimator: Any, X: ArrayLike, y: ArrayLike) -> float:
-        return mean_over_queries(scores_of_queries([self], self.search(estimator, X, y))[0], self.empty)
+        search = self.search(estimator, X, y)
+        return self.mean(scores_of_queries([self], search)[0], search.y_query)
+
+    def mean(self, scores: NDArray[np.float64], y_query: NDArray) -> float:
+        """Mean over queries, or over classes."""
+        return mean_over_queries(scores, self.empty, y_query if self.macro else None)
 
     def search(self, estimator: Any, X: ArrayLike, y: ArrayLike) -> Search:
         """The rankings that are scored."""
@@ -124,7 +140,7 @@ class RetrievalScorer:
         return mine == its
 
     def __repr__(self) -> str:
-        shared = {"empty": (self.empty, "skip"), "ties": (self.ties, "index")}
+        shared = {"empty": (self.empty, "skip"), "ties": (self.ties, "index"), "macro": (self.macro, False)}
         given = {name: value for name, (value, default) in shared.items() if value != default}
         params = "".join(f", {name}={value!r}" for name, value in {**given, **self.metric_params}.items())
         return f"make_retrieval_scorer({self.metric!r}, k={self.k}, gallery={self.gallery!r}{params})"
@@ -152,6 +168,7 @@ def evaluate_retrieval(
     *,
     empty: str = "skip",
     ties: str = "index",
+    macro: bool = False,
     per_query: bool = False,
     **metric_params: Any,
 ) -> pd.DataFrame:
@@ -171,6 +188,8 @@ def evaluate_retrieval(
     empty : {"skip", "zero", "error"}, default="skip"
         What to do with queries that have no relevant item.
     ties : {"index", "average"}, default="index"
+        See `make_retrieval_scorer`.
+    macro : bool, default=False
         See `make_retrieval_scorer`.
     per_query : bool, default=False
         One row for each query instead of the mean, for bootstrap intervals and tests;
@@ -200,7 +219,10 @@ def evaluate_retrieval(
     check_empty(empty)
     if any(k is not None and (not isinstance(k, (int, np.integer)) or k < 1) for k in wanted):
         raise ValueError(f"ks must be positive integers, got {wanted}.")
+    if macro and per_query:
+        raise ValueError("macro is for means, and per_query=True takes none: group the table by class.")
     search = Search(estimator, X, y, gallery, ties)
+    y_of_means = search.y_query if macro else None
     wanted = sorted({search.n_ranked if k is None else int(k) for k in wanted})
     kept = [k for k in wanted if k <= search.n_ranked]
     if len(kept) < len(wanted):
@@ -213,6 +235,6 @@ def evaluate_retrieval(
             if per_query:
                 rows += [(name, k, i, score) for i, score in enumerate(column.tolist())]
             else:
-                rows.append((name, k, mean_over_queries(column, empty)))
+                rows.append((name, k, mean_over_queries(column, empty, y_of_means)))
     names_of_columns = ["metric", "k", "query", "score"] if per_query else ["metric", "k", "score"]
     return pd.DataFrame(rows, columns=names_of_columns).astype({"k": "Int64"})

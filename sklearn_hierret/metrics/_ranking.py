@@ -80,6 +80,7 @@ def map_at_k(
     denominator: str = "min",
     distances: ArrayLike | None = None,
     empty: str = "skip",
+    macro: bool = False,
 ) -> float:
     """Mean average precision at k.
 
@@ -89,6 +90,8 @@ def map_at_k(
         See `average_precision_at_k`.
     empty : {"skip", "zero", "error"}, default="skip"
         What to do with queries without relevant items.
+    macro : bool, default=False
+        Mean over the classes of the means over their queries, so that rare classes count as much as others.
 
     Returns
     -------
@@ -105,7 +108,7 @@ def map_at_k(
     scores = average_precision_at_k(
         y_query, y_retrieved, k, n_relevant=n_relevant, denominator=denominator, distances=distances
     )
-    return mean_over_queries(scores, empty)
+    return mean_over_queries(scores, empty, y_query if macro else None)
 
 
 def precision_at_k(
@@ -241,6 +244,7 @@ def map_at_r(
     n_relevant: ArrayLike | None = None,
     distances: ArrayLike | None = None,
     empty: str = "skip",
+    macro: bool = False,
 ) -> float:
     """MAP@R: the mean of `average_precision_at_r` over the queries.
 
@@ -250,6 +254,8 @@ def map_at_r(
         See `average_precision_at_k`; `y_retrieved` holds at least max(R) ranks.
     empty : {"skip", "zero", "error"}, default="skip"
         What to do with queries without relevant items.
+    macro : bool, default=False
+        Mean over the classes of the means over their queries, so that rare classes count as much as others.
 
     Returns
     -------
@@ -263,10 +269,12 @@ def map_at_r(
     """
     check_empty(empty)
     scores = average_precision_at_r(y_query, y_retrieved, n_relevant=n_relevant, distances=distances)
-    return mean_over_queries(scores, empty)
+    return mean_over_queries(scores, empty, y_query if macro else None)
 
 
-def mean_over_queries(scores: NDArray[np.float64], empty: str = "skip") -> float:
+def mean_over_queries(
+    scores: NDArray[np.float64], empty: str = "skip", y_query: ArrayLike | None = None
+) -> float:
     """Mean of one value per query; NaN marks queries without relevant items.
 
     Parameters
@@ -274,6 +282,8 @@ def mean_over_queries(scores: NDArray[np.float64], empty: str = "skip") -> float
     scores : ndarray of shape (n_queries,)
     empty : {"skip", "zero", "error"}, default="skip"
         Leave such queries out, count them as 0, or raise a ValueError.
+    y_query : array-like of shape (n_queries,), optional
+        For the mean over these classes of the means over their queries.
 
     Returns
     -------
@@ -284,13 +294,22 @@ def mean_over_queries(scores: NDArray[np.float64], empty: str = "skip") -> float
     if empty == "error" and undefined.any():
         raise ValueError(f"{int(undefined.sum())} queries have no relevant item in the gallery.")
     if empty == "zero":
-        return float(np.where(undefined, 0.0, scores).mean())
+        scores, undefined = np.where(undefined, 0.0, scores), np.zeros(len(scores), dtype=bool)
     if undefined.all():
         warnings.warn(
             "No query has a relevant item in the gallery: the mean is NaN.", UndefinedMetricWarning, 2
         )
         return float("nan")
-    return float(scores[~undefined].mean())
+    scores = scores[~undefined]
+    if y_query is None:
+        return float(scores.mean())
+    return float(np.mean(class_weights(np.asarray(y_query)[~undefined]) * scores))
+
+
+def class_weights(y: NDArray) -> NDArray[np.float64]:
+    """Weights of samples, 1 in the mean, that make all classes count alike."""
+    _, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+    return len(y) / (len(counts) * counts[codes])
 
 
 def check_empty(empty: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 
 from sklearn_hierret.building import within_one_error
 from sklearn_hierret.evaluation import RetrievalScorer, scores_of_queries
-from sklearn_hierret.metrics import mean_over_queries
+from sklearn_hierret.metrics import class_weights
 from sklearn_hierret.model_selection._splits import Fold
 from sklearn_hierret.retrieval import HierarchicalRetriever
 
@@ -112,27 +112,34 @@ class Scores:
     ----------
     found : list of lists of ndarrays
         What `scores_of_fold` returned for each fold.
+    labels : list of ndarrays
+        Of the queries of each fold.
     scorers : tuple of callables
     """
 
-    def __init__(self, found: list[list[NDArray[np.float64]]], scorers: tuple[Callable, ...]) -> None:
+    def __init__(
+        self, found: list[list[NDArray[np.float64]]], labels: list[NDArray], scorers: tuple[Any, ...]
+    ) -> None:
         self._names = ["first", "second"] if len(scorers) == 2 else ["score"]
         #: (n_splits, n_candidates) of each scorer.
         self._of_folds = []
         for scorer, parts in zip(scorers, zip(*found, strict=True), strict=True):
-            empty = getattr(scorer, "empty", "skip")
             for i, part in enumerate(parts):
-                if empty == "skip" and np.isnan(part).all(axis=1).any():
+                if getattr(scorer, "empty", "skip") == "skip" and np.isnan(part).all(axis=1).any():
                     raise ValueError(
                         f"Fold {i} has no score: no query's class is in what it retrieves from, or the "
                         "scorer returned NaN."
                     )
-            means = [[mean_over_queries(row, empty) for row in part] for part in parts]
-            self._of_folds.append(np.array(means))
+            mean = scorer.mean if isinstance(scorer, RetrievalScorer) else _only
+            pairs = zip(parts, labels, strict=True)
+            self._of_folds.append(np.array([[mean(row, y) for row in part] for part, y in pairs]))
         self._is_as_good = None
         if len(scorers) == 2:
             first = np.concatenate([of_scorers[0] for of_scorers in found], axis=1)
-            first = first[:, np.isfinite(first[0])].T
+            is_there = np.isfinite(first[0])
+            first = first[:, is_there].T
+            if scorers[0].macro:
+                first = first * class_weights(np.concatenate(labels)[is_there])[:, None]
             best = int(first.mean(axis=0).argmax())
             self._is_as_good = within_one_error(first, best)
 
@@ -154,3 +161,7 @@ class Scores:
         if self._is_as_good is not None:
             columns["is_within_one_se"] = self._is_as_good
         return columns
+
+
+def _only(scores: NDArray[np.float64], y: NDArray) -> float:
+    return float(scores[0])

@@ -189,7 +189,7 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
             for i, fold in enumerate(folds):
                 self._print(f"fold {i + 1} of {len(folds)}")
                 found.append(scores_of_fold(self._fitted_to(X, y, fold), X, y, fold, scorers, candidates))
-            scores = Scores(found, scorers)
+            scores = Scores(found, [y[fold.test] for fold in folds], scorers)
             best = scores.best()
             self.n_splits_, self.best_index_ = len(folds), best
             self.cv_results_ = {**candidates.columns(), **scores.columns()}

@@ -275,3 +275,23 @@ def test_repr_says_how_to_make_it():
         repr(make_retrieval_scorer("map", 20, "query"))
         == "make_retrieval_scorer('map', k=20, gallery='query')"
     )
+
+
+def test_macro(data):
+    X, y, Q, t = data
+    Q, t = np.concatenate([Q, Q[t == 0]]), np.concatenate([t, t[t == 0]])
+    retriever = HierarchicalRetriever().fit(X, y)
+    table = evaluate_retrieval(
+        retriever, Q, t, [3], ["map", "ahp"], hierarchy=TREE, gallery="fit", per_query=True
+    )
+    for metric, part in table.groupby("metric"):
+        params = {"hierarchy": TREE} if metric == "ahp" else {}
+        expected = part.groupby(t[part["query"]])["score"].mean().mean()
+        scorer = make_retrieval_scorer(metric, 3, "fit", macro=True, **params)
+        assert scorer(retriever, Q, t) == pytest.approx(expected)
+        assert scorer(retriever, Q, t) != pytest.approx(part["score"].mean())
+        of_table = evaluate_retrieval(retriever, Q, t, 3, metric, gallery="fit", macro=True, **params)
+        assert of_table["score"].item() == pytest.approx(expected)
+        assert "macro=True" in repr(scorer)
+    with pytest.raises(ValueError, match="macro is for means"):
+        evaluate_retrieval(retriever, Q, t, 3, macro=True, per_query=True)

@@ -104,3 +104,25 @@ def test_too_short_rankings_for_r():
         map_at_r(["a"], [["a", "b"]], n_relevant=[5])
     with pytest.raises(ValueError, match="empty must be"):
         map_at_k(["a"], [["a"]], 1, empty="drop")
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.sampled_from(["skip", "zero"]))
+def test_macro_is_the_mean_over_classes(seed, n, empty):
+    rng = np.random.default_rng(seed)
+    y, ranked = rng.integers(0, 6, n), rng.integers(0, 6, (n, 9))
+    n_relevant = (ranked == y[:, None]).sum(axis=1)  # now and then none
+    n_relevant[0] += 3
+    scores = average_precision_at_k(y, ranked, 5, n_relevant=n_relevant)
+    if empty == "zero":
+        scores = np.nan_to_num(scores)
+    means = [np.nanmean(scores[y == c]) for c in np.unique(y) if not np.isnan(scores[y == c]).all()]
+    found = map_at_k(y, ranked, 5, n_relevant=n_relevant, empty=empty, macro=True)
+    assert found == pytest.approx(np.mean(means))
+
+
+def test_macro_by_hand():
+    y, ranked = ["a", "a", "a", "b"], [["a"], ["a"], ["b"], ["a"]]
+    relevant = {"n_relevant": [1, 1, 1, 1]}
+    assert map_at_k(y, ranked, 1, **relevant) == 0.5
+    assert map_at_k(y, ranked, 1, macro=True, **relevant) == pytest.approx((2 / 3 + 0) / 2)
+    assert map_at_r(y, ranked, macro=True, **relevant) == pytest.approx(1 / 3)

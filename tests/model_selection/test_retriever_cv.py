@@ -269,3 +269,19 @@ def test_folds_in_which_nothing_can_be_found(data):
     folds = [(np.flatnonzero(y == 0), np.flatnonzero(y != 0))]
     with pytest.raises(ValueError, match="Fold 0 has 1 classes to fit to"):
         HierarchicalRetrieverCV(cv=folds).fit(X, y)
+
+
+def test_macro_scores(data):
+    X, y = data
+    keep = (y > 1) | (np.arange(len(y)) % 4 == 0)  # two rare classes
+    X, y = X[keep] + np.random.default_rng(1).normal(size=X[keep].shape), y[keep]
+    pair = [make_retrieval_scorer("map", k, "query", macro=True) for k in (1, 10)]
+    one = HierarchicalRetrieverCV(alphas=ALPHAS, scoring=pair[1]).fit(X, y)
+    grid = GridSearchCV(HierarchicalRetriever(), {"alpha": ALPHAS, "stem": ["auto"]}, scoring=pair[1], cv=3)
+    expected = mean_scores(one.cv_results_, grid.fit(X, y))
+    np.testing.assert_allclose(one.cv_results_["mean_test_score"], expected, atol=1e-12)
+    both = HierarchicalRetrieverCV(alphas=ALPHAS, scoring=pair).fit(X, y)
+    np.testing.assert_allclose(both.cv_results_["mean_test_second"], expected, atol=1e-12)
+    micro = [make_retrieval_scorer("map", k, "query") for k in (1, 10)]
+    other = HierarchicalRetrieverCV(alphas=ALPHAS, scoring=micro).fit(X, y).cv_results_
+    assert not np.allclose(both.cv_results_["mean_test_first"], other["mean_test_first"])
