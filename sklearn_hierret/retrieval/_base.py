@@ -56,7 +56,12 @@ from sklearn_hierret.retrieval._backing_off import (
 from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
 from sklearn_hierret.retrieval._gallery import Gallery, one_per_row
 from sklearn_hierret.retrieval._gallery_leaves import LeafKind, LeafOrigin, leaves_of_gallery
-from sklearn_hierret.retrieval._novelty import share_of_gallery, weighed_leaves
+from sklearn_hierret.retrieval._novelty import (
+    LEAST_OPEN_ALPHA,
+    MOST_OPEN_ALPHA,
+    share_of_gallery,
+    weighed_leaves,
+)
 from sklearn_hierret.search import Index, LeafDistance, run_batches, search, threads_of
 
 #: Parameters that may be set after fit.
@@ -473,9 +478,11 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         """Rows that the class model is given in one go."""
         return max(1, len(X))
 
-    def _nearest(self, queries: NDArray, index: Index, k: int, **how: Any) -> tuple[NDArray, NDArray]:
+    def _nearest(
+        self, queries: NDArray, index: Index, k: int, alpha: float, **how: Any
+    ) -> tuple[NDArray, NDArray]:
         """Distances and serial numbers; see `search`."""
-        return search(queries, index, k, alpha=self._weight(), n_jobs=self.n_jobs, **how)
+        return search(queries, index, k, alpha=alpha, n_jobs=self.n_jobs, **how)
 
     def _fit_leaves(self, X: NDArray, y: NDArray) -> HeldOutLeaves | None:
         """Fit hierarchy, class model and alpha; return cross-fitted leaves, if there are any."""
@@ -518,6 +525,18 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
     def _weight(self) -> float:
         """The weight of the hierarchical distance."""
         return self.alpha_ if isinstance(self.alpha, str) else float(self.alpha)
+
+    def _weight_for(self, gallery: Gallery, known: NDArray | None) -> float:
+        """The same, for queries that may be of unknown classes."""
+        weight = self._weight()
+        if not isinstance(self.alpha, str) or known is None or not weight:
+            return weight
+        if known.min(initial=1) == 1:
+            return weight
+        assert gallery.kind is not None
+        if gallery.kind.source == "predicted":
+            return max(weight, LEAST_OPEN_ALPHA)
+        return min(weight, MOST_OPEN_ALPHA)
 
     def _kind(self, origin: LeafOrigin, has_labels: bool) -> LeafKind:
         """Kind of the leaves of a gallery, for new queries."""
@@ -619,6 +638,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             queries,
             index,
             int(k),
+            self._weight_for(gallery, known),
             leaf_distance=leaf_distance,
             own_row=gallery.rows if X is None else None,
             allowed=gallery.alive_rows if chosen is None else gallery.rows_at(self._mask(gallery, chosen)),

@@ -193,10 +193,12 @@ class HammingRetriever(BaseRetriever):
             except ImportError:
                 raise ImportError("backend='faiss' needs FAISS: python -m pip install faiss-cpu") from None
 
-    def _nearest(self, queries: NDArray, index: Index, k: int, **how: Any) -> tuple[NDArray, NDArray]:
+    def _nearest(
+        self, queries: NDArray, index: Index, k: int, alpha: float, **how: Any
+    ) -> tuple[NDArray, NDArray]:
         self._require_backend()
-        if self.backend != "faiss" or self._weight() != 0:
-            return super()._nearest(queries, index, k, **how)
+        if self.backend != "faiss" or alpha != 0:
+            return super()._nearest(queries, index, k, alpha, **how)
 
         def otherwise(queries: NDArray, k: int, **how: Any) -> tuple[NDArray, NDArray]:
             return search(queries, index, k, n_jobs=self.n_jobs, **how)

@@ -14,6 +14,10 @@ from sklearn_hierret.retrieval._gallery import Gallery
 MOST_SAMPLES, LEAST_SHARE = 4096, 0.35
 #: A query has ``k_q = P(known) ** POWER``: half known is nearly unknown (docs/defaults.md).
 POWER = 4
+#: Least weight that is chosen where queries may be of unknown classes and leaves are predicted: what held a
+#: smaller one back, the loss at rank 1, is what k_q prevents there. And the most where leaves are labels: of
+#: those of known classes a query of an unknown one likes some too much (docs/regimes.md).
+LEAST_OPEN_ALPHA, MOST_OPEN_ALPHA = 4.0, 1.0
 
 
 def share_of_gallery(gallery: Gallery, leaf_model: LeafModel) -> float:

@@ -34,7 +34,8 @@ class HierarchicalRetriever(BaseRetriever):
     alpha : "auto" or float in [0, inf], default="auto"
         Weight of the hierarchical distance. 0 is plain cosine; infinity orders by the
         hierarchical distance, then by cosine. "auto" chooses at fit, by what held-out samples
-        retrieve at rank 1, and then at rank 20. It may be changed after fitting.
+        retrieve at rank 1, and then at rank 20. Where `novelty` finds unknown classes in a gallery, it is 4
+        at least if leaves are predicted, and 1 at most if they are labels. It may be changed after fitting.
     assignment : {"soft", "hard"}, default="soft"
         "hard" gives each sample one leaf, as the paper does; "soft" takes the expected
         hierarchical distance under the class model's 16 largest probabilities; the rest counts as
@@ -79,7 +80,7 @@ class HierarchicalRetriever(BaseRetriever):
     hierarchy_builder_ : fitted builder, or None if a hierarchy was given
     class_model_ : fitted classifier
     alpha_ : float
-        What was chosen, or the number that was given, at fit.
+        What was chosen for known classes, or the number that was given, at fit.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Only if `X` had string column names.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from sklearn_hierret import ClassHierarchy
+from tests.benchmarks._pretrained import efficientnet_lite0
 
 
 @dataclass
@@ -22,6 +24,9 @@ class Data:
     X_test: np.ndarray
     y_test: np.ndarray
     taxonomy: ClassHierarchy | None = None
+    #: Of the first test samples, (n, height, width, channels), uint8, and what makes features of such images.
+    images: np.ndarray | None = None
+    features_of: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def digits() -> Data:
@@ -29,7 +34,9 @@ def digits() -> Data:
     X, y = load_digits(return_X_y=True)
     split = train_test_split(X / 16, y, test_size=0.5, random_state=0, stratify=y)
     X_train, X_test, y_train, y_test = split
-    return Data("digits", X_train, y_train, X_test, y_test)
+    images = np.round(255 * X_test.reshape(-1, 8, 8, 1)).astype(np.uint8)
+    data = Data("digits", X_train, y_train, X_test, y_test)
+    return replace(data, images=images, features_of=lambda images: images.reshape(len(images), -1) / 255)
 
 
 def plankton(folder: Path) -> Data:
@@ -39,12 +46,14 @@ def plankton(folder: Path) -> Data:
 
 def plankton_frozen(folder: Path) -> Data:
     """Features of plankton images by a frozen EfficientNet-Lite0."""
-    return _of_files("plankton, frozen network", folder, "features_efficientnet_lite0.npz")
+    data = _of_files("plankton, frozen network", folder, "features_efficientnet_lite0.npz")
+    return replace(data, features_of=lambda images: efficientnet_lite0(images, 128))
 
 
 def grocery_frozen(folder: Path) -> Data:
     """Features of grocery photographs by a frozen EfficientNet-Lite0."""
-    return _of_files("grocery, frozen network", folder, "features_efficientnet_lite0.npz")
+    data = _of_files("grocery, frozen network", folder, "features_efficientnet_lite0.npz")
+    return replace(data, features_of=lambda images: efficientnet_lite0(images, 160))
 
 
 def _of_files(name: str, folder: Path, features: str) -> Data:
@@ -58,6 +67,8 @@ def _of_files(name: str, folder: Path, features: str) -> Data:
     ids = description.get("class_ids", description["classes"])
     by_name = ClassHierarchy.from_parent_child(edges).restrict(ids)
     taxonomy = ClassHierarchy(np.arange(by_name.n_classes), by_name.parents, by_name.heights)
+    with np.load(folder / "test.npz") as file:
+        images = file["images"][order[:1000]]
     return Data(
         name,
         X_train[train_order].astype(np.float32),
@@ -65,6 +76,7 @@ def _of_files(name: str, folder: Path, features: str) -> Data:
         X_test[order].astype(np.float32),
         y_test[order].astype(int),
         taxonomy,
+        images,
     )
 
 
