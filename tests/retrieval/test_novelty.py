@@ -106,6 +106,28 @@ def test_labels_that_the_hierarchy_lacks_are_far_from_all_leaves(data):
         retriever.set_params(novelty=False).set_gallery(G, t)
 
 
+@pytest.mark.parametrize(("chosen", "predicted", "labelled"), [(0.3, 4, 0.3), (6.0, 6, 1), (0.0, 0, 0)])
+def test_auto_alpha_depends_on_the_gallery(data, monkeypatch, chosen, predicted, labelled):
+    """With unknown classes: 4 at least where leaves are predicted, 1 at most where they are labels."""
+    X, y, G, t = data
+    monkeypatch.setattr("sklearn_hierret.building._leaf_model.choose_alpha", lambda *args: chosen)
+    retriever = HierarchicalRetriever().fit(X, y)
+    assert retriever.alpha_ == chosen
+    for gallery, source, expected in (
+        ((G,), None, predicted),
+        ((G, t), "predicted", predicted),
+        ((G, t), None, labelled),
+        ((G[t < 6], t[t < 6]), None, chosen),  # all known
+    ):
+        given = HierarchicalRetriever(alpha=float(expected)).fit(X, y)
+        for other in (retriever, given):
+            other.set_gallery(*gallery, gallery_leaves=source)
+        np.testing.assert_array_equal(retriever.kneighbors(G, 9), given.kneighbors(G, 9))
+    given.set_params(alpha=chosen, novelty=False).set_gallery(G)
+    retriever.set_params(novelty=False).set_gallery(G)
+    np.testing.assert_array_equal(retriever.kneighbors(G, 9), given.kneighbors(G, 9))
+
+
 def test_it_may_change_after_fit_and_survives_pickling(data):
     X, y, G, _ = data
     retriever = HierarchicalRetriever(alpha=2.0).fit(X, y).set_gallery(G)
