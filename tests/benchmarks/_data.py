@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,8 @@ class Data:
     #: Of the first test samples, (n, height, width, channels), uint8, and what makes features of such images.
     images: np.ndarray | None = None
     features_of: Callable[[np.ndarray], np.ndarray] | None = None
+    #: What classes are called.
+    names: dict[int, str] | None = None
 
 
 def digits() -> Data:
@@ -67,6 +70,8 @@ def _of_files(name: str, folder: Path, features: str) -> Data:
     ids = description.get("class_ids", description["classes"])
     by_name = ClassHierarchy.from_parent_child(edges).restrict(ids)
     taxonomy = ClassHierarchy(np.arange(by_name.n_classes), by_name.parents, by_name.heights)
+    rows = [line.split("\t") for line in (folder / "classes.txt").read_text().splitlines()]
+    names = {int(label): re.sub("[_-]", " ", name) for label, name, *_ in rows}
     with np.load(folder / "test.npz") as file:
         images = file["images"][order[:1000]]
     return Data(
@@ -77,6 +82,7 @@ def _of_files(name: str, folder: Path, features: str) -> Data:
         y_test[order].astype(int),
         taxonomy,
         images,
+        names=names,
     )
 
 

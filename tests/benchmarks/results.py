@@ -26,14 +26,17 @@ from sklearn.preprocessing import Normalizer
 
 from sklearn_hierret import (
     ClassHierarchy,
+    CombinedHierarchyBuilder,
     HierarchicalRetriever,
     HierarchyBuilder,
     LinkageHierarchyBuilder,
     MahalanobisClassifier,
+    TextHierarchyBuilder,
     evaluate_retrieval,
     make_retrieval_scorer,
 )
 from tests.benchmarks._data import Data, add_data_arguments, data_sets, markdown_table, write_between
+from tests.benchmarks._pretrained import sentence_vectors
 
 N_QUERIES = 3000
 N_PERMUTATIONS = 5
@@ -88,7 +91,7 @@ def all_methods(data: Data) -> dict[str, object]:
     def learned(hierarchy: ClassHierarchy) -> HierarchicalRetriever:
         return on(hierarchy).set_params(stem=0.7)
 
-    visual = default.hierarchy_
+    visual, visual_builder = default.hierarchy_, FrozenEstimator(default.hierarchy_builder_)
     ward = LinkageHierarchyBuilder("ward").fit(data.X_train, data.y_train).hierarchy_
     logistic = make_pipeline(Normalizer(), LogisticRegression(C=10, max_iter=100))
     neighbours = make_pipeline(Normalizer(), KNeighborsClassifier(20, weights="distance"))
@@ -114,6 +117,11 @@ def all_methods(data: Data) -> dict[str, object]:
     }
     if data.X_train.shape[1] > MOST_FEATURES and len(data.X_train) > 5000:
         del methods["Gaussian leaves (the defaults of 0.1)"]
+    if data.names is not None:
+        text = TextHierarchyBuilder(sentence_vectors, data.names)
+        both = CombinedHierarchyBuilder([("visual", visual_builder), ("text", text)], linkage="average")
+        methods["alpha 16, names of classes"] = on(text)
+        methods["alpha 16, visual + names"] = on(both)
     if data.taxonomy is not None:
         methods["alpha 16, given taxonomy"] = on(data.taxonomy)
         methods["alpha 16, given taxonomy permuted"] = [
@@ -171,6 +179,8 @@ def report(data: Data) -> str:
             "alpha 16, visual hierarchy permuted",
         ),
     ]
+    if data.names is not None:
+        pairs.append(("visual + names over flat", "alpha 16, visual + names", flat))
     if data.taxonomy is not None:
         taxonomy = "alpha 16, given taxonomy"
         pairs += [
