@@ -82,19 +82,22 @@ def check_memory_share(n_bytes: int, what: str, remedy: str) -> None:
 
 
 def check_same_kind(labels: NDArray, others: NDArray, name: str, other_name: str) -> None:
-    """Raise a ValueError if one of two label arrays is text and the other numbers."""
-    if {_is_text(labels), _is_text(others)} == {True, False}:
-        raise ValueError(
-            f"{name} are {labels.dtype} and {other_name} {others.dtype}: text and numbers never match."
-        )
+    """Raise a ValueError if two label arrays are of kinds that never match: text, bytes and others."""
+    kinds = {_kind(labels), _kind(others)}
+    if len(kinds) == 2 and None not in kinds:
+        words = " and ".join(kind for kind in ("text", "bytes", "numbers") if kind in kinds)
+        raise ValueError(f"{name} are {labels.dtype} and {other_name} {others.dtype}: {words} never match.")
 
 
-def _is_text(labels: NDArray) -> bool | None:
-    """Whether labels are text; None for objects that are mixed."""
+def _kind(labels: NDArray) -> str | None:
+    """What labels are; None for objects that are mixed."""
     if labels.dtype.kind != "O":
-        return labels.dtype.kind in "US"
-    kinds = {isinstance(label, str) for label in labels.ravel()[:1000].tolist()}
-    return kinds.pop() if len(kinds) == 1 else None
+        return {"U": "text", "S": "bytes"}.get(labels.dtype.kind, "numbers")
+    names = {
+        "text" if isinstance(label, str) else "bytes" if isinstance(label, bytes) else "numbers"
+        for label in labels.ravel()[:1000].tolist()
+    }
+    return names.pop() if len(names) == 1 else None
 
 
 def row_chunks(n_rows: int, row_bytes: int, at_most: float = np.inf) -> Iterator[slice]:

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
+from threading import Lock, RLock
 from typing import Any, ClassVar, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -27,7 +29,6 @@ from sklearn_hierret._arrays import (
     check_same_kind,
     row_chunks,
     rows_of,
-    unchanged_on_error,
 )
 from sklearn_hierret._blocks import is_dask
 from sklearn_hierret.building import (
@@ -86,7 +87,6 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
     (`_for_class_model`).
     """
 
-    classes_: NDArray
     alpha_: float
     _gallery: Gallery
     _leaf_model: LeafModel | Any  # None where there are no leaves
@@ -157,8 +157,10 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"gallery_leaves must be 'auto', 'predicted' or 'labels', got {gallery_leaves!r}."
             )
-        with unchanged_on_error(self):
-            self._index(self._checked(X), y, ids, LeafOrigin(gallery_leaves or self._gallery_leaves))
+        self._validate_late_params()
+        X = self._checked(X)
+        with _writing(self):
+            self._index(X, y, ids, LeafOrigin(gallery_leaves or self._gallery_leaves))
         return self
 
     def add_to_gallery(self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None) -> Any:
@@ -173,7 +175,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         y : array-like of shape (n_samples,), optional
             Labels, if and only if the gallery has some.
         ids : array-like of shape (n_samples,), optional
-            Names that no sample of this gallery ever had; default: running numbers,
+            Names that no sample of the gallery has; default: running numbers that none ever had,
             where the gallery's ids are integers.
 
         Returns
@@ -183,20 +185,21 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For ids that were used before, also by samples that were removed since.
+            For ids that are there already.
         """
         check_is_fitted(self, "class_model_")
-        X = self._checked(X, self._gallery.dtype)
-        gallery = self._gallery
-        leaves = None
-        if gallery.kind is not None and (y is None) == (gallery.labels is None):
+        self._validate_late_params()
+        with _writing(self):
+            gallery = self._gallery
+            X = self._checked(X, gallery.dtype)
             labels = None if y is None else one_per_row(y, len(X), "labels")
-            serials = np.arange(gallery.n_ever, gallery.n_ever + len(X))
-            leaves = self._leaves_of(X, labels, gallery.kind, gallery.origin, serials)
-        added = gallery.added(X, y, ids, leaves)
-        if added.labels is not None:
-            self.classes_ = self._classes_with(self.classes_, np.asarray(y))
-        self._gallery = added
+            leaves, classes = None, gallery.classes
+            if (labels is None) == (gallery.labels is None):  # `added` raises otherwise
+                classes = self._classes_with(classes, labels)
+                if gallery.kind is not None:
+                    serials = np.arange(gallery.n_ever, gallery.n_ever + len(X))
+                    leaves = self._leaves_of(X, labels, gallery.kind, gallery.origin, serials)
+            self._gallery = gallery.added(X, labels, ids, leaves, classes)
         return self
 
     def remove_from_gallery(self, ids: ArrayLike) -> Any:
@@ -217,23 +220,29 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             For an id that is not there; nothing is removed then.
         """
         check_is_fitted(self, "class_model_")
-        self._gallery = self._gallery.removed(ids)
+        with _writing(self):
+            self._gallery = self._gallery.removed(ids)
         return self
+
+    @property
+    def classes_(self) -> NDArray:
+        """Labels that `predict` can return."""
+        return self._there().classes
 
     @property
     def gallery_labels_(self) -> NDArray | None:
         """Label of each sample of the gallery; None if it has no labels."""
-        return self._gallery.position_labels
+        return self._there().position_labels
 
     @property
     def gallery_ids_(self) -> NDArray:
         """Id of each sample of the gallery."""
-        return self._gallery.position_ids
+        return self._there().position_ids
 
     @property
     def n_samples_fit_(self) -> int:
         """Size of the gallery."""
-        return len(self._gallery)
+        return len(self._there())
 
     def kneighbors(
         self,
@@ -307,9 +316,10 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             held-out samples at its level (missing where there are none).
         """
         check_is_fitted(self, "class_model_")
+        gallery = self._there()
         if min_probability is not None:
-            nodes = self.leaves(X, min_probability=min_probability)
-        found = self._search(X, k, within, with_leaves=self.class_model_ is not None)
+            nodes = self._sure_nodes(X, min_probability, gallery)
+        found = self._search(X, k, within, with_leaves=self.class_model_ is not None, gallery=gallery)
         gallery, (n_queries, k) = found.gallery, found.indices.shape
         is_there = found.indices.ravel() >= 0
         query, item = np.repeat(np.arange(n_queries), k)[is_there], found.indices.ravel()[is_there]
@@ -364,10 +374,10 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "class_model_")
         self._validate_late_params()
         if min_probability is not None:
-            return self._sure_nodes(X, min_probability)
+            return self._sure_nodes(X, min_probability, self._there())
         if X is None:
-            return self._leaf_labels(self._gallery_with_leaves(of_own=True).leaves)
-        return self._leaf_labels(self._assign(self._checked(X, self._gallery.dtype)))
+            return self._leaf_labels(self._gallery_with_leaves(self._there(), of_own=True).leaves)
+        return self._leaf_labels(self._assign(self._checked(X, self._there().dtype)))
 
     def level_accuracy(self, min_probability: float) -> pd.DataFrame:
         """How often ``leaves(X, min_probability=...)`` is right, by held-out samples of the training set.
@@ -404,8 +414,8 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         -------
         labels : ndarray of shape (n_queries,)
         """
-        codes = self._neighbour_codes(X)
-        return self.classes_[mode(codes, axis=1).mode]
+        codes, classes = self._neighbour_codes(X)
+        return classes[mode(codes, axis=1).mode]
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Share of each class among the nearest neighbours.
@@ -419,8 +429,8 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         probabilities : ndarray of shape (n_queries, n_classes)
             Columns in the order of `classes_`.
         """
-        codes = self._neighbour_codes(X)
-        votes = np.zeros((len(codes), len(self.classes_)))
+        codes, classes = self._neighbour_codes(X)
+        votes = np.zeros((len(codes), len(classes)))
         np.add.at(votes, (np.arange(len(codes))[:, None], codes), 1.0)
         return votes / codes.shape[1]
 
@@ -442,14 +452,14 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "class_model_")
         self._validate_params()
-        y_query, y_gallery = labels_of_queries(X, y), self._known_labels()
+        gallery = self._there()
+        y_query, y_gallery = labels_of_queries(X, y), _labels_of(gallery)
         n_relevant = count_relevant(y_query, y_gallery)
         scores = []
         for rows in query_chunks(len(y_query), self.n_neighbors):
-            found = self.kneighbors(rows_of(X, rows, len(y_query)), return_distance=False)
-            scores.append(
-                average_precision_at_k(y_query[rows], y_gallery[found], n_relevant=n_relevant[rows])
-            )
+            found = self._search(rows_of(X, rows, len(y_query)), None, gallery=gallery)
+            ranked = y_gallery[found.indices]
+            scores.append(average_precision_at_k(y_query[rows], ranked, n_relevant=n_relevant[rows]))
         return mean_over_queries(np.concatenate(scores))
 
     # ----------------------------------------------------------------------- inside
@@ -514,8 +524,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             leaves = self._leaves_of(X, labels, kind, origin, np.arange(len(X)))
             series = self._leaf_model.tree.leaf_order
         index = Index.build(X, leaves, series)
-        self._gallery = Gallery.of(index, X, labels, ids, kind, origin)
-        self.classes_ = classes
+        self._gallery = Gallery.of(index, X, labels, ids, kind, origin, classes)
 
     def _validate_late_params(self) -> None:
         """Check what may have been set after fit; to check all takes longer than a search for one query."""
@@ -605,23 +614,23 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         n_neighbors: int | None,
         within: ArrayLike | None = None,
         with_leaves: bool = False,
+        gallery: Gallery | None = None,
     ) -> Found:
         check_is_fitted(self, "class_model_")
         self._validate_late_params()
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         check_positive_integer(k, "n_neighbors")
         needs_leaves = self._weight() != 0 or with_leaves
-        # Taken once: another thread may replace it meanwhile.
-        chosen = None if within is None else np.asarray(within)
+        gallery = gallery or self._there()
+        chosen = None if within is None else self._chosen(gallery, within)
         by_label = chosen is not None and chosen.dtype != bool
-        gallery = self._gallery
         if needs_leaves or by_label:
-            gallery = self._gallery_with_leaves(of_own=X is None)
+            gallery = self._gallery_with_leaves(gallery, of_own=X is None)
         n_candidates = len(gallery) - (X is None)
         if k > n_candidates and (within is None or n_candidates < 1):
             raise ValueError(
                 f"Expected n_neighbors <= n_samples_fit_, but n_neighbors = {k} and the gallery holds "
-                f"{n_candidates} samples" + (" besides the query." if X is None else ".")
+                f"{max(0, n_candidates)} samples" + (" besides the query." if X is None else ".")
             )
         if X is not None:
             X = self._checked(X, gallery.dtype)
@@ -646,10 +655,10 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         )
         return Found(distances, gallery.positions(serials), gallery, queries, leaf_distance, known)
 
-    def _sure_nodes(self, X: ArrayLike | None, min_probability: float) -> NDArray[np.intp]:
+    def _sure_nodes(self, X: ArrayLike | None, min_probability: float, gallery: Gallery) -> NDArray[np.intp]:
         self._require_leaves()
         check_min_probability(min_probability)
-        gallery = self._gallery_with_leaves(of_own=X is None)
+        gallery = self._gallery_with_leaves(gallery, of_own=X is None)
         rows = None if X is None else self._checked(X, gallery.dtype)
         if rows is not None:
             leaves = self._assign(rows, "soft")
@@ -660,11 +669,23 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             leaves = self._leaves_of(gallery.features, labels, kind, gallery.origin, gallery.serials)
         return sure_nodes(self._leaf_model, leaves, self._known(gallery, rows), min_probability)
 
+    def _chosen(self, gallery: Gallery, within: ArrayLike) -> NDArray:
+        """A mask of positions, or labels of leaves."""
+        chosen = np.asarray(within)
+        is_mask = chosen.dtype == bool
+        if chosen.dtype == object and chosen.size:  # of a DataFrame, say
+            is_mask = all(isinstance(value, (bool, np.bool_)) for value in chosen.ravel())
+        if not is_mask:
+            return chosen
+        if chosen.shape == (len(gallery),):
+            return chosen.astype(bool)
+        if self._leaf_model is not None and self._leaf_model.tree.classes.dtype == bool:
+            return chosen.astype(object)  # the labels are False and True
+        raise ValueError(f"A mask of shape {chosen.shape} for a gallery of {len(gallery)} samples.")
+
     def _mask(self, gallery: Gallery, chosen: NDArray) -> NDArray[np.bool_]:
         """Positions that are chosen by a mask, or by labels of leaves."""
         if chosen.dtype == bool:
-            if chosen.shape != (len(gallery),):
-                raise ValueError(f"A mask of shape {chosen.shape} for a gallery of {len(gallery)} samples.")
             return chosen
         tree = self._leaf_model.tree
         is_chosen = np.zeros(tree.n_classes, dtype=bool)
@@ -677,18 +698,20 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         values = model.ranking_tree.distinct_distances() if is_hard else None
         return LeafDistance(leaves, model.distances, values)
 
-    def _gallery_with_leaves(self, of_own: bool) -> Gallery:
-        """The gallery with the leaves for searches by its own samples, or by new queries."""
+    def _gallery_with_leaves(self, gallery: Gallery, of_own: bool) -> Gallery:
+        """A gallery with the leaves for searches by its own samples, or by new queries."""
         self._require_leaves()
-        gallery = self._gallery
         kind = LeafKind(self.assignment, "predicted")
         if not of_own:
             kind = self._kind(gallery.origin, gallery.labels is not None)
         if gallery.kind != kind and len(gallery):  # an emptied one has nothing to sort
             labels, serials = gallery.position_labels, gallery.serials
             leaves = self._leaves_of(gallery.features, labels, kind, gallery.origin, serials)
-            gallery = gallery.with_leaves(kind, leaves, self._leaf_model.tree.leaf_order)
-            self._gallery = gallery
+            sorted_anew = gallery.with_leaves(kind, leaves, self._leaf_model.tree.leaf_order)
+            with _writing(self):
+                if self._gallery is gallery:  # no one changed it meanwhile
+                    self._gallery = sorted_anew
+            return sorted_anew
         return gallery
 
     def _assign(self, X: NDArray, assignment: str | None = None) -> NDArray:
@@ -729,14 +752,33 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
     def _leaf_labels(self, leaves: NDArray) -> NDArray:
         return self._leaf_model.tree.classes[likeliest(leaves)]
 
-    def _known_labels(self) -> NDArray:
-        labels = self._gallery.position_labels
-        if labels is None:
-            raise ValueError("The gallery has no labels: pass y to set_gallery to predict or score.")
-        return labels
-
-    def _neighbour_codes(self, X: ArrayLike) -> NDArray[np.intp]:
+    def _neighbour_codes(self, X: ArrayLike) -> tuple[NDArray[np.intp], NDArray]:
+        """Classes of the neighbours by their positions in all classes, and these."""
         check_is_fitted(self, "class_model_")
-        labels = self._known_labels()
-        found = self._search(X, None)
-        return np.searchsorted(self.classes_, labels[found.indices])
+        gallery = self._there()
+        labels = _labels_of(gallery)
+        found = self._search(X, None, gallery=gallery)
+        return np.searchsorted(gallery.classes, labels[found.indices]), gallery.classes
+
+    def _there(self) -> Gallery:
+        """The gallery as it is now: a call takes it once, since other threads may replace it."""
+        check_is_fitted(self, "class_model_")
+        return self._gallery
+
+
+#: One lock a retriever, so that no writer loses what another wrote. Copies and pickles have their own.
+_LOCKS: WeakKeyDictionary[BaseRetriever, RLock] = WeakKeyDictionary()
+_LOCKS_LOCK = Lock()
+
+
+def _writing(retriever: BaseRetriever) -> RLock:
+    """What a writer of a retriever's gallery holds."""
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(retriever, RLock())
+
+
+def _labels_of(gallery: Gallery) -> NDArray:
+    labels = gallery.position_labels
+    if labels is None:
+        raise ValueError("The gallery has no labels: pass y to set_gallery to predict or score.")
+    return labels

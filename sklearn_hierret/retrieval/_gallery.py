@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,8 @@ from sklearn_hierret.search import Index
 
 #: Rows are dropped from the index when more than this share of them was removed.
 DEAD_SHARE = 0.25
+#: Samples are numbered anew when so many more were removed than are there, and this many.
+SPARE = 1024
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Column:
 
     def appended(self, values: NDArray) -> Column:
         kept, new = list(self.parts), [values]
+        if {values.dtype.kind, kept[0].dtype.kind} & {"i", "u"} and values.dtype.kind != kept[0].dtype.kind:
+            kept, new = ([part.astype(object) for part in parts] for parts in (kept, new))  # not rounded
         while kept and len(kept[-1]) <= sum(map(len, new)):
             new.insert(0, kept.pop())
         return Column((*kept, np.concatenate(new)))
@@ -64,7 +69,8 @@ class Gallery:
     Attributes
     ----------
     index : Index
-        Rows whose serial numbers count all samples that were ever added.
+        Rows whose serial numbers count the samples in the order in which they were added. Those of removed
+        samples are free again when all are numbered anew (`compacted`).
     kind : LeafKind or None
         What the leaves in the index are; None before they are known.
     ids : Column
@@ -78,6 +84,8 @@ class Gallery:
         The features in the order of their serial numbers, until there are leaves, and where the
         index does not keep them as they were.
     origin : LeafOrigin
+    classes : ndarray of shape (n_classes,)
+        Labels that can be predicted: those of the training set, and the gallery's.
     """
 
     index: Index
@@ -88,6 +96,7 @@ class Gallery:
     is_alive: NDArray[np.bool_] | None = None
     raw: tuple[NDArray, ...] | None = None
     origin: LeafOrigin = field(default_factory=LeafOrigin)
+    classes: NDArray = field(default_factory=lambda: np.empty(0))
 
     @classmethod
     def of(
@@ -98,12 +107,14 @@ class Gallery:
         ids: ArrayLike | None,
         kind: LeafKind | None,
         origin: LeafOrigin,
+        classes: NDArray,
     ) -> Gallery:
         """Of indexed features; labels and ids are checked here."""
         labels = None if y is None else Column((one_per_row(y, len(X), "labels"),))
         numbers = np.arange(len(X)) if ids is None else distinct(ids, len(X))
         raw = (X.copy(),) if kind is None and not index.rows.is_exact else None
-        return cls(index, kind, Column((numbers,)), labels, _next_id(numbers), raw=raw, origin=origin)
+        ids_of = Column((numbers,))
+        return cls(index, kind, ids_of, labels, _next_id(numbers), None, raw, origin, classes)
 
     def __getstate__(self) -> dict:
         return {part.name: getattr(self, part.name) for part in fields(self)}  # nothing cached
@@ -115,15 +126,19 @@ class Gallery:
     # -------------------------------------------------------------------- changes
 
     def added(
-        self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None, leaves: NDArray | None
+        self,
+        X: NDArray,
+        y: ArrayLike | None,
+        ids: ArrayLike | None,
+        leaves: NDArray | None,
+        classes: NDArray,
     ) -> Gallery:
-        """With more samples.
+        """With more samples, and other classes.
 
         Raises
         ------
         ValueError
-            For labels where there are none or none where there are, and for ids that
-            were used before.
+            For labels where there are none or none where there are, and for ids that are there already.
         """
         n, n_ever = len(X), self.n_ever
         if (y is None) != (self.labels is None):
@@ -141,11 +156,12 @@ class Gallery:
         else:
             numbers = distinct(ids, n)
             check_same_kind(numbers, self.ids.parts[0], "New ids", "the gallery's ids")
-            used = np.flatnonzero(self.ids.find(numbers) >= 0)
+            serial = self.ids.find(numbers)
+            used = np.flatnonzero((serial >= 0) & self._alive_by_serial[serial])
             if len(used):
-                raise ValueError(
-                    f"Id {numbers.tolist()[used[0]]!r} was used before; ids are never used again."
-                )
+                raise ValueError(f"The gallery has a sample with the id {numbers.tolist()[used[0]]!r}.")
+            if np.any(serial >= 0):  # of removed samples
+                return self.compacted().added(X, y, ids, leaves, classes)
         is_alive = None if self.is_alive is None else np.concatenate([self.is_alive, np.ones(n, dtype=bool)])
         return replace(
             self,
@@ -155,6 +171,7 @@ class Gallery:
             next_id=max(self.next_id, _next_id(numbers)),
             is_alive=is_alive,
             raw=None if self.raw is None else (*self.raw, X.copy()),
+            classes=classes,
         )
 
     def removed(self, ids: ArrayLike) -> Gallery:
@@ -175,7 +192,22 @@ class Gallery:
         index, n_alive = self.index, int(alive.sum())
         if n_alive and (index.rows.is_exact or n_alive < (1 - DEAD_SHARE) * len(index)):
             index = index.keep(alive)
-        return replace(self, index=index, is_alive=alive)
+        gallery = replace(self, index=index, is_alive=alive)
+        return gallery.compacted() if len(alive) > 2 * n_alive + SPARE else gallery
+
+    def compacted(self) -> Gallery:
+        """The same without anything of removed samples, numbered anew."""
+        if self.is_alive is None or not len(self):
+            return self
+        return replace(
+            self,
+            index=self.index.keep(self.is_alive).numbered(np.cumsum(self.is_alive) - 1),
+            ids=Column((self.position_ids,)),
+            labels=None if self.position_labels is None else Column((self.position_labels,)),
+            is_alive=None,
+            raw=None if self.raw is None else (self.features,),
+            origin=self.origin.kept(self.is_alive),
+        )
 
     def with_leaves(self, kind: LeafKind, leaves: NDArray, series: NDArray[np.intp]) -> Gallery:
         """Sorted by other leaves, given in the order of positions."""
@@ -269,12 +301,14 @@ def one_per_row(values: ArrayLike, n_rows: int, what: str) -> NDArray:
         raise ValueError(f"{what} must be one-dimensional, got shape {array.shape}.")
     if len(array) != n_rows:
         raise ValueError(f"{n_rows} samples, but {len(array)} {what}.")
+    if pd.isna(array).any():
+        raise ValueError(f"Some {what} are missing (NaN, NaT or None): leave those samples out.")
     return array.copy()  # the caller's array may change
 
 
 def distinct(ids: ArrayLike, n_rows: int | None = None) -> NDArray:
     """A copy of ids that are distinct."""
-    array = np.asarray(ids)
+    array = _exact(ids)
     array = one_per_row(array, len(array) if n_rows is None and array.ndim else n_rows or 0, "ids")
     if len(set(array.tolist())) < len(array):
         raise ValueError("ids must be distinct.")
@@ -283,3 +317,16 @@ def distinct(ids: ArrayLike, n_rows: int | None = None) -> NDArray:
 
 def _next_id(ids: NDArray) -> int:
     return max(0, int(ids.max()) + 1) if ids.dtype.kind in "iu" and len(ids) else 0
+
+
+def _exact(ids: ArrayLike) -> NDArray:
+    """Ids as an array in which none was rounded: integers that int64 can't hold stay Python's."""
+    array = np.asarray(ids)
+    if array.dtype.kind == "u":
+        fits = not array.size or int(array.max()) <= np.iinfo(np.int64).max
+        return array.astype(np.int64 if fits else object)
+    if array.dtype.kind == "f" and not hasattr(ids, "dtype"):  # of integers of both signs, perhaps
+        exact = np.asarray(ids, dtype=object)
+        if all(isinstance(value, Integral) for value in exact.ravel()):
+            return exact
+    return array

@@ -39,6 +39,14 @@ class LeafOrigin(NamedTuple):
     n_train: int = 0
     held_out: HeldOutLeaves | None = None
 
+    def kept(self, is_alive: NDArray[np.bool_]) -> LeafOrigin:
+        """Of the samples that are left, by serial number."""
+        trained = is_alive[: self.n_train]
+        held_out = self.held_out
+        if held_out is not None:
+            held_out = HeldOutLeaves(held_out.leaves[trained], held_out.folds[trained])
+        return self._replace(n_train=int(trained.sum()), held_out=held_out)
+
 
 def leaves_of_gallery(
     leaf_model: LeafModel,

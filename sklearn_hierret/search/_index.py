@@ -8,7 +8,7 @@ times.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -223,6 +223,11 @@ class Index:
         """Only the rows whose serial number `is_kept`, in one segment."""
         chosen = [is_kept[segment.serial] for segment in self.segments]
         return Index((Segment.merged(self.segments, self.series, chosen),), self.series)
+
+    def numbered(self, numbers: NDArray[np.intp]) -> Index:
+        """The same with other serial numbers, ascending as the old ones, given for each of these."""
+        segments = [replace(segment, serial=numbers[segment.serial]) for segment in self.segments]
+        return Index(tuple(segments), self.series)
 
     def with_leaves(self, leaves: NDArray, series: NDArray[np.intp]) -> Index:
         """The same rows, bit for bit, sorted by leaves given in the order of their serial numbers."""

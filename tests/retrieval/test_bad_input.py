@@ -183,7 +183,7 @@ def test_odd_galleries_and_hierarchies(data):
     with pytest.raises(ValueError, match="ids must be one-dimensional"):
         retriever.set_gallery(X, y, ids=[("a", i) for i in range(len(X))])
     named = HierarchicalRetriever().fit(X, np.array(list("abcd"))[y])
-    with pytest.raises(ValueError, match="one type that can be sorted"):
+    with pytest.raises(ValueError, match="Some labels are missing"):
         named.set_gallery(X[:2], np.array(["a", None], dtype=object))
     with pytest.raises(TypeError, match="GaussianNB builds no hierarchy_"):
         HierarchicalRetriever(GaussianNB()).fit(X, y)

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -134,7 +136,7 @@ def test_short_results_are_padded(data, alpha):
     assert np.isposinf(nothing[0]).all()
 
 
-def test_ids_are_never_used_again(data):
+def test_ids(data):
     X, y = data
     retriever = retriever_of(X, y)
     retriever.remove_from_gallery([0, 59])
@@ -143,8 +145,11 @@ def test_ids_are_never_used_again(data):
     with pytest.raises(ValueError, match="No sample of the gallery has the id 59"):
         retriever.remove_from_gallery([5, 59])
     assert 5 in retriever.gallery_ids_  # nothing was removed
-    with pytest.raises(ValueError, match="Id 59 was used before"):
-        retriever.add_to_gallery(X[:1], y[:1], ids=[59])
+    with pytest.raises(ValueError, match="a sample with the id 58"):
+        retriever.add_to_gallery(X[:1], y[:1], ids=[58])
+    retriever.add_to_gallery(X[60:61], y[60:61], ids=[59])  # free since it was removed
+    assert retriever.gallery_ids_.tolist() == [*range(1, 59), 60, 59]
+    assert retriever.add_to_gallery(X[:1], y[:1]).gallery_ids_[-1] == 61  # numbers that run never come again
     names = [f"image {i}" for i in range(60)]
     retriever.set_gallery(X[:60], y[:60], ids=names)
     with pytest.raises(ValueError, match="give the new samples ids"):
@@ -249,3 +254,150 @@ def test_verbose_says_how_far_it_is(data, capsys):
     assert " s left" in printed
     retriever.set_params(verbose=False).kneighbors(X)
     assert capsys.readouterr().out == ""
+
+
+def test_ids_are_not_rounded(data):
+    X, y = data
+    retriever = retriever_of(X, y)
+    for first, later in (
+        (np.arange(3, dtype=np.uint64) + 2**63, np.array([-1])),
+        (np.arange(3, dtype=np.uint64) + 2**60, np.array([-1])),
+        ([2**63, -1, 2**63 + 1], [5]),
+        ([2**62, 2**62 + 1, 2**62 + 2], [0.5]),
+        (np.array([1.5, 2.5, 3.5]), np.array([2**60 + 1])),
+    ):
+        retriever.set_gallery(X[:3], y[:3], ids=first).add_to_gallery(X[3:4], y[3:4], ids=later)
+        expected = [*np.asarray(first, dtype=object).tolist(), *np.asarray(later, dtype=object).tolist()]
+        assert retriever.gallery_ids_.tolist() == expected
+        assert (
+            retriever.remove_from_gallery([expected[1]]).gallery_ids_.tolist() == expected[:1] + expected[2:]
+        )
+    with pytest.raises(ValueError, match="text and bytes never match"):
+        retriever.set_gallery(X[:2], y[:2], ids=["a", "b"]).add_to_gallery(X[:1], y[:1], ids=[b"c"])
+
+
+@pytest.mark.parametrize(
+    "labels", [[0.0, np.nan], np.array(["2020-01-01", "NaT"], dtype="datetime64[D]"), np.array(["a", None])]
+)
+def test_labels_and_ids_are_there(data, labels):
+    X, y = data
+    retriever = retriever_of(X, y)
+    with pytest.raises(ValueError, match="Some labels are missing"):
+        retriever.set_gallery(X[:2], labels)
+    with pytest.raises(ValueError, match="Some ids are missing"):
+        retriever.set_gallery(X[:2], y[:2], ids=labels)
+    assert retriever.n_samples_fit_ == 60
+
+
+def test_parameters_set_after_fit_are_checked(data):
+    X, y = data
+    for bad in ({"alpha": "x"}, {"assignment": "x"}, {"stem": 2}):
+        retriever = retriever_of(X, y).set_params(**bad)
+        for change in (retriever.set_gallery, retriever.add_to_gallery):
+            with pytest.raises(ValueError, match=f"The {next(iter(bad))!r} parameter"):
+                change(X[:2], y[:2])
+
+
+def test_masks_of_objects_and_classes_that_are_boolean(data):
+    X, y = data
+    retriever = retriever_of(X, y)
+    mask = np.arange(60) % 3 == 0
+    expected = retriever.kneighbors(X[60:70], 3, within=mask)[1]
+    found = retriever.kneighbors(X[60:70], 3, within=mask.astype(object))[1]
+    np.testing.assert_array_equal(found, expected)
+    two = HierarchicalRetriever(alpha=1.0, gallery_leaves="labels").fit(X[:60], y[:60] > 1)
+    found = two.kneighbors(X[60:70], 3, within=[True])[1]
+    np.testing.assert_array_equal(found, two.kneighbors(X[60:70], 3, within=y[:60] > 1)[1])
+    with pytest.raises(ValueError, match=r"A mask of shape \(1,\)"):
+        retriever.kneighbors(X[60:70], 3, within=[True])
+
+
+def test_a_gallery_that_rolls_stays_small(data):
+    """Samples come and go: what is gone leaves nothing behind, and nothing else changes."""
+    X, y = data
+    few = retriever_of(X, y, alpha=0.5)
+    rng = np.random.default_rng(0)
+    for start in range(0, 4000, 100):
+        rows = rng.integers(0, 60, 100)
+        few.add_to_gallery(X[rows], y[rows], ids=np.arange(start, start + 100) + 100)
+        few.remove_from_gallery(few.gallery_ids_[:-80])
+        gallery = few._gallery
+        assert gallery.n_ever <= 2 * 80 + 1024 + 100
+        fresh = retriever_of(X, y, alpha=0.5).set_gallery(X[rows[-80:]], y[rows[-80:]])
+        assert few.gallery_ids_.tolist() == list(range(start + 120, start + 200))
+        for found, expected in zip(few.kneighbors(X[60:64], 5), fresh.kneighbors(X[60:64], 5), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    assert len(pickle.dumps(few)) < 2 * len(pickle.dumps(fresh))
+
+
+def test_training_samples_keep_their_leaves_when_numbered_anew(data):
+    X, y = data
+    retriever = retriever_of(X, y)
+    before = retriever.leaves()
+    retriever.remove_from_gallery(retriever.gallery_ids_[:20])
+    compacted = retriever._gallery.compacted()
+    assert compacted.n_ever == 40
+    retriever._gallery = compacted
+    np.testing.assert_array_equal(retriever.leaves(), before[20:])
+    retriever.set_params(assignment="hard")
+    np.testing.assert_array_equal(retriever.leaves(), before[20:])
+
+
+def test_no_addition_is_lost(data):
+    X, y = data
+    retriever = retriever_of(X, y)
+
+    def add(thread):
+        for i in range(20):
+            row = (20 * thread + i) % len(X)
+            retriever.add_to_gallery(X[row : row + 1], y[row : row + 1], ids=[1000 + 20 * thread + i])
+
+    threads = [threading.Thread(target=add, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(retriever.gallery_ids_.tolist()) == [*range(60), *range(1000, 1120)]
+
+
+@pytest.mark.slow
+def test_readers_see_one_gallery_whatever_writers_do(data):
+    """Each answer is that of one of two galleries that take turns, whole."""
+    X, y = data
+    galleries = [(X[:60], y[:60]), (X[60:100], (y[60:100] + 3) % 6)]
+    retriever = retriever_of(X, y, n_neighbors=3)
+    Q, t = X[100:110], y[100:110]
+    allowed = {"predict": set(), "score": set(), "retrieve": set(), "proba": set()}
+
+    def answers():
+        table = retriever.retrieve(Q, 3)
+        yield "predict", tuple(retriever.predict(Q).tolist())
+        yield "proba", retriever.predict_proba(Q).tobytes()
+        yield "score", round(retriever.score(Q, t), 12)
+        yield "retrieve", tuple(zip(table["id"], table["label"], table["distance"].round(9), strict=True))
+
+    for gallery in galleries:
+        retriever.set_gallery(*gallery)
+        for name, answer in answers():
+            allowed[name].add(answer)
+    end, wrong, n_answers = time.monotonic() + 30, [], [0]
+
+    def read():
+        while time.monotonic() < end and not wrong:
+            for name, answer in answers():
+                n_answers[0] += 1
+                if answer not in allowed[name]:
+                    wrong.append((name, answer))
+
+    def write():
+        while time.monotonic() < end and not wrong:
+            for gallery in galleries:
+                retriever.set_gallery(*gallery)
+
+    threads = [threading.Thread(target=target) for target in (read, read, read, write)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert n_answers[0] > 100
