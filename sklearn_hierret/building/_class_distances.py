@@ -75,5 +75,16 @@ def linked(
     """
     Z = linkage(distances, method=method)
     if heights == "rank":
-        Z[:, 2] = np.unique(Z[:, 2], return_inverse=True)[1] + 1.0
+        order = np.argsort(Z[:, 2], kind="stable")
+        rises = np.diff(Z[order, 2], prepend=0.0) > 1e-9 * Z[:, 2].max()  # more than rounding does
+        Z[order, 2] = np.cumsum(rises)
+        Z[:, 2] += 1 - Z[:, 2].min()  # the lowest node may be at distance 0
     return Z, ClassHierarchy.from_linkage(Z, classes)
+
+
+def of_classes(distances: NDArray[np.float64], theirs: NDArray, classes: NDArray) -> NDArray[np.float64]:
+    """Distances of all pairs of some classes, of those of all pairs of more, both sorted."""
+    if len(theirs) == len(classes):
+        return distances
+    place = np.searchsorted(theirs, classes)
+    return squareform(squareform(distances, checks=False)[np.ix_(place, place)], checks=False)

@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_hierret._arrays import unchanged_on_error, validate_classes
-from sklearn_hierret.building._class_distances import distances_of_hierarchy, linked
+from sklearn_hierret.building._class_distances import distances_of_hierarchy, linked, of_classes
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, check_weights
 
 
@@ -154,7 +154,10 @@ class CombinedHierarchyBuilder(_BaseComposition, BaseEstimator):
         total = np.zeros(n * (n - 1) // 2)
         for part, tree, weight in zip(parts, trees, weights, strict=True):
             own = getattr(part, "class_distances", None)
-            distances = distances_of_hierarchy(tree) if own is None else own()
+            if own is None:
+                distances = distances_of_hierarchy(tree)
+            else:  # a frozen builder may know more classes
+                distances = of_classes(own(), part.classes_, self.classes_)
             total += weight / distances.mean() * distances
         return linked(total, self.classes_, self._fit_linkage, "rank")[1]
 

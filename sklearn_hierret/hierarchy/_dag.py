@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 
 from sklearn_hierret.hierarchy._nodes import shorten
 
@@ -67,26 +68,17 @@ def topological_order(
     parents_of: Mapping[Hashable, Sequence[Hashable]], classes: Sequence[Hashable]
 ) -> list[Hashable]:
     """Ancestors of the classes, parents first. Raises ValueError in a cycle."""
-    order: list[Hashable] = []
-    state: dict[Hashable, int] = {}
-    for start in classes:
-        stack = [(start, False)]
-        while stack:
-            node, is_done = stack.pop()
-            if is_done:
-                state[node] = 2
-                order.append(node)
-            elif state.get(node) == 1:
-                raise ValueError(f"The graph has a cycle through node {node!r}.")
-            elif node not in state:
-                state[node] = 1
-                stack.append((node, True))
-                for p in parents_of.get(node, ()):
-                    if state.get(p) == 1:
-                        raise ValueError(f"The graph has a cycle through node {p!r}.")
-                    if p not in state:
-                        stack.append((p, False))
-    return order
+    reached: dict[Hashable, Sequence[Hashable]] = {}
+    left = list(reversed(classes))
+    while left:
+        node = left.pop()
+        if node not in reached:
+            reached[node] = parents_of.get(node, ())
+            left.extend(reached[node])
+    try:
+        return list(TopologicalSorter(reached).static_order())
+    except CycleError as error:
+        raise ValueError(f"The graph has a cycle through node {error.args[1][0]!r}.") from None
 
 
 def _cheapest(

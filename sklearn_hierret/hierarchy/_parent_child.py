@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_hierret.hierarchy._dag import tree_of_root_paths
+from sklearn_hierret.hierarchy._dag import topological_order, tree_of_root_paths
 from sklearn_hierret.hierarchy._nodes import (
     Nodes,
     ancestors_of,
@@ -116,6 +116,7 @@ def nodes_from_edges(
     check_choice(multiple_roots, "multiple_roots", ("error", "join"))
     labels = classes_of(edges, classes)
     if multiple_parents == "tree":
+        topological_order(edges.parents_of, list(edges.nodes if classes is None else labels))  # or raises
         parent_of = tree_of_root_paths(edges.parents_of, labels, join_roots=multiple_roots == "join")
     else:
         parent_of = {child: parents[0] for child, parents in edges.parents_of.items()}
@@ -123,7 +124,8 @@ def nodes_from_edges(
     if multiple_parents == "error":
         for message in (text for node, text in edges.second_parent.items() if node in kept):
             raise ValueError(message)
-    if classes is None and len(kept) < len(edges.nodes):
+    # In a tree of a graph, nodes that no class's path leads through are left out.
+    if multiple_parents == "error" and classes is None and len(kept) < len(edges.nodes):
         rest = [n for n in edges.nodes if n not in kept]
         raise ValueError(f"{edges.source}: the hierarchy has a cycle through node {rest[0]!r}.")
     roots = [n for n in kept if n not in parent_of]
@@ -179,9 +181,9 @@ def _pairs(source: Any, id_type: type | None) -> Iterable[tuple[Hashable, Hashab
     else:
         found = []
         for number, line in enumerate(read_text(source).splitlines(), start=1):
-            if line.strip():
-                where = f"{name_of(source)}, line {number}"
-                found.append((line.split("\t") if "\t" in line else line.split(), where))
+            if text := line.strip():
+                ids = [i.strip() for i in text.split("\t")] if "\t" in text else text.split()
+                found.append((ids, f"{name_of(source)}, line {number}"))
     for pair, where in found:
         if isinstance(pair, str) or len(pair) != 2:
             raise ValueError(f"{where}: two node ids are expected, got {pair!r}.")

@@ -128,3 +128,50 @@ def test_bad_similarity_and_unknown_class():
     joined = ClassGraph.from_parent_child([("r", "a"), ("s", "b")], multiple_roots="join")
     assert joined.distance("a", "b") == 1
     assert joined.height == 2
+
+
+@st.composite
+def dags(draw):
+    """Edges (parent, child) of a connected graph without cycles and with one root, 0."""
+    n = draw(st.integers(2, 12))
+    edges = []
+    for child in range(1, n):
+        above = draw(st.sets(st.integers(0, child - 1), min_size=1, max_size=3))
+        edges += [(parent, child) for parent in sorted(above)]
+    return draw(st.permutations(edges))
+
+
+@given(dags(), st.booleans())
+def test_a_tree_of_any_graph_is_made_of_its_paths(edges, from_networkx):
+    graph = nx.DiGraph(edges)
+    if from_networkx:
+        tree = ClassHierarchy.from_networkx(graph, multiple_parents="tree")
+    else:
+        tree = ClassHierarchy.from_parent_child(edges, multiple_parents="tree")
+    assert tree.classes.tolist() == sorted(node for node in graph if graph.out_degree(node) == 0)
+    names = tree.node_names
+    for node, above in enumerate(tree.parents[:-1]):
+        assert graph.has_edge(names[above], names[node])
+    assert names[-1] == 0
+    # Classes with one path from the root have it.
+    for label in tree.classes.tolist():
+        paths = list(nx.all_simple_paths(graph, 0, label))
+        if len(paths) == 1:
+            way, node = [label], int(tree.index([label])[0])
+            while node != tree.root:
+                node = int(tree.parents[node])
+                way.append(names[node])
+            assert way[::-1] == paths[0]
+
+
+@given(dags(), st.data())
+def test_a_cycle_is_found_wherever_it_is(edges, data):
+    graph = nx.DiGraph(edges)
+    below = [(a, b) for a in graph for b in nx.descendants(graph, a)]
+    a, b = data.draw(st.sampled_from(below))
+    graph.add_edge(b, a)
+    for multiple_parents in ("tree", "error"):
+        with pytest.raises(ValueError, match=r"cycle|second parent|occurs twice"):
+            ClassHierarchy.from_parent_child(list(graph.edges), multiple_parents=multiple_parents)
+    with pytest.raises(ValueError, match="cycle"):
+        ClassHierarchy.from_parent_child(list(graph.edges), multiple_parents="tree")
