@@ -153,11 +153,10 @@ class CombinedHierarchyBuilder(_BaseComposition, BaseEstimator):
             return CombinedHierarchy(trees, weights)
         total = np.zeros(n * (n - 1) // 2)
         for part, tree, weight in zip(parts, trees, weights, strict=True):
-            own = getattr(part, "class_distances", None)
-            if own is None:
+            if isinstance(part, ClassHierarchy) or not hasattr(part, "class_distances"):
                 distances = distances_of_hierarchy(tree)
             else:  # a frozen builder may know more classes
-                distances = of_classes(own(), part.classes_, self.classes_)
+                distances = of_classes(part.class_distances(), part.classes_, self.classes_)
             total += weight / distances.mean() * distances
         return linked(total, self.classes_, self._fit_linkage, "rank")[1]
 

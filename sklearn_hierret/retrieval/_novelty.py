@@ -17,7 +17,7 @@ POWER = 4
 #: Least weight that is chosen where queries may be of unknown classes and leaves are predicted: what held a
 #: smaller one back, the loss at rank 1, is what k_q prevents there. And the most where leaves are labels: of
 #: those of known classes a query of an unknown one likes some too much (docs/regimes.md).
-LEAST_OPEN_ALPHA, MOST_OPEN_ALPHA = 4.0, 1.0
+LEAST_OPEN_ALPHA, MOST_OPEN_ALPHA = 8.0, 1.0
 
 
 def share_of_gallery(gallery: Gallery, leaf_model: LeafModel) -> float:

@@ -34,7 +34,7 @@ class HierarchicalRetriever(BaseRetriever):
     alpha : "auto" or float in [0, inf], default="auto"
         Weight of the hierarchical distance. 0 is plain cosine; infinity orders by the
         hierarchical distance, then by cosine. "auto" chooses at fit, by what held-out samples
-        retrieve at rank 1, and then at rank 20. Where `novelty` finds unknown classes in a gallery, it is 4
+        retrieve at rank 1, and then at rank 20. Where `novelty` finds unknown classes in a gallery, it is 8
         at least if leaves are predicted, and 1 at most if they are labels. It may be changed after fitting.
     assignment : {"soft", "hard"}, default="soft"
         "hard" gives each sample one leaf, as the paper does; "soft" takes the expected

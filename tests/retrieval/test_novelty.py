@@ -106,9 +106,9 @@ def test_labels_that_the_hierarchy_lacks_are_far_from_all_leaves(data):
         retriever.set_params(novelty=False).set_gallery(G, t)
 
 
-@pytest.mark.parametrize(("chosen", "predicted", "labelled"), [(0.3, 4, 0.3), (6.0, 6, 1), (0.0, 0, 0)])
+@pytest.mark.parametrize(("chosen", "predicted", "labelled"), [(0.3, 8, 0.3), (16.0, 16, 1), (0.0, 0, 0)])
 def test_auto_alpha_depends_on_the_gallery(data, monkeypatch, chosen, predicted, labelled):
-    """With unknown classes: 4 at least where leaves are predicted, 1 at most where they are labels."""
+    """With unknown classes: 8 at least where leaves are predicted, 1 at most where they are labels."""
     X, y, G, t = data
     monkeypatch.setattr("sklearn_hierret.building._leaf_model.choose_alpha", lambda *args: chosen)
     retriever = HierarchicalRetriever().fit(X, y)
