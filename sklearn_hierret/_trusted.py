@@ -19,6 +19,7 @@ TRUSTED_TYPES = [
     "sklearn_hierret.discriminant._statistics.FoldStatistics",
     "sklearn_hierret.discriminant._votes.Ballot",
     "sklearn_hierret.discriminant._votes.Voters",
+    "sklearn_hierret.evaluation._scorer.RetrievalScorer",
     "sklearn_hierret.gaussian._classifier.MahalanobisClassifier",
     "sklearn_hierret.gaussian._model.GaussianModel",
     "sklearn_hierret.gaussian._nearest.NearestClass",

@@ -159,6 +159,12 @@ def fit_leaf_model(
         class_model = getattr(builder, "class_model_", None)
         if class_model is None:
             class_model = DiscriminantClassifier(verbose=verbose).fit(X, y)
+    extra = class_model.classes_[~np.isin(class_model.classes_, hierarchy.classes)]
+    if len(extra):  # it is frozen
+        raise ValueError(
+            f"{type(class_model).__name__} knows classes that the hierarchy lacks: "
+            f"{shorten(extra.tolist())}. Give a ClassHierarchy of them all, or a class model that is fitted to these labels."
+        )
     others = hierarchy.classes[~np.isin(hierarchy.classes, class_model.classes_)]
     tree = hierarchy.restrict(np.concatenate([class_model.classes_, others]))
     return LeafModel(hierarchy, builder, class_model, tree, stem)

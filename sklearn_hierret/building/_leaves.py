@@ -24,6 +24,8 @@ N_KEPT = 16
 NO_MASS = 1e-6
 #: Folds for class models that have none of their own.
 N_FOLDS = 3
+#: Samples whose held-out probabilities are kept whole, and numbers in them.
+MOST_SAMPLES, MOST_NUMBERS = 8192, 1 << 20
 
 
 def float_dtype(X: Any) -> np.dtype:
@@ -124,10 +126,16 @@ class HeldOutLeaves:
         Of either kind.
     folds : ndarray of shape (n_samples,)
         A retriever of held-out samples searches within a fold.
+    sample : ndarray of shape (n_sample,) or None
+        Some of the samples.
+    proba : ndarray of shape (n_sample, n_classes) or None
+        All of their probabilities.
     """
 
     leaves: NDArray
     folds: NDArray[np.integer]
+    sample: NDArray[np.intp] | None = None
+    proba: NDArray[np.float32] | None = None
 
     def of_kind(self, assignment: str) -> NDArray | None:
         """Leaves of some kind, if they can be had from these."""
@@ -156,11 +164,22 @@ def held_out_leaves(class_model: Any, X: NDArray, y: NDArray, assignment: str) -
     y : ndarray of shape (n_samples,)
     assignment : {"hard", "soft"}
     """
+    n_classes = len(class_model.classes_)
+    n_sample = min(len(X), MOST_SAMPLES, MOST_NUMBERS // n_classes)
+    sample = np.unique(np.linspace(0, len(X) - 1, n_sample).astype(np.intp))
     if has_folds(class_model):
-        codes, proba, folds = class_model.held_out_leaves(X, N_KEPT, keep_models=False)
-        return HeldOutLeaves(soft_leaves(codes, proba, float_dtype(X)), folds)
+        tells_all = hasattr(class_model, "held_out_proba")
+        codes, proba, folds = class_model.held_out_leaves(X, N_KEPT, keep_models=tells_all)
+        leaves = soft_leaves(codes, proba, float_dtype(X))
+        if not tells_all:
+            return HeldOutLeaves(leaves, folds)
+        proba = class_model.held_out_proba(X[sample], keep_models=False)
+        return HeldOutLeaves(leaves, folds, sample, proba.astype(np.float32))
     folds = np.zeros(len(X), dtype=np.int8)
     leaves = assign_leaves(class_model, X, assignment)
+    proba_of_sample = None
+    if hasattr(class_model, "predict_proba"):
+        proba_of_sample = np.asarray(class_model.predict_proba(X[sample]), dtype=np.float32)
     with warnings.catch_warnings():
         # Of classes smaller than the folds: what is missing in one is in another.
         warnings.simplefilter("ignore", UserWarning)
@@ -178,7 +197,13 @@ def held_out_leaves(class_model: Any, X: NDArray, y: NDArray, assignment: str) -
         leaves[test] = 0
         leaves["leaf"][test, : mine.shape[1]] = place[mine["leaf"]]
         leaves["probability"][test, : mine.shape[1]] = mine["probability"]
-    return HeldOutLeaves(leaves, folds)
+        if proba_of_sample is not None:
+            is_mine = np.isin(sample, test)
+            dense = np.zeros((int(is_mine.sum()), n_classes))
+            if len(dense):
+                dense[:, place] = model.predict_proba(X[sample[is_mine]])
+            proba_of_sample[is_mine] = dense
+    return HeldOutLeaves(leaves, folds, None if proba_of_sample is None else sample, proba_of_sample)
 
 
 def _splits(X: NDArray, y: NDArray) -> Any:

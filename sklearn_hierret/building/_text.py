@@ -116,6 +116,11 @@ class TextHierarchyBuilder(BaseEstimator):
         ValueError
             For classes without a name, and for vectors that are not one finite row a name; among others.
         """
+        if isinstance(self.encoder, str):
+            raise ValueError(
+                f"encoder must be a callable or have a method encode, got the string {self.encoder!r}; pass "
+                f"SentenceTransformer({self.encoder!r}), say."
+            )
         with unchanged_on_error(self):
             _, classes, _ = validate_classes(self, X, y)
             names = self._names_of(classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any
 
@@ -342,24 +343,49 @@ class DiscriminantClassifier(
         """
         _check_n_kept(n_kept)
         _, X = self._model_and_rows(X)
-        held_out = self._models().held_out
-        if held_out is None:
-            held_out = self._fit_models().held_out
-        assert held_out is not None
         n_kept = min(n_kept, len(self.classes_))
         codes = np.empty((len(X), n_kept), dtype=np.int32)
         proba = np.empty((len(X), n_kept), dtype=X.dtype)
         folds = self._folds_of(X)
         frequent = np.argsort(-self.class_prior_, kind="stable")[:n_kept]
-        for fold, model in enumerate(held_out):
-            mine = np.flatnonzero(folds == fold)
+        for mine, model in self._held_out(X, folds, keep_models):
             if model is None:
                 codes[mine], proba[mine] = frequent, self.class_prior_[frequent]
-                continue
-            for rows in row_chunks(len(mine), 2 * X.itemsize * X.shape[1]):
-                codes[mine[rows]], proba[mine[rows]] = model.top(X[mine[rows]], n_kept)
-        self._fitted = self._models()._replace(held_out=held_out if keep_models else None)
+            else:
+                codes[mine], proba[mine] = model.top(X[mine], n_kept)
         return codes, proba, folds
+
+    def held_out_proba(self, X: ArrayLike, *, keep_models: bool = True) -> NDArray:
+        """`predict_proba` of training samples, each by a model that did not see its fold.
+
+        Parameters
+        ----------
+        X, keep_models
+            See `held_out_leaves`.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+        """
+        _, X = self._model_and_rows(X)
+        proba = np.empty((len(X), len(self.classes_)), dtype=X.dtype)
+        for mine, model in self._held_out(X, self._folds_of(X), keep_models):
+            proba[mine] = self.class_prior_ if model is None else model.proba(X[mine])
+        return proba
+
+    def _held_out(
+        self, X: NDArray, folds: NDArray, keep_models: bool
+    ) -> Iterator[tuple[NDArray[np.intp], DiscriminantModel | None]]:
+        """Rows, some at a time, and the model that did not see their fold."""
+        held_out = self._models().held_out
+        if held_out is None:
+            held_out = self._fit_models().held_out
+        assert held_out is not None
+        for fold, model in enumerate(held_out):
+            mine = np.flatnonzero(folds == fold)
+            for rows in row_chunks(len(mine), 2 * X.itemsize * X.shape[1]):
+                yield mine[rows], model
+        self._fitted = self._models()._replace(held_out=held_out if keep_models else None)
 
     def known_proba(self, X: ArrayLike, *, share: float = 0.5) -> NDArray[np.float64]:
         """Probability that the class of a sample was among those of the fit.

@@ -108,8 +108,8 @@ class RetrievalDisplay:
             Colour by class similarity in it, instead of right and wrong.
         class_names : mapping from class label to str, optional
         min_probability : float in (0.5, 1], optional
-            Below each query, the deepest node that holds so much of its class probabilities, and the accuracy
-            of held-out samples at its level; see `HierarchicalRetriever.leaves`.
+            Below each query, the deepest node that holds so much of its class probabilities, and how likely
+            that is right; see `HierarchicalRetriever.retrieve`.
         ax : matplotlib Axes, optional
         title : str, optional
 

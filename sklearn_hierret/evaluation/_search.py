@@ -39,15 +39,9 @@ class Search:
         check_gallery(gallery)
         model, self._X = retriever_of(estimator, X)
         self.y_query = labels_of_queries(self._X, y)
-        #: The estimator's own hierarchy, if it has one.
-        self.hierarchy = getattr(model, "hierarchy_", None)
         self.exclude_query = gallery == "query"
         self._ties = ties
-        if ties == "average" and getattr(model, "alpha", 0.0) == np.inf:
-            raise ValueError(
-                "With alpha=inf distances are those of leaves alone, and do not tell what is tied; "
-                "alpha=1e6 ranks alike."
-            )
+        self._check_ties(model)
         if self.exclude_query:
             self.y_gallery = self.y_query
             if hasattr(model, "set_gallery"):
@@ -75,11 +69,20 @@ class Search:
     def scores(self, names: list[str], ks: list[int], params: dict) -> dict[str, NDArray[np.float64]]:
         """(n_queries, n_ks) values of each metric; (n_queries, 1) of those without k."""
         if isinstance(params.get("hierarchy"), str):  # "fitted"
-            if self.hierarchy is None:
+            hierarchy = getattr(self.model, "hierarchy_", None)
+            if hierarchy is None:
                 raise ValueError("hierarchy='fitted' needs an estimator with a hierarchy_.")
-            params = {**params, "hierarchy": self.hierarchy}
+            params = {**params, "hierarchy": hierarchy}
+        self._check_ties(self.model)
         depth = ranks_needed(names, ks, self.n_relevant)
         return scores_of(self.rankings(depth), names, ks, params)
+
+    def _check_ties(self, model: Any) -> None:
+        if self._ties == "average" and getattr(model, "alpha", 0.0) == np.inf:
+            raise ValueError(
+                "With alpha=inf distances are those of leaves alone, and do not tell what is tied; "
+                "alpha=1e6 ranks alike."
+            )
 
     def rankings(self, k: int) -> Iterator[Ranking]:
         """Rankings of k items, for as many queries at a time as memory allows."""

@@ -96,6 +96,7 @@ def scores_of_fold(
     for candidate in candidates.all:
         for ranker in rankers:
             ranker._leaf_model = leaf_models[candidate.weights]
+            ranker.hierarchy_, ranker.alpha_ = ranker._leaf_model.hierarchy, candidate.alpha
             ranker.set_params(alpha=candidate.alpha, stem=candidate.stem)
         if isinstance(scorers[0], RetrievalScorer):
             pairs = zip(judges, searches, strict=True)
@@ -140,7 +141,7 @@ class Scores:
             first = first[:, is_there].T
             if scorers[0].macro:
                 first = first * class_weights(np.concatenate(labels)[is_there])[:, None]
-            best = int(first.mean(axis=0).argmax())
+            best = int(self._of_folds[0].mean(axis=0).argmax())
             self._is_as_good = within_one_error(first, best)
 
     def best(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context, clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
@@ -16,7 +17,7 @@ from sklearn_hierret.building import ALPHAS, CombinedHierarchyBuilder, named
 from sklearn_hierret.evaluation import RetrievalScorer, make_retrieval_scorer
 from sklearn_hierret.hierarchy import CombinedHierarchy, check_weights
 from sklearn_hierret.model_selection._candidates import Candidates, Scores, scores_of_fold
-from sklearn_hierret.model_selection._splits import Fold, folds_of
+from sklearn_hierret.model_selection._splits import Fold, folds_of, for_splitter
 from sklearn_hierret.retrieval import HierarchicalRetriever
 
 #: Parameters of a retriever that are none here.
@@ -29,7 +30,7 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
     One class model is fitted a fold, and every candidate ranks with it. Then the retriever is fitted to
     all samples, as with the best candidate's parameters.
 
-    `HierarchicalRetriever` chooses alpha by itself, at a third of the cost, from held-out samples of the same
+    `HierarchicalRetriever` chooses alpha by itself, at a fifth of the cost, from held-out samples of the same
     classes. This one can hold out whole classes, or groups of samples that belong together (photographs of
     one series, say), and judges by any metric.
 
@@ -50,12 +51,13 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         One scorer: the candidate with the best mean over the folds; any callable (estimator, X, y) will do,
         where the estimator's gallery is the training part of the fold. A pair, made by
         `make_retrieval_scorer`: the best by the second among those that are within one standard error of the
-        best by the first (of the difference, over the same queries [1]_). None means the pair of mAP@1 and
-        mAP@20, where the samples of a fold query each other. Of equals the first in the order of `stems`,
-        `weights` and `alphas` is taken.
+        best by the first (of the difference, over the queries of all folds [1]_). None means the pair of
+        mAP@1 and mAP@20: where `groups` are given, queries search the training part of the fold, since in their own
+        part they would find their group; otherwise they search their own part, as in an unlabelled gallery.
+        Of equals the first in the order of `stems`, `weights` and `alphas` is taken.
     unseen : float in [0, 1), default=0
-        Share of the classes that each fold's models do not see, beside its samples: those of an open gallery.
-        They stay among what is retrieved.
+        Share of the classes that are held out of each fold's fit as well, as in a gallery with unknown
+        classes. Their samples stay in what is searched.
     assignment, gallery_leaves, novelty, n_neighbors, class_model, n_jobs, verbose
         See `HierarchicalRetriever`.
     random_state : int, RandomState instance or None, default=0
@@ -180,11 +182,14 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
             in which nothing can be found, among others.
         """
         candidates = self._candidates()
+        if self.unseen and isinstance(self.class_model, FrozenEstimator):
+            raise ValueError("unseen needs a class model that is fitted in each fold; this one is frozen.")
         with unchanged_on_error(self):
             X, classes, codes = validate_classes(self, X, y)
             y = classes[codes]
-            folds = folds_of(self, X, y, self.cv, params, self.unseen, self.random_state)
-            scorers = self._scorers(folds)
+            params = for_splitter(self, len(X), params)
+            folds = folds_of(X, y, self.cv, params, self.unseen, self.random_state)
+            scorers = self._scorers(folds, has_groups=params.get("groups") is not None)
             found = []
             for i, fold in enumerate(folds):
                 self._print(f"fold {i + 1} of {len(folds)}")
@@ -244,14 +249,21 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
             weights = [tuple(check_weights(some, n).tolist()) for some in self.weights]
         return Candidates.of(self.alphas, self.stems, weights)
 
-    def _scorers(self, folds: list[Fold]) -> tuple[Any, ...]:
+    def _scorers(self, folds: list[Fold], has_groups: bool) -> tuple[Any, ...]:
         if self.scoring is None:
-            k = max(1, min(20, min(len(fold.test) for fold in folds) - 1))
-            return tuple(make_retrieval_scorer("map", k, "query") for k in (1, k))
-        if callable(self.scoring):
-            return (self.scoring,)
-        pair = tuple(self.scoring)
-        if len(pair) != 2 or not all(isinstance(scorer, RetrievalScorer) for scorer in pair):
+            gallery = "fit" if has_groups else "query"
+            sizes = [len(f.fit) + len(f.unseen) if has_groups else len(f.test) - 1 for f in folds]
+            if min(sizes) < 1:
+                raise ValueError(
+                    "A fold of one sample has nothing to search: without groups the samples of a fold query "
+                    "each other. Pass scoring=make_retrieval_scorer(..., gallery='fit')."
+                )
+            k = min(20, *sizes)
+            return tuple(make_retrieval_scorer("map", k, gallery) for k in (1, k))
+        pair = (self.scoring,) if callable(self.scoring) else tuple(self.scoring)
+        if not callable(self.scoring) and (
+            len(pair) != 2 or not all(isinstance(scorer, RetrievalScorer) for scorer in pair)
+        ):
             raise ValueError(
                 f"scoring must be a scorer, or a pair made by make_retrieval_scorer, got {self.scoring!r}."
             )

@@ -20,20 +20,16 @@ class Fold(NamedTuple):
     test: NDArray[np.intp]
 
 
-def folds_of(
-    estimator: Any, X: NDArray, y: NDArray, cv: Any, params: dict, unseen: float, random_state: Any
-) -> list[Fold]:
+def folds_of(X: NDArray, y: NDArray, cv: Any, params: dict, unseen: float, random_state: Any) -> list[Fold]:
     """Folds of a splitter, each without the samples of some classes.
 
     Parameters
     ----------
-    estimator : object
-        Whose metadata are routed.
     X : ndarray of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,)
     cv : int, splitter or iterable
     params : dict
-        Given to fit.
+        For the splitter.
     unseen : float in [0, 1)
         Share of the classes; from fold to fold the next ones in a random order.
     random_state : int, RandomState instance or None
@@ -48,18 +44,27 @@ def folds_of(
     order = check_random_state(random_state).permutation(classes)
     splitter = check_cv(cv, y, classifier=True)
     folds = []
-    for i, (train, test) in enumerate(splitter.split(X, y, **_for_splitter(estimator, len(X), params))):
+    for i, split in enumerate(splitter.split(X, y, **params)):
+        train, test = (_positions(part) for part in split)
         hidden = np.roll(order, -i * n_unseen)[:n_unseen]
         is_seen = ~np.isin(y[train], hidden)
         seen = np.unique(y[train][is_seen])
         if len(seen) < 2:
             raise ValueError(f"Fold {i} has {len(seen)} classes to fit to; two at least are needed.")
         folds.append(Fold(train[is_seen], train[~is_seen], test))
+    if not folds:
+        raise ValueError("cv gave no folds: is it a generator that is used up?")
     return folds
 
 
-def _for_splitter(estimator: Any, n_samples: int, params: dict) -> dict:
-    """What the splitter is given."""
+def _positions(part: Any) -> NDArray[np.intp]:
+    """Of samples, which some splits give as lists or masks."""
+    part = np.asarray(part)
+    return np.flatnonzero(part) if part.dtype == bool else part.astype(np.intp, copy=False)
+
+
+def for_splitter(estimator: Any, n_samples: int, params: dict) -> dict:
+    """What the splitter is given, of what was given to the fit of an estimator."""
     if _routing_enabled():
         routed = process_routing(estimator, "fit", **params).splitter.split
     else:

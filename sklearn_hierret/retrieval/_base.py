@@ -53,6 +53,7 @@ from sklearn_hierret.retrieval._backing_off import (
     described,
     level_accuracy,
     sure_nodes,
+    tree_of,
 )
 from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
 from sklearn_hierret.retrieval._gallery import Gallery, one_per_row
@@ -312,13 +313,14 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             without gallery labels), distance, cosine_distance or hamming_distance,
             hierarchical_distance, query_known (the probability that the query's class is known,
             where `novelty` is heeded), query_leaf and leaf (the most probable ones with soft leaves);
-            with `min_probability` query_node, the name of a node, and query_node_accuracy, the accuracy of
-            held-out samples at its level (missing where there are none).
+            with `min_probability` query_node, the name of a node, and query_node_accuracy, how likely it is
+            right: the accuracy of held-out samples at its level (missing where there are none), times
+            query_known.
         """
         check_is_fitted(self, "class_model_")
         gallery = self._there()
         if min_probability is not None:
-            nodes = self._sure_nodes(X, min_probability, gallery)
+            nodes, known = self._sure_nodes(X, min_probability, gallery)
         found = self._search(X, k, within, with_leaves=self.class_model_ is not None, gallery=gallery)
         gallery, (n_queries, k) = found.gallery, found.indices.shape
         is_there = found.indices.ravel() >= 0
@@ -347,7 +349,8 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             table["query_leaf"] = self._leaf_labels(part.leaves)[query]
             table["leaf"] = self._leaf_labels(gallery.index.leaves(rows.ravel()[is_there]))
         if min_probability is not None:
-            names, accuracies = described(self._leaf_model, nodes, self._held_out_sample, min_probability)
+            sample = self._held_out_sample
+            names, accuracies = described(self._leaf_model, nodes, known, sample, min_probability)
             table["query_node"], table["query_node_accuracy"] = names[query], accuracies[query]
         return table
 
@@ -362,8 +365,8 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             Default: the gallery, where the training samples' leaves are cross-fitted.
         min_probability : float in (0.5, 1], optional
             Back off to the deepest node that holds so much of the class probabilities, times the
-            probability that the class is known where `novelty` is heeded. `level_accuracy` tells how often
-            that is right.
+            probability that the class is known where `novelty` is heeded. Needs `X`. `level_accuracy` tells
+            how often that is right where the class is known.
 
         Returns
         -------
@@ -374,13 +377,15 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "class_model_")
         self._validate_late_params()
         if min_probability is not None:
-            return self._sure_nodes(X, min_probability, self._there())
+            return self._sure_nodes(X, min_probability, self._there())[0]
         if X is None:
             return self._leaf_labels(self._gallery_with_leaves(self._there(), of_own=True).leaves)
         return self._leaf_labels(self._assign(self._checked(X, self._there().dtype)))
 
     def level_accuracy(self, min_probability: float) -> pd.DataFrame:
         """How often ``leaves(X, min_probability=...)`` is right, by held-out samples of the training set.
+
+        They are of known classes: in a gallery with unknown ones it is right less often.
 
         Parameters
         ----------
@@ -507,6 +512,8 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         self._print(f"alpha {self.alpha_:g}, in {time.perf_counter() - start:.1f} s")
         self._leaf_model = leaf_model
         self._held_out_sample = HeldOutSample.of(held_out, y)
+        if held_out is not None:
+            held_out = HeldOutLeaves(held_out.leaves, held_out.folds)
         self.hierarchy_ = leaf_model.hierarchy
         self.hierarchy_builder_ = leaf_model.builder
         self.class_model_ = leaf_model.class_model
@@ -655,19 +662,26 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         )
         return Found(distances, gallery.positions(serials), gallery, queries, leaf_distance, known)
 
-    def _sure_nodes(self, X: ArrayLike | None, min_probability: float, gallery: Gallery) -> NDArray[np.intp]:
+    def _sure_nodes(
+        self, X: ArrayLike | None, min_probability: float, gallery: Gallery
+    ) -> tuple[NDArray[np.intp], NDArray | None]:
+        """Nodes that samples back off to, and how likely their classes are known."""
         self._require_leaves()
         check_min_probability(min_probability)
-        gallery = self._gallery_with_leaves(gallery, of_own=X is None)
-        rows = None if X is None else self._checked(X, gallery.dtype)
-        if rows is not None:
-            leaves = self._assign(rows, "soft")
-        elif self.assignment == "soft":
-            leaves = gallery.leaves
-        else:
-            kind, labels = LeafKind("soft", "predicted"), gallery.position_labels
-            leaves = self._leaves_of(gallery.features, labels, kind, gallery.origin, gallery.serials)
-        return sure_nodes(self._leaf_model, leaves, self._known(gallery, rows), min_probability)
+        tree = tree_of(self._leaf_model)
+        if X is None:
+            raise ValueError("min_probability needs X: samples of the gallery back off as those of X do.")
+        if not hasattr(self.class_model_, "predict_proba"):
+            name = type(self.class_model_).__name__
+            raise ValueError(f"min_probability needs class probabilities, and {name} has no predict_proba.")
+        gallery = self._gallery_with_leaves(gallery, of_own=False)
+        X = self._checked(X, gallery.dtype)
+        known, nodes = self._known(gallery, X), np.empty(len(X), dtype=np.intp)
+        for rows in row_chunks(len(X), 32 * (tree.n_classes + tree.n_nodes), at_most=64):
+            proba = self.class_model_.predict_proba(self._for_class_model(X[rows]))
+            of_rows = None if known is None else known[rows]
+            nodes[rows] = sure_nodes(self._leaf_model, proba, of_rows, min_probability)
+        return nodes, known
 
     def _chosen(self, gallery: Gallery, within: ArrayLike) -> NDArray:
         """A mask of positions, or labels of leaves."""

@@ -27,6 +27,8 @@ def share_of_gallery(gallery: Gallery, leaf_model: LeafModel) -> float:
     training samples are known to be known, and is 0.35 at least.
     """
     assert gallery.kind is not None
+    if not len(gallery):
+        return 1.0
     labels = gallery.position_labels
     if gallery.kind.source == "labels" and labels is not None:
         distinct, counts = np.unique(labels, return_counts=True)

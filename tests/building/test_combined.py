@@ -4,6 +4,7 @@ from scipy.cluster.hierarchy import linkage as scipy_linkage
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import rankdata
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_hierret import (
@@ -107,6 +108,31 @@ def test_distances_are_added_before_linkage(data, linkage):
     retriever = HierarchicalRetriever(CombinedHierarchyBuilder(parts, weights, linkage=linkage)).fit(X, y)
     assert retriever.hierarchy_ == tree
     assert HierarchyDisplay.from_estimator(retriever).figure_ is not None
+
+
+def test_a_tree_alone_comes_back(data):
+    """Distances that differ by rounding are one height."""
+    classes = np.arange(120)
+    tree = ClassHierarchy.from_levels([classes, classes // 5, classes // 30, 0 * classes])
+    X, y = np.zeros((240, 2)), np.repeat(classes, 2)
+    for linkage in ("average", "complete", "single", "weighted"):
+        assert CombinedHierarchyBuilder([("tree", tree)], linkage=linkage).fit(X, y).hierarchy_ == tree
+    vectors = np.random.default_rng(1).normal(size=(6, 16))
+    text = TextHierarchyBuilder(lambda names: vectors[[int(name) // 20 for name in names]]).fit(X, y)
+    assert len(np.unique(text.hierarchy_.heights)) == 7
+
+
+def test_frozen_builders_may_know_more_classes(data):
+    X, y, _, _ = data
+    ward = LinkageHierarchyBuilder("average").fit(X, y)
+    some = y < 3
+    found = CombinedHierarchyBuilder([("ward", FrozenEstimator(ward))], linkage="average").fit(
+        X[some], y[some]
+    )
+    assert (
+        found.hierarchy_
+        == LinkageHierarchyBuilder("average", heights="rank").fit(X[some], y[some]).hierarchy_
+    )
 
 
 def test_weights_and_parts_can_be_searched(data):

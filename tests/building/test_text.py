@@ -96,6 +96,7 @@ def test_bad_encoders(encoder, message):
         ({"names": ["cat", "dog", "trout"]}, "'names' parameter"),
         ({"method": "ward"}, "'method' parameter"),
         ({"encoder": 3}, "'encoder' parameter"),
+        ({"encoder": "all-MiniLM-L6-v2"}, r"pass SentenceTransformer\('all-MiniLM-L6-v2'\)"),
     ],
 )
 def test_bad_parameters(params, message):

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, GroupKFold, PredefinedSplit, StratifiedKFold
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneOut, PredefinedSplit, StratifiedKFold
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -26,6 +27,8 @@ from tests.strategies import blobs
 TREE = ClassHierarchy.from_levels([range(6), [0, 0, 1, 1, 2, 2], [0] * 6])
 OTHER = ClassHierarchy.from_levels([range(6), [0, 1, 1, 2, 2, 0], [0] * 6])
 ALPHAS = [0, 0.5, 4]
+FROZEN = FrozenEstimator(GaussianNB().fit(np.arange(14)[:, None] * np.ones(5), np.arange(14) // 2))
+TIED = make_retrieval_scorer("map", 5, "query", ties="average")
 
 
 @pytest.fixture
@@ -127,7 +130,7 @@ def test_the_rule(data):
     np.testing.assert_allclose(results["mean_test_second"], means[1], atol=1e-12)
     np.testing.assert_allclose(results["split1_test_second"], second[1].mean(axis=1), atol=1e-12)
     pooled = np.concatenate(first, axis=1)
-    best = pooled.mean(axis=1).argmax()
+    best = means[0].argmax()
     allowed = []
     for scores in pooled:
         loss = pooled[best] - scores
@@ -206,12 +209,18 @@ def test_groups(data):
     X, y = data
     groups = np.arange(len(y)) % 5
     by_hand = [(np.flatnonzero(groups != g), np.flatnonzero(groups == g)) for g in range(5)]
-    expected = HierarchicalRetrieverCV(alphas=ALPHAS, cv=PredefinedSplit(groups)).fit(X, y).cv_results_
+    # With groups queries search the training part; in their own they would find their group.
+    pair = [make_retrieval_scorer("map", k, "fit") for k in (1, 20)]
+    splits = {"cv": PredefinedSplit(groups), "scoring": pair}
+    expected = HierarchicalRetrieverCV(alphas=ALPHAS, **splits).fit(X, y).cv_results_
     retriever = HierarchicalRetrieverCV(alphas=ALPHAS, cv=GroupKFold(5))
     found = clone(retriever).fit(X, y, groups=groups).cv_results_
     np.testing.assert_allclose(found["mean_test_second"], expected["mean_test_second"])
-    listed = HierarchicalRetrieverCV(alphas=ALPHAS, cv=by_hand).fit(X, y).cv_results_
-    np.testing.assert_allclose(listed["mean_test_second"], expected["mean_test_second"])
+    as_lists = [(train.tolist(), test.tolist()) for train, test in by_hand]
+    as_masks = [(groups != g, groups == g) for g in range(5)]
+    for cv in (by_hand, as_lists, as_masks):
+        listed = HierarchicalRetrieverCV(alphas=ALPHAS, cv=cv, scoring=pair).fit(X, y).cv_results_
+        np.testing.assert_allclose(listed["mean_test_second"], expected["mean_test_second"])
     with config_context(enable_metadata_routing=True):
         routed = clone(retriever).fit(X, y, groups=groups).cv_results_
         np.testing.assert_array_equal(routed["mean_test_second"], found["mean_test_second"])
@@ -243,6 +252,11 @@ def test_groups(data):
         ({"scoring": ["map", "ahp"]}, ValueError, "scorer, or a pair"),
         ({"scoring": [make_retrieval_scorer()]}, ValueError, "scorer, or a pair"),
         ({"cv": 1}, ValueError, "'cv' parameter"),
+        ({"cv": []}, ValueError, "cv gave no folds"),
+        ({"cv": LeaveOneOut()}, ValueError, "gallery='fit'"),
+        ({"unseen": 0.3, "class_model": FROZEN}, ValueError, "this one is frozen"),
+        ({"class_model": FROZEN}, ValueError, "knows classes that the hierarchy lacks: 6"),
+        ({"alphas": [np.inf], "scoring": TIED}, ValueError, "With alpha=inf distances are those of leaves"),
         ({"hierarchy": HierarchyBuilder(threshold=3)}, ValueError, "'threshold' parameter"),
     ],
 )
@@ -285,3 +299,39 @@ def test_macro_scores(data):
     micro = [make_retrieval_scorer("map", k, "query") for k in (1, 10)]
     other = HierarchicalRetrieverCV(alphas=ALPHAS, scoring=micro).fit(X, y).cv_results_
     assert not np.allclose(both.cv_results_["mean_test_first"], other["mean_test_first"])
+
+
+def test_scorers_see_the_candidate(data):
+    """Its hierarchy, its alpha: whether they ask the estimator or for ``hierarchy="fitted"``."""
+    X, y = data
+    parts = [LinkageHierarchyBuilder(), OTHER]
+    params = {"alphas": [3], "stems": [0], "weights": [[1, 0], [0, 1]]}
+    fitted = make_retrieval_scorer("ahp", 10, "query", hierarchy="fitted")
+    found = HierarchicalRetrieverCV(parts, scoring=fitted, **params).fit(X, y).cv_results_["mean_test_score"]
+    expected = []
+    for weights in ([1, 0], [0, 1]):
+        both = CombinedHierarchyBuilder([("a", parts[0]), ("b", OTHER)], weights)
+        scores = []
+        for train, test in StratifiedKFold(3).split(X, y):
+            model = HierarchicalRetriever(both, alpha=3, stem=0).fit(X[train], y[train])
+            scores.append(fitted(model, X[test], y[test]))
+        expected.append(np.mean(scores))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    seen = []
+
+    def scoring(estimator, Q, t):
+        seen.append((estimator.alpha_, *estimator.hierarchy_.weights))
+        return 0.0
+
+    HierarchicalRetrieverCV(parts, scoring=scoring, cv=2, **params).fit(X, y)
+    assert seen == [(3, 1, 0), (3, 0, 1)] * 2
+
+
+def test_what_is_best_is_within_one_error_of_itself(data):
+    X, y = data
+    X = X + np.random.default_rng(0).normal(scale=2, size=X.shape)
+    pair = [make_retrieval_scorer("map", k, "fit") for k in (1, 10)]
+    for seed in range(5):
+        folds = PredefinedSplit(np.random.default_rng(seed).permutation(len(y)) > 15)  # of very uneven sizes
+        results = HierarchicalRetrieverCV(cv=folds, alphas=[0, 0.2, 1, 4], scoring=pair).fit(X, y).cv_results_
+        assert results["is_within_one_se"][results["rank_test_first"] == 1].all()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.naive_bayes import GaussianNB
+from sklearn.svm import LinearSVC
 
 from sklearn_hierret import (
     ClassHierarchy,
@@ -46,18 +47,29 @@ def test_nodes_are_the_deepest_that_hold_enough(data, hierarchy, assignment):
         expected = [naive_node(tree, model.classes_, p, enough) for p in model.predict_proba(Q)]
         assert nodes.tolist() == expected
         assert 0 < np.mean(nodes >= tree.n_classes) < 1
-    # Of the gallery: cross-fitted ones, of the training samples.
-    codes, proba, _ = model.held_out_leaves(X, 6)
-    dense = np.zeros((len(X), 6))
-    np.put_along_axis(dense, codes, proba, axis=1)
-    expected = [naive_node(tree, model.classes_, p, 0.8) for p in dense]
-    assert retriever.leaves(min_probability=0.8).tolist() == expected
+
+
+def test_all_probabilities_count(rng):
+    """Not only the 16 largest, of which leaves are made: many classes may share what is sure."""
+    centres = np.repeat(4 * rng.normal(size=(3, 30)), 30, axis=0) + 0.3 * rng.normal(size=(90, 30))
+    y = np.tile(np.arange(90), 14)
+    X = centres[y] + rng.normal(size=(len(y), 30))
+    tree = ClassHierarchy.from_levels([np.arange(90), np.arange(90) // 30, np.zeros(90, dtype=int)])
+    retriever = HierarchicalRetriever(tree, novelty=False).fit(X[:630], y[:630])
+    nodes = retriever.leaves(X[630:700], min_probability=0.95)
+    proba = retriever.class_model_.predict_proba(X[630:700])
+    assert nodes.tolist() == [naive_node(tree, np.arange(90), p, 0.95) for p in proba]
+    assert np.mean(nodes == tree.root) < 0.05
+    assert np.mean(np.sort(proba)[:, -16:].sum(axis=1) < 0.95) > 0.3
+    table = retriever.level_accuracy(0.95)
+    assert table.loc["root", "share"] < 0.05
 
 
 def test_accuracy_is_that_of_held_out_samples(data):
     X, y, Q, t = data
     retriever = HierarchicalRetriever(TREE).fit(X, y)
-    nodes = retriever.leaves(min_probability=0.8)
+    proba = retriever.class_model_.held_out_proba(X)
+    nodes = np.array([naive_node(TREE, list("abcdef"), p, 0.8) for p in proba])
     height = TREE.heights[nodes] / TREE.height
     is_right = np.array([label in TREE.members(node) for node, label in zip(nodes, y, strict=True)])
     levels = {
@@ -85,6 +97,15 @@ def test_accuracy_is_that_of_held_out_samples(data):
     assert found["query_node"].tolist() == [TREE.node_names[node] for node in np.repeat(nodes, 2)]
     of_class = found["query_node"].isin(list("abcdef"))
     assert (found["query_node_accuracy"][of_class] == table.loc["class", "accuracy"]).all()
+    # Where the class may be unknown, that is as likely right as it is known.
+    opened = retriever.set_gallery(np.concatenate([Q, 5 * Q[::-1]])).retrieve(Q, 2, min_probability=0.8)
+    known = opened["query_known"]
+    assert known.max() < 1
+    of_class = opened["query_node"].isin(list("abcdef"))
+    expected = known[of_class] * table.loc["class", "accuracy"]
+    np.testing.assert_allclose(opened["query_node_accuracy"][of_class], expected)
+    at_root = opened["query_node"] == "all"
+    assert (opened["query_node_accuracy"][at_root].isin([1.0]) | (table.loc["root", "n_samples"] == 0)).all()
     assert "query_node" not in retriever.retrieve(Q, 2)
 
 
@@ -123,6 +144,16 @@ def test_any_class_model_and_codes(data):
 def test_bad_input(data):
     X, y, Q, _ = data
     retriever = HierarchicalRetriever(TREE).fit(X, y)
+    with pytest.raises(ValueError, match="min_probability needs X"):
+        retriever.leaves(min_probability=0.9)
+    with pytest.raises(ValueError, match="LinearSVC has no predict_proba"):
+        HierarchicalRetriever(TREE, alpha=1.0, assignment="hard", class_model=LinearSVC()).fit(X, y).leaves(
+            Q, min_probability=0.9
+        )
+    emptied = HierarchicalRetriever(TREE).fit(X, y)
+    nodes = emptied.leaves(Q, min_probability=0.9)
+    emptied.remove_from_gallery(emptied.gallery_ids_)
+    np.testing.assert_array_equal(emptied.leaves(Q, min_probability=0.9), nodes)
     for call in (
         lambda: retriever.leaves(Q, min_probability=0.5),
         lambda: retriever.retrieve(Q, 1, min_probability=2),
