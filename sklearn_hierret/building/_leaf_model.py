@@ -163,7 +163,8 @@ def fit_leaf_model(
     if len(extra):  # it is frozen
         raise ValueError(
             f"{type(class_model).__name__} knows classes that the hierarchy lacks: "
-            f"{shorten(extra.tolist())}. Give a ClassHierarchy of them all, or a class model that is fitted to these labels."
+            f"{shorten(extra.tolist())}. Give a ClassHierarchy of them all, or a class model that is fitted "
+            "to these labels."
         )
     others = hierarchy.classes[~np.isin(hierarchy.classes, class_model.classes_)]
     tree = hierarchy.restrict(np.concatenate([class_model.classes_, others]))
