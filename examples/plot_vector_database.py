@@ -30,7 +30,7 @@ X, y = load_digits(return_X_y=True)
 X = X.astype(np.float32)  # what the engines compute in
 X_gallery, X_query, y_gallery, y_query = train_test_split(X, y, test_size=0.3, random_state=0, stratify=y)
 retriever = HierarchicalRetriever().fit(X_gallery, y_gallery)
-embedding = HierarchicalEmbedding().fit(X_gallery, y_gallery)
+embedding = HierarchicalEmbedding(weighted="query").fit(X_gallery, y_gallery)
 gallery = embedding.transform(X_gallery, y_gallery)
 print(f"{X.shape[1]} features become vectors of {gallery.shape[1]} numbers")
 

@@ -15,19 +15,18 @@ from sklearn.utils._chunking import get_chunk_n_rows
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+#: Names of half and single precision.
+SINGLE = {"float16", "float32", "halffloat[pyarrow]", "float[pyarrow]"}
 #: Of the machine's memory that a fit may plan with.
 MEMORY_SHARE = 0.5
 
 
 def feature_dtype(X: Any) -> type[np.floating]:
     """float32 for half and single precision features, float64 for everything else."""
-    dtype = getattr(X, "dtype", None)
-    if dtype is None and hasattr(X, "dtypes"):  # a DataFrame: its columns decide
-        try:
-            dtype = np.result_type(*X.dtypes)
-        except (TypeError, ValueError):
-            return np.float64
-    return np.float32 if str(dtype).rpartition(".")[2] in ("float16", "float32") else np.float64
+    # Of a DataFrame its columns decide, whether they are NumPy's, pandas', Arrow's or polars'.
+    dtypes = list(X.dtypes) if hasattr(X, "dtypes") else [getattr(X, "dtype", None)]
+    names = {str(getattr(dtype, "name", dtype)).rpartition(".")[2].lower() for dtype in dtypes}
+    return np.float32 if names and names <= SINGLE else np.float64
 
 
 def validate_classes(estimator: Any, X: ArrayLike, y: ArrayLike) -> tuple[NDArray, NDArray, NDArray[np.intp]]:
@@ -39,6 +38,8 @@ def validate_classes(estimator: Any, X: ArrayLike, y: ArrayLike) -> tuple[NDArra
         For anything scikit-learn refuses, and for fewer than two classes.
     """
     X, y = validate_data(estimator, X, y, dtype=feature_dtype(X), order="C", ensure_min_samples=2)
+    if y.dtype == object and any(label is None or label != label for label in y):
+        raise ValueError("Some labels of y are missing (NaN or None): leave those samples out.")
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     check_two_classes(classes)

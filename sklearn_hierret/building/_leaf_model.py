@@ -159,6 +159,9 @@ def fit_leaf_model(
         class_model = getattr(builder, "class_model_", None)
         if class_model is None:
             class_model = DiscriminantClassifier(verbose=verbose).fit(X, y)
+    if not hasattr(class_model, "classes_"):
+        name = type(class_model).__name__
+        raise TypeError(f"class_model must be a classifier, and {name} has no classes_.")
     extra = class_model.classes_[~np.isin(class_model.classes_, hierarchy.classes)]
     if len(extra):  # it is frozen
         raise ValueError(

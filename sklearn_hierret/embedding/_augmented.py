@@ -31,18 +31,17 @@ from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Vectors whose inner product ranks as `HierarchicalRetriever` does.
 
-    A gallery vector is ``[x / |x|, phi]``, a query vector ``[x / |x|, alpha * phi]``, where
-    phi embeds the sample's leaf with ``phi_i . phi_j = 1 - D_H`` [1]_. Then
-    ``D = 1 + alpha - query . gallery``: any index for inner products serves it, and one index
-    serves every alpha.
+    A vector is ``[x / |x|, sqrt(alpha) * phi]``, where phi embeds the sample's leaf with
+    ``phi_i . phi_j = 1 - D_H`` [1]_. Then ``D = 1 + alpha - query . gallery``: any index for inner
+    products serves it. With ``weighted="query"`` gallery vectors are ``[x / |x|, phi]`` and query
+    vectors ``[x / |x|, alpha * phi]``, so that one index serves every alpha.
 
     Parameters
     ----------
     hierarchy : builder, ClassHierarchy, CombinedHierarchy, list of these or None, default=None
         As in `HierarchicalRetriever`.
     alpha : "auto" or float, default="auto"
-        Weight of the hierarchical distance in `transform_query`; finite. "auto" as in
-        `HierarchicalRetriever`.
+        Weight of the hierarchical distance; finite. "auto" as in `HierarchicalRetriever`.
     assignment : {"soft", "hard"}, default="soft"
         "soft" takes the mean of phi under the class model's 16 largest probabilities.
     stem : "auto" or float in [0, 1], default="auto"
@@ -54,6 +53,8 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         As in `HierarchicalRetriever`.
     n_components : int, default=None
         Dimensions of phi; fewer than classes approximate D_H. None is exact.
+    weighted : {"both", "query"}, default="both"
+        Where alpha is: in the vectors of queries and gallery alike, or in those of queries alone.
 
     Attributes
     ----------
@@ -72,9 +73,9 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     Notes
     -----
-    With hard leaves and features that are not zero all gallery vectors are of length
-    sqrt(2), so that the Euclidean distance and the cosine rank as the inner product does. With
-    soft leaves their lengths differ: use the inner product.
+    With hard leaves and features that are not zero all gallery vectors are of one length, so that the
+    Euclidean distance and the cosine rank as the inner product does. With soft leaves their lengths
+    differ: use the inner product.
 
     An engine computes in single precision: neighbours whose distances differ by less than
     about ``1e-7 (1 + alpha)`` may come in another order than the retriever's.
@@ -104,6 +105,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         "gallery_leaves": [StrOptions({"auto", "predicted", "labels"})],
         "class_model": [None, HasMethods(["fit", "predict"])],
         "n_components": [None, Interval(Integral, 1, None, closed="left")],
+        "weighted": [StrOptions({"both", "query"})],
     }
 
     def __init__(
@@ -116,6 +118,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         gallery_leaves: str = "auto",
         class_model: Any = None,
         n_components: int | None = None,
+        weighted: str = "both",
     ) -> None:
         self.hierarchy = hierarchy
         self.alpha = alpha
@@ -124,6 +127,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         self.gallery_leaves = gallery_leaves
         self.class_model = class_model
         self.n_components = n_components
+        self.weighted = weighted
 
     def set_params(self, **params: Any) -> HierarchicalEmbedding:
         """Set parameters, nested ones as ``hierarchy__threshold``.
@@ -166,11 +170,12 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             self.class_embedding_ = phi
             self._leaf_model = leaf_model
             self._assignment, self._gallery_leaves = self.assignment, self.gallery_leaves
+            self._weighted = self.weighted
             self._n_features_out = X.shape[1] + phi.shape[1]
         return self
 
     def transform(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray:
-        """Gallery vectors, ``[x / |x|, phi]``.
+        """Gallery vectors.
 
         Parameters
         ----------
@@ -199,28 +204,37 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             is_known = known >= 0
             mine = hard_leaves(known[is_known], leaves.dtype["probability"])
             leaves[is_known] = joined_leaves([mine, leaves[:0]])
-        return self._vectors(X, leaves, 1.0)
+        return self._vectors(X, leaves, np.sqrt(self._weight(None)) if self._weighted == "both" else 1.0)
 
     def transform_query(self, X: ArrayLike, alpha: float | None = None) -> NDArray:
-        """Query vectors, ``[x / |x|, alpha * phi]``.
+        """Query vectors; with ``weighted="both"`` those of `transform` without labels.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         alpha : float, optional
-            Default: the parameter of that name.
+            Default: the parameter of that name. With ``weighted="query"`` only.
 
         Returns
         -------
         vectors : ndarray of shape (n_samples, n_features + n_components)
         """
         check_is_fitted(self)
-        weight = self.alpha if alpha is None else alpha
-        weight = self.alpha_ if isinstance(weight, str) and weight == "auto" else weight
-        if not isinstance(weight, Real) or not 0 <= weight < np.inf:
-            raise ValueError(f"alpha must be a finite number of at least 0, got {weight!r}.")
+        if alpha is not None and self._weighted == "both":
+            raise ValueError(
+                "The gallery's vectors hold alpha, too: fit with weighted='query' to change it here."
+            )
+        weight = self._weight(alpha)
+        weight = np.sqrt(weight) if self._weighted == "both" else weight
         X = validate_data(self, X, dtype=feature_dtype(X), order="C", reset=False)
-        return self._vectors(X, self._leaf_model.assign(X, self._assignment), float(weight))
+        return self._vectors(X, self._leaf_model.assign(X, self._assignment), weight)
+
+    def _weight(self, alpha: float | str | None) -> float:
+        alpha = self.alpha if alpha is None else alpha
+        alpha = self.alpha_ if isinstance(alpha, str) and alpha == "auto" else alpha
+        if not isinstance(alpha, Real) or not 0 <= alpha < np.inf:
+            raise ValueError(f"alpha must be a finite number of at least 0, got {alpha!r}.")
+        return float(alpha)
 
     def _vectors(self, X: NDArray, leaves: NDArray, weight: float) -> NDArray:
         phi = self.class_embedding_

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -213,12 +214,12 @@ def evaluate_retrieval(
     ['metric', 'k', 'score']
     """
     names = list(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
-    wanted = [ks] if ks is None or isinstance(ks, (int, np.integer)) else list(ks)
+    wanted: list = [ks] if ks is None or not isinstance(ks, Iterable) else list(ks)
     for name in names:
         check_metric(name, metric_params, ties, is_one_of_many=True)
     check_empty(empty)
-    if any(k is not None and (not isinstance(k, (int, np.integer)) or k < 1) for k in wanted):
-        raise ValueError(f"ks must be positive integers, got {wanted}.")
+    if any(k is not None and (isinstance(k, bool) or not isinstance(k, Integral) or k < 1) for k in wanted):
+        raise ValueError(f"ks must be positive integers or None, got {wanted}.")
     if macro and per_query:
         raise ValueError("macro is for means, and per_query=True takes none: group the table by class.")
     search = Search(estimator, X, y, gallery, ties)

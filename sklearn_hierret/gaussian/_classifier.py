@@ -36,7 +36,9 @@ from sklearn_hierret.gaussian._temperature import best_temperature
 
 #: Statistics of all features that a fit keeps for partial_fit: 128 megabytes.
 MOST_NUMBERS = 1 << 24
-#: Scores of held-out samples that a temperature is chosen by.
+#: Folds that a temperature is chosen in.
+N_FOLDS = 5
+#: Scores of held-out samples that it is chosen by.
 MOST_SCORES = 1 << 24
 
 
@@ -163,6 +165,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
                 self._fit_blocks(X, y)
                 return self
             X, classes, codes = validate_classes(self, X, y)
+            self._read = self.get_params(deep=False)
             rule, raw = self._rule(), None
             self._check_memory(len(X), X.shape[1], len(classes))
             kind = streaming_kind(rule)
@@ -217,6 +220,8 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
                 "are large: start with partial_fit."
             )
         X, y = validate_data(self, X, y, dtype=feature_dtype(X), order="C", reset=is_first)
+        if is_first:
+            self._read = self.get_params(deep=False)
         check_classification_targets(y)
         if classes is not None:
             check_same_kind(np.asarray(classes), y, "classes", "the labels")
@@ -232,6 +237,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
     def _fit_blocks(self, X: Any, y: Any) -> None:
         if self.temperature == "auto":
             raise ValueError("temperature='auto' needs arrays in memory.")
+        self._read = self.get_params(deep=False)
         raw = statistics_of_blocks(X, y, LabelledStatistics.of_block, streaming_kind(self._rule()))
         check_two_classes(raw.classes)
         self.n_features_in_ = raw.statistics.n_features
@@ -255,7 +261,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         )
 
     def _rule(self) -> GaussianRule:
-        return GaussianRule(self.covariance_type, self.shrinkage, self.n_components)
+        return GaussianRule(*(self._read[name] for name in ("covariance_type", "shrinkage", "n_components")))
 
     def _fitted(self) -> GaussianModel:
         """The Gaussians; made of what partial_fit gathered if need be."""
@@ -342,7 +348,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
             arrays = self._rule().gaussians(statistics)
         means = model.statistics.means if statistics is None else statistics.means
         covariances, whitening, log_determinants = arrays
-        return Gaussians(means, covariances, whitening, log_determinants, self.covariance_type)
+        return Gaussians(means, covariances, whitening, log_determinants, self._read["covariance_type"])
 
     def overlap_of(self, statistics: ClassStatistics | None = None) -> NDArray[np.float64]:
         """Bhattacharyya coefficients of classes (venkataramanan2023, eq. 2).
@@ -386,7 +392,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         model = self._fitted()
         X = validate_data(self, X, dtype=feature_dtype(X), reset=False)
         constants = np.zeros(len(self.classes_))
-        if self.decision == "likelihood":
+        if self._read["decision"] == "likelihood":
             with np.errstate(divide="ignore"):  # a prior of zero rules a class out
                 constants = model.log_determinants - 2 * np.log(self.class_prior_)
         best = np.empty(len(X), dtype=np.intp)
@@ -405,9 +411,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         -------
         log_probabilities : ndarray of shape (n_samples, n_classes)
         """
-        return self._by_chunk(
-            X, lambda squared: log_softmax(self._scores(squared) / self._temperature(), axis=1), np.float64
-        )
+        return self._by_chunk(X, self._log_proba, np.float64)
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Class probabilities at `temperature`, by `decision`.
@@ -423,11 +427,17 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         return np.exp(self.predict_log_proba(X))
 
     def _scores(self, squared: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self.decision == "mahalanobis":
+        if self._read["decision"] == "mahalanobis":
             return -0.5 * squared
         with np.errstate(divide="ignore"):  # a prior of zero rules a class out
             log_prior = np.log(self.class_prior_)
         return -0.5 * (squared + self._fitted().log_determinants) + log_prior
+
+    def _log_proba(self, squared: NDArray[np.float64]) -> NDArray[np.float64]:
+        scores = self._scores(squared)
+        scores -= scores.max(axis=1, keepdims=True)
+        with np.errstate(over="ignore"):  # of tiny temperatures
+            return log_softmax(scores / self._temperature(), axis=1)
 
     def _by_chunk(self, X: ArrayLike, function: Callable, dtype: Any) -> NDArray:
         """Apply a function of squared Mahalanobis distances, few rows at a time."""
@@ -439,7 +449,10 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         for rows in row_chunks(len(X), row_bytes):
             with np.errstate(over="ignore", invalid="ignore"):
                 squared = squared_mahalanobis(
-                    model.project(X[rows]), model.statistics.means, model.whitening, self.covariance_type
+                    model.project(X[rows]),
+                    model.statistics.means,
+                    model.whitening,
+                    self._read["covariance_type"],
                 )
             if not np.all(np.isfinite(squared)):
                 raise ValueError(TOO_FAR)
@@ -447,16 +460,22 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         return np.concatenate(parts)
 
     def _temperature(self) -> float:
-        return self.temperature_ if isinstance(self.temperature, str) else float(self.temperature)
+        temperature = self._read["temperature"]
+        return self.temperature_ if isinstance(temperature, str) else float(temperature)
 
     def _held_out_temperature(self, X: NDArray, y: NDArray) -> float:
+        if np.unique(y, return_counts=True)[1].max() < N_FOLDS:
+            raise ValueError(
+                f"temperature='auto' holds samples out in {N_FOLDS} folds, and no class has so many samples: "
+                "give a number."
+            )
         fixed = clone(self).set_params(temperature=1.0)
         scores, codes = [], []
         with warnings.catch_warnings():
             # Of classes smaller than the folds: what is missing in one is in another.
             warnings.simplefilter("ignore", UserWarning)
-            folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(X, y))
-        limit = max(1, MOST_SCORES // (5 * len(self.classes_)))
+            folds = list(StratifiedKFold(N_FOLDS, shuffle=True, random_state=0).split(X, y))
+        limit = max(1, MOST_SCORES // (N_FOLDS * len(self.classes_)))
         for train, test in folds:
             model = clone(fixed).fit(X[train], y[train])
             rows = test[np.isin(y[test], model.classes_)][:limit]
@@ -470,11 +489,12 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
 
     def _class_prior(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
         k = len(counts)
-        if self.priors is None:
+        priors = self._read["priors"]
+        if priors is None:
             return counts / counts.sum()
-        if isinstance(self.priors, str):
+        if isinstance(priors, str):
             return np.full(k, 1 / k)
-        priors = np.asarray(self.priors, dtype=np.float64)
+        priors = np.asarray(priors, dtype=np.float64)
         if priors.shape != (k,):
             raise ValueError(f"priors must have shape ({k},), one a class, got {priors.shape}.")
         if np.any(priors < 0) or not np.isclose(priors.sum(), 1):

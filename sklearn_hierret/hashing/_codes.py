@@ -47,6 +47,8 @@ def check_codes(X: ArrayLike) -> NDArray[np.uint8]:
             f"Codes are packed bits of dtype uint8, got {codes.dtype}: take those of a hasher such as "
             "ITQHasher, or pack the signs of your own with numpy.packbits(X >= 0, axis=1)."
         )
+    if codes.ndim == 2 and not len(codes):
+        raise ValueError("There are no codes: 0 samples.")
     if codes.ndim != 2 or 0 in codes.shape:
         raise ValueError(f"Codes must be of shape (n_samples, n_bits / 8), got {codes.shape}.")
     return codes

@@ -90,11 +90,14 @@ class PCAHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         pca = PCA(min(self.n_bits, *X.shape), random_state=random)
         if np.all(X[:1] == X):
             raise ValueError("All features are constant: no code could tell samples apart.")
-        scores = pca.fit_transform(X)
+        # Squares of very small or large features would vanish or overflow; a power of two rounds nothing.
+        largest = float(np.abs(X).max())
+        scale = X.dtype.type(1.0 if 1e-9 < largest < 1e9 else 2.0 ** -np.round(np.log2(largest)))
+        scores = pca.fit_transform(X * scale)
         # The signs of components without variance are those of rounding errors.
         variance = pca.explained_variance_
         is_there = variance > 10 * np.finfo(X.dtype).eps * variance[0]
-        self.mean_ = pca.mean_
+        self._scale, self.mean_ = scale, pca.mean_ / scale
         mixing = self._mixed(scores[:, is_there], random)
         self.projection_ = np.ascontiguousarray(pca.components_[is_there].T @ mixing)
         return self
@@ -137,7 +140,7 @@ class PCAHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=self.projection_.dtype, reset=False)
-        return (X - self.mean_) @ self.projection_
+        return (X - self.mean_) * self._scale @ self.projection_
 
     @property
     def _n_features_out(self) -> int:

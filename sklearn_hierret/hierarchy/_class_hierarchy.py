@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -294,6 +294,8 @@ class ClassHierarchy(TreeFormats):
 
     def members(self, node: int) -> NDArray:
         """Labels of the classes below `node`, in the order of `classes`."""
+        if not isinstance(node, Integral) or isinstance(node, bool):
+            raise TypeError(f"A node is a number, got {node!r}.")
         if not -self.n_nodes <= node < self.n_nodes:
             raise ValueError(f"node must be in 0..{self.n_nodes - 1}, got {node}.")
         order, starts, sizes, _ = self._intervals

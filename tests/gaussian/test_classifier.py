@@ -3,6 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
@@ -202,3 +203,42 @@ def test_too_much_memory_is_refused_before_it_starts():
     X = rng.normal(size=(20_000, 2_000)).astype(np.float32)
     with pytest.raises(MemoryError, match=r"10000 classes .*would take about .*use DiscriminantClassifier"):
         MahalanobisClassifier().fit(X, np.arange(20_000) % 10_000)
+
+
+def test_parameters_are_read_at_fit(data):
+    X, y = data[:2]
+    others = {
+        "covariance_type": "spherical",
+        "n_components": 1,
+        "decision": "mahalanobis",
+        "temperature": 50.0,
+        "priors": "uniform",
+        "shrinkage": 0.9,
+    }
+    for streamed in (False, True):
+        model = MahalanobisClassifier("tied", n_components=None)
+        fitted = model.partial_fit(X, y) if streamed else model.fit(X, y)
+        expected, labels = clone(model).fit(X, y).predict_proba(X), model.predict(X)
+        fitted.set_params(**others)
+        np.testing.assert_allclose(fitted.predict_proba(X), expected)
+        np.testing.assert_array_equal(fitted.predict(X), labels)
+    twice = MahalanobisClassifier("tied", n_components=None).partial_fit(X[::2], y[::2])
+    twice.set_params(**others).partial_fit(X[1::2], y[1::2])
+    np.testing.assert_allclose(twice.predict_proba(X), expected)
+
+
+@pytest.mark.parametrize("temperature", [1e-320, 1e-300, 1e300])
+def test_any_temperature_gives_probabilities(data, temperature):
+    X, y = data[:2]
+    model = MahalanobisClassifier(temperature=temperature).fit(X, y)
+    proba = model.predict_proba(X)
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    if temperature < 1:
+        np.testing.assert_array_equal(model.classes_[proba.argmax(axis=1)], model.predict(X))
+        assert np.isin(proba, [0, 1]).all()
+
+
+def test_a_temperature_needs_samples_to_hold_out():
+    X, y = np.random.default_rng(0).normal(size=(8, 3)), np.repeat([0, 1], 4)
+    with pytest.raises(ValueError, match="no class has so many samples: give a number"):
+        MahalanobisClassifier("tied", temperature="auto").fit(X, y)

@@ -346,3 +346,11 @@ def test_a_linkage_is_what_its_levels_are(n, seed, max_height):
     assert ClassHierarchy.from_linkage(Z, max_height=max_height) == ClassHierarchy.from_levels(
         levels, heights=heights
     )
+
+
+def test_spaces_and_tabs_around_names_are_no_part_of_them():
+    text = "animal\tcat \t\n animal\tsmall dog\n"
+    tree = ClassHierarchy.from_parent_child(io.StringIO(text))
+    assert tree.classes.tolist() == ["cat", "small dog"]
+    outline = ClassHierarchy.from_outline("animal \n  cat\t\n  small dog  \n\t\n")
+    assert outline == tree

@@ -20,7 +20,8 @@ def problem(request):
     X, y = blobs(np.random.default_rng(0), n_classes=8, n_features=10, n_per_class=(100, 200), spread=1.0)
     X = X.astype(np.float32)
     params = {"hierarchy": HierarchyBuilder(0.1), "assignment": request.param}
-    return HierarchicalRetriever(**params).fit(X, y), HierarchicalEmbedding(**params).fit(X, y), X, y
+    embedding = HierarchicalEmbedding(weighted="query", **params).fit(X, y)
+    return HierarchicalRetriever(**params).fit(X, y), embedding, X, y
 
 
 def faiss_index(vectors, kind):

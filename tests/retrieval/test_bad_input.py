@@ -1,17 +1,21 @@
 """Bad input gets a clear error, and nothing is half-fitted."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
 from sklearn.naive_bayes import GaussianNB
 
 from sklearn_hierret import (
     ClassHierarchy,
+    HammingRetriever,
     HierarchicalRetriever,
     HierarchyBuilder,
     LinkageHierarchyBuilder,
     MahalanobisClassifier,
+    evaluate_retrieval,
     make_retrieval_scorer,
 )
 from tests.strategies import blobs
@@ -204,3 +208,44 @@ def test_very_large_and_very_small_features(data):
         HierarchicalRetriever(HierarchyBuilder()).fit(X * 1e200, y)
     with pytest.raises(ValueError, match="variances vanish"):
         HierarchicalRetriever(HierarchyBuilder()).fit(X * 1e-200, y)
+
+
+def test_what_is_wrong_is_said(data):
+    X, y = data
+    fitted = HierarchicalRetriever(alpha=1.0).fit(X, y)
+    with pytest.raises(TypeError, match="must be a classifier, and KMeans has no classes_"):
+        HierarchicalRetriever(alpha=1.0, class_model=KMeans(3, n_init=1)).fit(X, y)
+    missing = np.array(["a", "b", None, "c"], dtype=object)[np.arange(len(X)) % 4]
+    with pytest.raises(ValueError, match="Some labels of y are missing"):
+        HierarchicalRetriever().fit(X, missing)
+    for name in ("gallery_ids_", "gallery_labels_", "n_samples_fit_", "classes_"):
+        with pytest.raises(NotFittedError):
+            getattr(HierarchicalRetriever(), name)
+    with pytest.raises(ValueError, match="the gallery holds 0 samples besides the query"):
+        fitted.remove_from_gallery(fitted.gallery_ids_).kneighbors(None, 1)
+    codes = np.packbits(X > 0, axis=1)
+    with pytest.raises(ValueError, match="There are no codes: 0 samples"):
+        HammingRetriever().fit(codes, y).kneighbors(codes[:0])
+    with pytest.raises(TypeError, match="A node is a number"):
+        fitted.hierarchy_.members(1.5)
+    for ks in (1.5, True, [1, 2.0], "20"):
+        with pytest.raises(ValueError, match="ks must be positive integers"):
+            evaluate_retrieval(fitted, X, y, ks=ks)
+
+
+@pytest.mark.parametrize("dtype", [">f4", "<f4", np.float16])
+def test_single_precision_in_any_byte_order(data, dtype):
+    X, y = data
+    expected = HierarchicalRetriever(alpha=1.0).fit(X.astype(dtype).astype(np.float32), y).kneighbors(X[:5])
+    found = HierarchicalRetriever(alpha=1.0).fit(X.astype(dtype), y).kneighbors(X[:5].astype(np.float32))
+    assert found[0].dtype == np.float32
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_single_precision_of_data_frames(data):
+    X, y = data
+    for dtype in ("float32", "Float32"):
+        frame = pd.DataFrame(X.astype(np.float32)).astype(dtype)
+        assert HierarchicalRetriever(alpha=1.0).fit(frame, y).kneighbors(frame[:3])[0].dtype == np.float32
+    mixed = pd.DataFrame(X.astype(np.float32)).astype({0: "float64"})
+    assert HierarchicalRetriever(alpha=1.0).fit(mixed, y).kneighbors(mixed[:3])[0].dtype == np.float64
