@@ -28,7 +28,8 @@ myst_heading_anchors = 3
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 autosummary_generate = True
-autodoc_default_options = {"members": True}
+# classes_ is told among the attributes; several targets of one name would be ambiguous.
+autodoc_default_options = {"members": True, "exclude-members": "classes_"}
 autodoc_typehints = "none"
 
 html_theme = "pydata_sphinx_theme"

@@ -45,7 +45,7 @@ class TextHierarchyBuilder(BaseEstimator):
     hierarchy_ : ClassHierarchy
     classes_ : ndarray of shape (n_classes,)
     names_ : list of str
-        What was encoded, in the order of `classes_`.
+        What was encoded, in the order of ``classes_``.
     vectors_ : ndarray of shape (n_classes, n_dimensions)
     linkage_matrix_ : ndarray of shape (n_classes - 1, 4)
         SciPy's linkage matrix over the classes in their order.

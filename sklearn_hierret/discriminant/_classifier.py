@@ -308,7 +308,7 @@ class DiscriminantClassifier(
         Returns
         -------
         codes : ndarray of shape (n_samples, min(n_kept, n_classes))
-            Positions in `classes_`, by falling probability.
+            Positions in ``classes_``, by falling probability.
         probabilities : ndarray of the same shape
         """
         _check_n_kept(n_kept)

@@ -62,8 +62,6 @@ class ClassHierarchy(TreeFormats):
        Similarity Using Hierarchies for Image Retrieval", 2023, eq. 5.
     .. [2] B. Barz, J. Denzler, "Hierarchy-based Image Embeddings for Semantic Image
        Retrieval", WACV 2019, eq. 1.
-    .. [3] J. Deng, J. Krause, A. C. Berg, L. Fei-Fei, "Hedging Your Bets: Optimizing
-       Accuracy-Specificity Trade-offs in Large Scale Visual Recognition", CVPR 2012.
 
     Examples
     --------
@@ -234,7 +232,7 @@ class ClassHierarchy(TreeFormats):
         return _tree.expected_heights(self._parents, self._relative_heights, proba.T).T
 
     def back_off(self, proba: ArrayLike, min_probability: float) -> NDArray[np.intp]:
-        """Deepest node that holds at least `min_probability` of each sample [3]_.
+        """Deepest node that holds at least `min_probability` of each sample [1]_.
 
         Parameters
         ----------
@@ -247,6 +245,11 @@ class ClassHierarchy(TreeFormats):
         -------
         nodes : ndarray of shape (n_samples,)
             A class where one is sure enough, and the root where no other node is.
+
+        References
+        ----------
+        .. [1] J. Deng, J. Krause, A. C. Berg, L. Fei-Fei, "Hedging Your Bets: Optimizing
+           Accuracy-Specificity Trade-offs in Large Scale Visual Recognition", CVPR 2012.
 
         Examples
         --------

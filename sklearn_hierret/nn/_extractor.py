@@ -283,7 +283,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         Returns
         -------
         probabilities : ndarray of shape (n, n_classes)
-            Columns in the order of `classes_`.
+            Columns in the order of ``classes_``.
         """
         check_is_fitted(self)
         objective = self.module_.objective

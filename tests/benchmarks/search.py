@@ -252,7 +252,7 @@ def main() -> None:
     if args.write:
         note = "# Search, side by side\n\nMade by `python -m tests.benchmarks.search --full --plankton "
         note += f"PATH/plankton --write docs` on {machine()}; "
-        note += "[retrieval at scale](search.md) says what it means.\n\n"
+        note += "[retrieval at scale](scale.md) says what it means.\n\n"
         (args.write / "search_benchmark.md").write_text(note + "\n".join(sections))
         draw(rows).savefig(args.write / "images" / "search.png", dpi=120)
 
