@@ -28,8 +28,7 @@ myst_heading_anchors = 3
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 autosummary_generate = True
-# classes_ is told among the attributes; several targets of one name would be ambiguous.
-autodoc_default_options = {"members": True, "exclude-members": "classes_"}
+autodoc_default_options = {"members": True}
 autodoc_typehints = "none"
 
 html_theme = "pydata_sphinx_theme"
