@@ -1,6 +1,6 @@
 """Open each built page in a headless Chromium, and look for its own heading.
 
-    python docs/check_built.py BUILT_DOCS [CHROMIUM]
+python docs/check_built.py BUILT_DOCS [CHROMIUM]
 """
 
 from __future__ import annotations

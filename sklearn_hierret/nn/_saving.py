@@ -8,19 +8,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import skorch
 import torch
 
-from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
+from sklearn_hierret.hierarchy import CombinedHierarchy
+from sklearn_hierret.nn._description import FORMAT, PARTS, read_description
 
 if TYPE_CHECKING:
     from sklearn_hierret.nn._extractor import CNNFeatureExtractor
 
-_FORMAT = "sklearn_hierret.CNNFeatureExtractor/1"
 _WEIGHTS, _DESCRIPTION = "weights.safetensors", "extractor.json"
-#: Parameters that the network is made of.
-_PARTS = ("backbone", "pooling", "loss")
 
 
 def save(net: CNNFeatureExtractor, folder: Any) -> None:
@@ -29,14 +26,14 @@ def save(net: CNNFeatureExtractor, folder: Any) -> None:
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    parameters = {name: getattr(net, name) for name in (*_PARTS, *net._saved_parameters)}
-    not_saved = [name for name in _PARTS if not isinstance(parameters[name], str)]
+    parameters = {name: getattr(net, name) for name in (*PARTS, *net._saved_parameters)}
+    not_saved = [name for name in PARTS if not isinstance(parameters[name], str)]
     classes = net.classes_
     if classes.dtype.kind not in "iufUb" and not all(isinstance(c, str) for c in classes.tolist()):
         raise ValueError(f"Class labels must be text or numbers to be saved, got {classes.dtype}.")
     clusters = getattr(net, "cluster_classes_", None)
     description = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "class": type(net).__name__,
         "versions": _versions(),
         "parameters": {name: value for name, value in parameters.items() if name not in not_saved},
@@ -56,7 +53,7 @@ def save(net: CNNFeatureExtractor, folder: Any) -> None:
 
 def load(cls: type[CNNFeatureExtractor], folder: Any, device: str, parts: dict) -> CNNFeatureExtractor:
     """An extractor from what `save` wrote."""
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     folder = Path(folder)
@@ -64,14 +61,11 @@ def load(cls: type[CNNFeatureExtractor], folder: Any, device: str, parts: dict) 
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} does not exist: is {folder} what save wrote?")
     try:
-        description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{folder / _DESCRIPTION}: this is no JSON ({error}).") from None
-    if not isinstance(description, dict) or description.get("format") != _FORMAT:
-        raise ValueError(f"{folder / _DESCRIPTION}: the format is not {_FORMAT!r}.")
-    saved_as = description.get("class", cls.__name__)
-    if saved_as != cls.__name__:
-        raise ValueError(f"{folder} holds a {saved_as}, not a {cls.__name__}.")
+        with safe_open(folder / _WEIGHTS, framework="pt") as file:
+            sizes = [size for name in file.keys() for size in file.get_slice(name).get_shape()]  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{folder / _WEIGHTS}: no weights of this network ({error}).") from error
+    description = read_description(folder / _DESCRIPTION, cls, max(sizes, default=0))
     missing = {name: what for name, what in description["not_saved"].items() if name not in parts}
     if missing:
         name, what = next(iter(missing.items()))
@@ -81,16 +75,13 @@ def load(cls: type[CNNFeatureExtractor], folder: Any, device: str, parts: dict) 
         raise TypeError(f"{wrong[0]} is saved, or no part of a network.")
     _compare_versions(description["versions"], folder)
     parameters = {**description["parameters"], **parts}
-    if parameters.get("image_size") is not None:
-        parameters["image_size"] = tuple(parameters["image_size"])
-    net = cls(device=device, hierarchy=_hierarchy_from_json(description["hierarchy"]), **parameters)
-    net.label_classes_ = np.array(description["classes"], dtype=description["dtype_of_classes"])
-    clusters = description.get("cluster_classes")
-    net.cluster_classes_ = None if clusters is None else np.array(clusters)
-    net.image_shape_ = tuple(description["image_shape"])
-    mean, deviation = (np.array(values, dtype=np.float32) for values in description["image_statistics"])
-    net.image_statistics_ = mean, deviation
-    net.initialize()
+    net = cls(device=device, hierarchy=description["hierarchy"], **parameters)
+    net.label_classes_, net.cluster_classes_ = description["classes"], description["cluster_classes"]
+    net.image_shape_, net.image_statistics_ = description["image_shape"], description["image_statistics"]
+    try:
+        net.initialize()
+    except (ValueError, TypeError, RuntimeError, KeyError, OverflowError) as error:
+        raise ValueError(f"{folder / _DESCRIPTION}: no network is made of it ({error}).") from error
     try:
         net.module_.load_state_dict(load_file(folder / _WEIGHTS))
     except (SafetensorError, RuntimeError) as error:
@@ -129,12 +120,3 @@ def _hierarchy_to_json(hierarchy: Any) -> Any:
         parts = [json.loads(part.to_json()) for part in hierarchy.hierarchies]
         return {"hierarchies": parts, "weights": hierarchy.weights.tolist()}
     return json.loads(hierarchy.to_json())
-
-
-def _hierarchy_from_json(value: Any) -> Any:
-    if value is None:
-        return None
-    if "hierarchies" in value:
-        parts = [ClassHierarchy.from_json(json.dumps(part)) for part in value["hierarchies"]]
-        return CombinedHierarchy(parts, value["weights"])
-    return ClassHierarchy.from_json(json.dumps(value))

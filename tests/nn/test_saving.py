@@ -74,3 +74,73 @@ def test_nothing_runs_when_it_is_read(digits, tmp_path):
     assert b"pickle" not in (tmp_path / "weights.safetensors").read_bytes()[:2000]
     assert json.loads((tmp_path / "extractor.json").read_text())["classes"] == list("abcdefghij")
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_only_what_was_saved_is_read(digits, tmp_path):
+    """A description sets no other parameter, and asks for no more than the weights hold."""
+    X, y = digits
+    CNNFeatureExtractor("tiny", max_epochs=1).fit(X, y).save(tmp_path)
+    file = tmp_path / "extractor.json"
+    saved = json.loads(file.read_text())
+
+    def changed(key, value, *inner):
+        description = json.loads(json.dumps(saved))
+        place = description
+        for name in (key, *inner)[:-1]:
+            place = place[name]
+        place[(key, *inner)[-1]] = value
+        return description
+
+    for description, message in (
+        (changed("parameters", str(tmp_path / "cache"), "memory"), "'parameters': 'memory' is not saved"),
+        (changed("parameters", ["print"], "callbacks"), "'callbacks' is not saved"),
+        (changed("parameters", 3, "backbone"), "backbone must be a name"),
+        (changed("parameters", "os.system", "backbone"), "no network is made of it"),
+        (changed("parameters", 10**9, "batch_size"), "batch_size is 1000000000: too large"),
+        (changed("parameters", {"a": 1}, "batch_size"), "batch_size must be text or numbers"),
+        (changed("image_shape", [8, 8, 10**7]), r"'image_shape': \[8, 8, 10000000\] is out of range"),
+        (changed("image_shape", [16384, 16384, 1]), "too large"),
+        (changed("image_shape", [8, 8]), "height, width and channels"),
+        (changed("image_statistics", [[0.0], [float("nan")]]), "one finite number a channel"),
+        (changed("dtype_of_classes", "U99999999"), "labels can't be of dtype"),
+        (changed("classes", []), "labels must be text or numbers"),
+        (changed("classes", ["a"] * 10), "labels must be distinct"),
+        (changed("not_saved", {"memory": "x"}), "no part of a network"),
+        (changed("hierarchy", {"hierarchies": []}), "'hierarchy'"),
+        (changed("versions", None), "'versions' is a NoneType"),
+        ({key: value for key, value in saved.items() if key != "image_shape"}, "'image_shape' is missing"),
+    ):
+        file.write_text(json.dumps(description))
+        with pytest.raises(ValueError, match=message) as caught:
+            CNNFeatureExtractor.load(tmp_path)
+        assert str(file) in str(caught.value)
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*was saved with")
+def test_mutated_descriptions_are_read_or_refused(digits, tmp_path):
+    X, y = digits
+    CNNFeatureExtractor("tiny", max_epochs=1).fit(X, y).save(tmp_path)
+    file, rng = tmp_path / "extractor.json", np.random.default_rng(0)
+    saved = json.loads(file.read_text())
+    odd = [None, True, 0, -1, 10**7, 10**18, 1.5, float("inf"), "x", "", [], {}, [1] * 99, {"a": 1}, [[1]]]
+    messages = []
+    for _ in range(300):
+        description = json.loads(json.dumps(saved))
+        for _ in range(rng.integers(1, 4)):
+            place = description
+            while place:
+                keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+                key = keys[rng.integers(len(keys))]
+                if isinstance(place[key], (dict, list)) and place[key] and rng.random() < 0.7:
+                    place = place[key]
+                    continue
+                place[key] = odd[rng.integers(len(odd))]
+                break
+        file.write_text(json.dumps(description))
+        try:
+            CNNFeatureExtractor.load(tmp_path)
+        except ValueError as error:
+            messages.append(str(error))
+    assert 100 < len(messages) < 300
+    assert all(str(tmp_path) in message for message in messages)

@@ -1,0 +1,158 @@
+"""The description of a saved network, read as a stranger's: only what `save` writes gets through."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
+
+FORMAT = "sklearn_hierret.CNNFeatureExtractor/1"
+#: Parameters that the network is made of.
+PARTS = ("backbone", "pooling", "loss")
+#: Parameters that are sizes of weights, too.
+SIZES = ("n_bits", "n_hidden")
+#: Bounds of what a description may ask for: a side of an image, its numbers, letters of a label, a batch.
+MOST_SIDE, MOST_PIXELS, MOST_LETTERS, MOST_NUMBER = 1 << 14, 1 << 27, 1 << 12, 1 << 24
+_KINDS: dict[str, Any] = {
+    "class": str,
+    "versions": dict,
+    "parameters": dict,
+    "not_saved": dict,
+    "hierarchy": (dict, type(None)),
+    "classes": list,
+    "cluster_classes": (list, type(None)),
+    "dtype_of_classes": str,
+    "image_shape": list,
+    "image_statistics": list,
+}
+
+
+def read_description(path: Path, cls: Any, largest: int) -> dict[str, Any]:
+    """What a file says, checked, in the types that an extractor holds.
+
+    Parameters
+    ----------
+    path : Path
+    cls : type
+        Of the extractor.
+    largest : int
+        Size of the weights' largest dimension: no network is larger than its weights.
+
+    Raises
+    ------
+    ValueError
+        For anything that `save` would not write; file and key are named.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: this is no JSON ({error}).") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ValueError(f"{path}: the format is not {FORMAT!r}.")
+    found = {"class": cls.__name__, "cluster_classes": None, **found}
+    for key, kinds in _KINDS.items():
+        if key not in found:
+            raise ValueError(f"{path}: {key!r} is missing.")
+        if not isinstance(found[key], kinds):
+            raise ValueError(f"{path}: {key!r} is a {type(found[key]).__name__}.")
+    if found["class"] != cls.__name__:
+        raise ValueError(f"{path.parent} holds a {found['class']}, not a {cls.__name__}.")
+    readers: dict[str, Callable[[Any], Any]] = {
+        "parameters": lambda value: _parameters(value, cls, largest),
+        "not_saved": _not_saved,
+        "hierarchy": _hierarchy,
+        "classes": lambda value: _classes(value, found["dtype_of_classes"]),
+        "cluster_classes": _clusters,
+        "image_shape": lambda value: _image_shape(value, largest),
+        "image_statistics": lambda value: _statistics(value, found["image_shape"]),
+    }
+    for key, read in readers.items():
+        try:
+            found[key] = read(found[key])
+        except (ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
+            raise ValueError(f"{path}: {key!r}: {error}") from None
+    return found
+
+
+def _parameters(values: dict, cls: Any, largest: int) -> dict[str, Any]:
+    for name, value in values.items():
+        if name in PARTS:
+            if not isinstance(value, str):
+                raise ValueError(f"{name} must be a name, got {value!r}.")
+        elif name not in cls._saved_parameters:
+            raise ValueError(f"{name!r} is not saved.")
+        numbers = value if isinstance(value, list) else [value]
+        if len(numbers) > 64:
+            raise ValueError(f"{name} has {len(numbers)} numbers.")
+        for number in numbers:
+            if isinstance(number, (int, float)) and not abs(number) <= (
+                largest if name in SIZES else MOST_NUMBER
+            ):
+                raise ValueError(f"{name} is {number!r}: too large.")
+            if not isinstance(number, (str, Real, type(None))):
+                raise ValueError(f"{name} must be text or numbers, got {number!r}.")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _not_saved(values: dict) -> dict[str, str]:
+    for name, what in values.items():
+        if name not in PARTS or not isinstance(what, str):
+            raise ValueError(f"{name!r} is no part of a network.")
+    return values
+
+
+def _hierarchy(value: Any) -> ClassHierarchy | CombinedHierarchy | None:
+    if value is None:
+        return None
+    if "hierarchies" in value:
+        parts = [ClassHierarchy.from_json(json.dumps(part)) for part in value["hierarchies"]]
+        return CombinedHierarchy(parts, value["weights"])
+    return ClassHierarchy.from_json(json.dumps(value))
+
+
+def _classes(values: list, dtype: str) -> np.ndarray:
+    kind = np.dtype(dtype)
+    if kind.kind not in "iufUbO" or kind.itemsize > 4 * MOST_LETTERS:
+        raise ValueError(f"labels can't be of dtype {dtype!r}.")
+    if not values or not all(isinstance(value, (str, Real)) for value in values):
+        raise ValueError("labels must be text or numbers.")
+    classes = np.array(values, dtype=kind)
+    if len(set(classes.tolist())) < len(classes):
+        raise ValueError("labels must be distinct.")
+    return classes
+
+
+def _clusters(values: list | None) -> np.ndarray | None:
+    if values is None:
+        return None
+    clusters = np.array(values)
+    if clusters.ndim != 1 or clusters.dtype.kind not in "iu":
+        raise ValueError("one number a cluster is expected.")
+    return clusters
+
+
+def _image_shape(values: list, largest: int) -> tuple[int, int, int]:
+    if len(values) != 3 or not all(isinstance(v, int) and not isinstance(v, bool) for v in values):
+        raise ValueError(f"height, width and channels are expected, got {values!r}.")
+    height, width, channels = values
+    if not (0 < height <= MOST_SIDE and 0 < width <= MOST_SIDE and 0 < channels <= largest):
+        raise ValueError(f"{values!r} is out of range.")
+    if height * width * channels > MOST_PIXELS:
+        raise ValueError(f"{values!r} is too large.")
+    return height, width, channels
+
+
+def _statistics(values: list, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    if len(values) != 2:
+        raise ValueError("means and deviations are expected.")
+    mean, deviation = (np.array(part, dtype=np.float32) for part in values)
+    for part in (mean, deviation):
+        if part.shape != (shape[2],) or not np.all(np.isfinite(part)):
+            raise ValueError(f"one finite number a channel is expected, got {part.tolist()!r}.")
+    return mean, deviation
