@@ -120,15 +120,21 @@ class Search:
     def _kneighbors(self, rows: slice, k: int) -> tuple[NDArray, NDArray[np.intp]]:
         n_queries = len(self.y_query)
         if not self.exclude_query:
-            return self.model.kneighbors(rows_of(self._X, rows, n_queries), n_neighbors=k)
+            return self._ask(rows_of(self._X, rows, n_queries), k)
         if rows == slice(0, n_queries):
-            return self.model.kneighbors(None, n_neighbors=k)
+            return self._ask(None, k)
         # One more than needed; then without the query, or without the last.
-        distances, neighbours = self.model.kneighbors(rows_of(self._X, rows, n_queries), n_neighbors=k + 1)
+        distances, neighbours = self._ask(rows_of(self._X, rows, n_queries), k + 1)
         is_other = neighbours != np.arange(n_queries)[rows, None]
         is_other[is_other.all(axis=1), -1] = False
         shape = (len(neighbours), k)
         return distances[is_other].reshape(shape), neighbours[is_other].reshape(shape)
+
+    def _ask(self, X: Any, k: int) -> tuple[NDArray, NDArray[np.intp]]:
+        """Neighbours, at distances that rounding does not tie where ties count."""
+        if self._ties == "average" and hasattr(self.model, "exact_neighbors"):
+            return self.model.exact_neighbors(X, k)
+        return self.model.kneighbors(X, n_neighbors=k)
 
 
 def retriever_of(estimator: Any, X: ArrayLike | None = None) -> tuple[Any, Any]:

@@ -110,10 +110,11 @@ def _not_saved(values: dict) -> dict[str, str]:
 def _hierarchy(value: Any) -> ClassHierarchy | CombinedHierarchy | None:
     if value is None:
         return None
-    if "hierarchies" in value:
-        parts = [ClassHierarchy.from_json(json.dumps(part)) for part in value["hierarchies"]]
-        return CombinedHierarchy(parts, value["weights"])
-    return ClassHierarchy.from_json(json.dumps(value))
+    parts = value["hierarchies"] if "hierarchies" in value else [value]
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        raise ValueError("hierarchies as to_json writes them are expected.")
+    trees = [ClassHierarchy.from_json(json.dumps(part)) for part in parts]
+    return CombinedHierarchy(trees, value["weights"]) if "hierarchies" in value else trees[0]
 
 
 def _classes(values: list, dtype: str) -> np.ndarray:

@@ -283,7 +283,22 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             lazily = kneighbors_of_blocks(self, X, int(k), within)
             return lazily if return_distance else lazily[1]
         found = self._search(X, n_neighbors, within)
-        return (found.distances, found.indices) if return_distance else found.indices
+        if not return_distance:
+            return found.indices
+        return found.distances.astype(float_dtype(found.gallery), copy=False), found.indices
+
+    def exact_neighbors(
+        self, X: ArrayLike | None, n_neighbors: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """`kneighbors` with distances as they were compared, which tell what is tied.
+
+        Parameters
+        ----------
+        X, n_neighbors
+            See `kneighbors`.
+        """
+        found = self._search(X, n_neighbors)
+        return found.distances, found.indices
 
     def retrieve(
         self,
@@ -325,14 +340,14 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         gallery, (n_queries, k) = found.gallery, found.indices.shape
         is_there = found.indices.ravel() >= 0
         query, item = np.repeat(np.arange(n_queries), k)[is_there], found.indices.ravel()[is_there]
-        rows, dtype, labels = gallery.rows[found.indices], found.distances.dtype, gallery.position_labels
+        rows, dtype, labels = gallery.rows[found.indices], float_dtype(gallery), gallery.position_labels
         table = pd.DataFrame(
             {
                 "query": query,
                 "rank": np.tile(np.arange(1, k + 1), n_queries)[is_there],
                 "id": gallery.position_ids[item],
                 "label": None if labels is None else labels[item],
-                "distance": found.distances.ravel()[is_there],
+                "distance": found.distances.ravel()[is_there].astype(dtype),
                 self._distance_name: gallery.index.pair_distances(found.queries, rows)
                 .ravel()[is_there]
                 .astype(dtype),

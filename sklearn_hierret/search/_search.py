@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._chunking import get_chunk_n_rows
 
-from sklearn_hierret.building import float_dtype
 from sklearn_hierret.search._batch import Batch
 from sklearn_hierret.search._candidates import TooManyCandidatesError
 from sklearn_hierret.search._index import Index, leaf_distances
@@ -64,8 +63,8 @@ def search(
 
     Returns
     -------
-    distances : ndarray of shape (n_queries, n_neighbors)
-        In the dtype of features, float64 of codes. Ascending, infinity where too few rows are allowed.
+    distances : ndarray of shape (n_queries, n_neighbors), float64
+        Ascending, infinity where too few rows are allowed.
     serials : ndarray of shape (n_queries, n_neighbors)
         Serial numbers; equal distances in ascending order of them; -1 where too few
         rows are allowed.
@@ -102,7 +101,7 @@ class Task:
 
     def __post_init__(self) -> None:
         shape = len(self.queries), self.k
-        self.distances = np.full(shape, np.inf, dtype=float_dtype(self.index.rows))
+        self.distances = np.full(shape, np.inf)
         self.serials = np.full(shape, -1, dtype=np.intp)
         self.weighing, self.decides = Weighing(1.0, 0.0), False
         if self.part is not None:

@@ -4,10 +4,12 @@ from sklearn.neighbors import NearestNeighbors
 
 from sklearn_hierret import (
     ClassHierarchy,
+    HierarchicalRetriever,
     average_precision_at_k,
     evaluate_retrieval,
     make_retrieval_scorer,
 )
+from tests.strategies import blobs
 
 TREE = ClassHierarchy.from_newick("((a,b),(c,d));")
 
@@ -30,3 +32,17 @@ def test_scorers_complete_the_groups(rng):
             make_retrieval_scorer(metric, ties="average", hierarchy=TREE)
     with pytest.raises(ValueError, match="ties must be"):
         make_retrieval_scorer(ties="random")
+
+
+def test_single_precision_makes_no_ties(rng):
+    """Distances are compared in double precision, and so are ties."""
+    X, y = blobs(rng, n_classes=5, spread=1.0, n_per_class=(40, 41))
+    X = X.astype(np.float32)
+    for gallery in ("fit", "query"):
+        retriever = HierarchicalRetriever(alpha=1e6).fit(X[::2], y[::2])
+        scores = [
+            evaluate_retrieval(retriever, X[1::2], y[1::2], [10], gallery=gallery, ties=ties)["score"].item()
+            for ties in ("index", "average")
+        ]
+        assert len(np.unique(retriever.kneighbors(X[1:2], 50)[0])) < 50  # they do in single precision
+        assert scores[0] == pytest.approx(scores[1], abs=1e-12)

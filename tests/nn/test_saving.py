@@ -107,6 +107,7 @@ def test_only_what_was_saved_is_read(digits, tmp_path):
         (changed("classes", ["a"] * 10), "labels must be distinct"),
         (changed("not_saved", {"memory": "x"}), "no part of a network"),
         (changed("hierarchy", {"hierarchies": []}), "'hierarchy'"),
+        (changed("hierarchy", {"hierarchies": [3]}), "hierarchies as to_json writes them"),
         (changed("versions", None), "'versions' is a NoneType"),
         ({key: value for key, value in saved.items() if key != "image_shape"}, "'image_shape' is missing"),
     ):
@@ -135,7 +136,7 @@ def test_mutated_descriptions_are_read_or_refused(digits, tmp_path):
                 if isinstance(place[key], (dict, list)) and place[key] and rng.random() < 0.7:
                     place = place[key]
                     continue
-                place[key] = odd[rng.integers(len(odd))]
+                place[key] = json.loads(json.dumps(odd[rng.integers(len(odd))]))
                 break
         file.write_text(json.dumps(description))
         try:
