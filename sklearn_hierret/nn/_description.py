@@ -110,7 +110,7 @@ def _not_saved(values: dict) -> dict[str, str]:
 def _hierarchy(value: Any) -> ClassHierarchy | CombinedHierarchy | None:
     if value is None:
         return None
-    parts = value["hierarchies"] if "hierarchies" in value else [value]
+    parts = value.get("hierarchies", [value])
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
         raise ValueError("hierarchies as to_json writes them are expected.")
     trees = [ClassHierarchy.from_json(json.dumps(part)) for part in parts]

@@ -285,7 +285,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         found = self._search(X, n_neighbors, within)
         if not return_distance:
             return found.indices
-        return found.distances.astype(float_dtype(found.gallery), copy=False), found.indices
+        return _rounded(found.distances, float_dtype(found.gallery)), found.indices
 
     def exact_neighbors(
         self, X: ArrayLike | None, n_neighbors: int
@@ -347,7 +347,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
                 "rank": np.tile(np.arange(1, k + 1), n_queries)[is_there],
                 "id": gallery.position_ids[item],
                 "label": None if labels is None else labels[item],
-                "distance": found.distances.ravel()[is_there].astype(dtype),
+                "distance": _rounded(found.distances.ravel()[is_there], dtype),
                 self._distance_name: gallery.index.pair_distances(found.queries, rows)
                 .ravel()[is_there]
                 .astype(dtype),
@@ -804,6 +804,12 @@ def _writing(retriever: BaseRetriever) -> RLock:
     """What a writer of a retriever's gallery holds."""
     with _LOCKS_LOCK:
         return _LOCKS.setdefault(retriever, RLock())
+
+
+def _rounded(distances: NDArray[np.float64], dtype: np.dtype) -> NDArray:
+    """Distances as they are returned: infinite where single precision has no such number."""
+    with np.errstate(over="ignore"):
+        return distances.astype(dtype, copy=False)
 
 
 def _labels_of(gallery: Gallery) -> NDArray:

@@ -169,7 +169,7 @@ def test_search_equals_sorting_all_distances(tree, seed, dtype, soft, alpha, k):
     uq, ug = unit_rows(queries)[0], unit_rows(gallery)[0]
     found = search(uq, ug, k, leaves=part, alpha=alpha)
     expected = reference.neighbours(uq.astype(float), ug.astype(float), k, alpha, full if alpha else None)
-    agree(found, expected, full, uq.astype(float), ug.astype(float), alpha, dtype)
+    agree(found, expected, full, uq.astype(float), ug.astype(float), alpha, dtype, ties=not soft)
     assert found[0].dtype == np.float64
 
 
@@ -663,5 +663,6 @@ def test_ties_are_in_the_order_of_their_numbers(data, constants):
         distances, serials = problem.search()
     expected = problem.expected()
     np.testing.assert_array_equal(serials, expected[1])
-    np.testing.assert_array_equal(distances.astype(problem.float_dtype), expected[0])
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(distances.astype(problem.float_dtype), expected[0])
     assert distances.dtype == np.float64
