@@ -15,11 +15,23 @@ from sklearn_hierret.building._alpha import choose_alpha, expected_distances
 from sklearn_hierret.building._combined import CombinedHierarchyBuilder, named
 from sklearn_hierret.building._leaves import HeldOutLeaves, assign_leaves, has_folds, held_out_leaves
 from sklearn_hierret.building._linkage import LinkageHierarchyBuilder
+from sklearn_hierret.building._text import TextHierarchyBuilder
 from sklearn_hierret.discriminant import DiscriminantClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, shorten
 
-#: Stem of hierarchies that are learned, and of those that are given (docs/defaults.md).
-LEARNED_STEM, GIVEN_STEM = 0.7, 0.5
+#: Stem of hierarchies learned from features, of those that names or given ones are part of, and of given ones
+#: (docs/defaults.md).
+LEARNED_STEM, MIXED_STEM, GIVEN_STEM = 0.7, 0.6, 0.5
+
+
+def auto_stem(builder: Any) -> float:
+    """Stem of the hierarchy that a fitted builder made, or that was given."""
+    if builder is None:
+        return GIVEN_STEM
+    parts = [part for _, part in getattr(builder, "builders_", [("", builder)])]
+    parts = [getattr(part, "estimator", part) for part in parts]  # of frozen ones
+    of_meaning = any(isinstance(part, (ClassHierarchy, TextHierarchyBuilder)) for part in parts)
+    return MIXED_STEM if of_meaning else LEARNED_STEM
 
 
 def default_builder(verbose: bool | int = False) -> LinkageHierarchyBuilder:
@@ -71,7 +83,7 @@ class LeafModel:
         """The tree that distances are taken from: those of different leaves are at least the stem."""
         stem = self.stem
         if isinstance(stem, str):
-            stem = GIVEN_STEM if self.builder is None else LEARNED_STEM
+            stem = auto_stem(self.builder)
         return self.tree.with_stem(float(stem))
 
     def distances(self, leaves: NDArray) -> NDArray[np.float64]:

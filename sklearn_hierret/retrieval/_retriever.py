@@ -42,7 +42,8 @@ class HierarchicalRetriever(BaseRetriever):
         no class, at distance 1. It may be changed after fitting.
     stem : "auto" or float in [0, 1], default="auto"
         Different leaves are at least so far apart: ``D_H' = stem + (1 - stem) D_H``. "auto" is 0.7 for
-        hierarchies that are learned, 0.5 for given ones. It may be changed after fitting, and
+        hierarchies that are learned from features, 0.5 for given ones, and 0.6 where class names or given
+        hierarchies are a part. It may be changed after fitting, and
         `hierarchy_` does not have it.
     gallery_leaves : {"auto", "predicted", "labels"}, default="auto"
         Leaves of the gallery for new queries: "auto" takes the label of each sample whose label

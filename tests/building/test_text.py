@@ -6,8 +6,14 @@ from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.sparse import csr_array
 from scipy.spatial.distance import squareform
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 
-from sklearn_hierret import HierarchicalRetriever, TextHierarchyBuilder
+from sklearn_hierret import (
+    CombinedHierarchyBuilder,
+    HierarchicalRetriever,
+    LinkageHierarchyBuilder,
+    TextHierarchyBuilder,
+)
 from tests.strategies import blobs
 
 VECTORS = {"cat": [3.0, 1, 0], "dog": [3.0, 2, 0], "trout": [1.0, 1, 4], "a pike": [0.0, 1, 4]}
@@ -110,3 +116,22 @@ def test_an_error_of_the_encoder_is_its_own():
 
     with pytest.raises(RuntimeError, match="no network"):
         fitted(broken)
+
+
+def test_stems_are_those_of_what_the_tree_is_made_of(rng):
+    """0.7 of looks alone, 0.5 of what is given, 0.6 where names or what is given are a part."""
+    X, y = blobs(rng, n_classes=4)
+    looks = LinkageHierarchyBuilder()
+    text = TextHierarchyBuilder(encode, dict(enumerate(VECTORS)))
+    tree = looks.fit(X, y).hierarchy_
+    for hierarchy, stem in (
+        (looks, 0.7),
+        (tree, 0.5),
+        (text, 0.6),
+        (FrozenEstimator(clone(text).fit(X, y)), 0.6),
+        (CombinedHierarchyBuilder([("looks", looks), ("names", text)], linkage="average"), 0.6),
+        ([looks, tree], 0.6),
+        ([looks, looks], 0.7),
+    ):
+        auto, given = (HierarchicalRetriever(hierarchy, alpha=2, stem=s).fit(X, y) for s in ("auto", stem))
+        np.testing.assert_array_equal(auto.kneighbors(X, 9), given.kneighbors(X, 9))
