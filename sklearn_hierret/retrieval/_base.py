@@ -13,7 +13,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import mode
+from scipy.sparse import csr_array
+from scipy.stats import mode as most_frequent
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -287,6 +288,34 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             return found.indices
         return _rounded(found.distances, float_dtype(found.gallery)), found.indices
 
+    def kneighbors_graph(
+        self, X: ArrayLike | None = None, n_neighbors: int | None = None, mode: str = "connectivity"
+    ) -> csr_array:
+        """Graph of the nearest gallery samples, as scikit-learn's neighbours estimators give it.
+
+        Parameters
+        ----------
+        X, n_neighbors
+            See `kneighbors`.
+        mode : {"connectivity", "distance"}, default="connectivity"
+            Edges of weight 1, or of the combined distances. A sample has no edge to itself.
+
+        Returns
+        -------
+        graph : csr_array of shape (n_queries, n_gallery)
+            Edges of each query in the order of the distances.
+        """
+        if mode not in ("connectivity", "distance"):
+            raise ValueError(f"mode must be 'connectivity' or 'distance', got {mode!r}.")
+        found = self._search(X, n_neighbors)
+        n_queries, k = found.indices.shape
+        weights = np.ones(found.indices.size)
+        if mode == "distance":
+            weights = _rounded(found.distances, float_dtype(found.gallery)).ravel()
+        starts = np.arange(0, n_queries * k + 1, k)
+        shape = (n_queries, len(found.gallery))
+        return csr_array((weights, found.indices.ravel(), starts), shape=shape)
+
     def exact_neighbors(
         self, X: ArrayLike | None, n_neighbors: int
     ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
@@ -435,7 +464,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         labels : ndarray of shape (n_queries,)
         """
         codes, classes = self._neighbour_codes(X)
-        return classes[mode(codes, axis=1).mode]
+        return classes[most_frequent(codes, axis=1).mode]
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Share of each class among the nearest neighbours.

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import config_context
 from sklearn.base import clone, is_classifier
+from sklearn.cluster import DBSCAN
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics.pairwise import cosine_distances
@@ -483,3 +484,24 @@ def test_class_models_with_classes_in_any_order(data):
         )
         np.testing.assert_array_equal(plain.leaves(Q), backwards.leaves(Q))
         np.testing.assert_array_equal(plain.kneighbors(Q)[1], backwards.kneighbors(Q)[1])
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_the_graph_holds_the_neighbours(data, own):
+    X, y, Q, _ = data
+    retriever = HierarchicalRetriever(alpha=2.0).fit(X.astype(np.float32), y)
+    queries = None if own else Q
+    distances, indices = retriever.kneighbors(queries, 4)
+    graph = retriever.kneighbors_graph(queries, 4, mode="distance")
+    assert graph.shape == (len(indices), len(X))
+    assert graph.dtype == np.float32
+    np.testing.assert_array_equal(graph.indices.reshape(-1, 4), indices)
+    np.testing.assert_array_equal(graph.data.reshape(-1, 4), distances)
+    connected = retriever.kneighbors_graph(queries, 4)
+    np.testing.assert_array_equal(connected.toarray() == 1, graph.toarray() > 0)
+    if own:
+        assert graph.diagonal().sum() == 0
+        found = DBSCAN(eps=np.median(distances), min_samples=2, metric="precomputed").fit_predict(graph)
+        assert len(found) == len(X)  # what takes graphs of distances takes it
+    with pytest.raises(ValueError, match="mode must be"):
+        retriever.kneighbors_graph(queries, 4, mode="weights")
