@@ -39,7 +39,7 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, random_
 
 # %%
 # The defaults choose alpha, the weight of the leaves, with rank 1 in mind. Whoever wants whole pages of right
-# results tunes for mAP@100.
+# results tunes for ``mAP@100``.
 search = GridSearchCV(
     HierarchicalRetriever(),
     {"alpha": [0.3, 1.0, 4.0, 16.0], "stem": [0.5, 0.7, 1.0]},

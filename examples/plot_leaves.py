@@ -50,7 +50,7 @@ for ax, (title, params) in zip(
     figure.colorbar(image, ax=ax, label="distance from the star")
 
 # %%
-# What that is worth, where classes overlap: mAP@20 of held-out samples.
+# What that is worth, where classes overlap: ``mAP@20`` of held-out samples.
 X, y, tree = make_hierarchical_blobs(3000, branching=(4, 4), level_std=(2, 1), n_features=10, random_state=0)
 for assignment in ("hard", "soft"):
     model = HierarchicalRetriever(tree, assignment=assignment, class_model=MahalanobisClassifier())

@@ -484,7 +484,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         return votes / codes.shape[1]
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
-        """mAP@n_neighbors of queries against the gallery.
+        """``mAP@n_neighbors`` of queries against the gallery.
 
         Meaningless on the training samples while they are the gallery: each finds
         itself. `make_retrieval_scorer` offers other metrics and leave-one-out.
