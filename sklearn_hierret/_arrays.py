@@ -9,6 +9,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn import get_config
 from sklearn.utils._chunking import get_chunk_n_rows
@@ -38,12 +39,17 @@ def validate_classes(estimator: Any, X: ArrayLike, y: ArrayLike) -> tuple[NDArra
         For anything scikit-learn refuses, and for fewer than two classes.
     """
     X, y = validate_data(estimator, X, y, dtype=feature_dtype(X), order="C", ensure_min_samples=2)
-    if y.dtype == object and any(label is None or label != label for label in y):
-        raise ValueError("Some labels of y are missing (NaN or None): leave those samples out.")
+    check_none_missing(y, "labels of y")
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     check_two_classes(classes)
     return X, classes, codes
+
+
+def check_none_missing(values: NDArray, what: str) -> None:
+    """Raise a ValueError if there is a NaN, NaT or None."""
+    if pd.isna(values).any():
+        raise ValueError(f"Some {what} are missing (NaN, NaT or None): leave those samples out.")
 
 
 def check_two_classes(classes: NDArray) -> None:

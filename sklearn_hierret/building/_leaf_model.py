@@ -94,9 +94,9 @@ class LeafModel:
         """Leaves of samples, see `assign_leaves`."""
         return assign_leaves(self.class_model, X, assignment)
 
-    def held_out(self, X: NDArray, y: NDArray, assignment: str) -> HeldOutLeaves:
+    def held_out(self, X: NDArray, y: NDArray, assignment: str, with_sample: bool = False) -> HeldOutLeaves:
         """Leaves of training samples, see `held_out_leaves`."""
-        return held_out_leaves(self.class_model, X, y, assignment)
+        return held_out_leaves(self.class_model, X, y, assignment, with_sample)
 
     @property
     def tells_known(self) -> bool:
@@ -211,7 +211,7 @@ def fit_alpha(
     """
     held_out = None
     if isinstance(alpha, str) or has_folds(leaf_model.class_model):
-        held_out = leaf_model.held_out(X, y, assignment)
+        held_out = leaf_model.held_out(X, y, assignment, with_sample=True)
     if not isinstance(alpha, str):
         return float(alpha), held_out
     assert held_out is not None

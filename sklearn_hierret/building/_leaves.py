@@ -149,7 +149,9 @@ def has_folds(class_model: Any) -> bool:
     return hasattr(class_model, "held_out_leaves") and not isinstance(class_model, FrozenEstimator)
 
 
-def held_out_leaves(class_model: Any, X: NDArray, y: NDArray, assignment: str) -> HeldOutLeaves:
+def held_out_leaves(
+    class_model: Any, X: NDArray, y: NDArray, assignment: str, with_sample: bool = False
+) -> HeldOutLeaves:
     """Cross-fitted leaves of the samples that a class model was fitted to.
 
     A class model with folds of its own (`DiscriminantClassifier`) is asked; others are cloned and
@@ -163,12 +165,14 @@ def held_out_leaves(class_model: Any, X: NDArray, y: NDArray, assignment: str) -
     X : ndarray of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,)
     assignment : {"hard", "soft"}
+    with_sample : bool, default=False
+        Keep all probabilities of some samples, too, where the class model has them.
     """
     n_classes = len(class_model.classes_)
     n_sample = min(len(X), MOST_SAMPLES, MOST_NUMBERS // n_classes)
     sample = np.unique(np.linspace(0, len(X) - 1, n_sample).astype(np.intp))
     if has_folds(class_model):
-        tells_all = hasattr(class_model, "held_out_proba")
+        tells_all = with_sample and hasattr(class_model, "held_out_proba")
         codes, proba, folds = class_model.held_out_leaves(X, N_KEPT, keep_models=tells_all)
         leaves = soft_leaves(codes, proba, float_dtype(X))
         if not tells_all:
@@ -178,7 +182,7 @@ def held_out_leaves(class_model: Any, X: NDArray, y: NDArray, assignment: str) -
     folds = np.zeros(len(X), dtype=np.int8)
     leaves = assign_leaves(class_model, X, assignment)
     proba_of_sample = None
-    if hasattr(class_model, "predict_proba"):
+    if with_sample and hasattr(class_model, "predict_proba"):
         proba_of_sample = np.asarray(class_model.predict_proba(X[sample]), dtype=np.float32)
     with warnings.catch_warnings():
         # Of classes smaller than the folds: what is missing in one is in another.

@@ -41,7 +41,6 @@ class Search:
         self.y_query = labels_of_queries(self._X, y)
         self.exclude_query = gallery == "query"
         self._ties = ties
-        self._check_ties(model)
         if self.exclude_query:
             self.y_gallery = self.y_query
             if hasattr(model, "set_gallery"):
@@ -73,16 +72,13 @@ class Search:
             if hierarchy is None:
                 raise ValueError("hierarchy='fitted' needs an estimator with a hierarchy_.")
             params = {**params, "hierarchy": hierarchy}
-        self._check_ties(self.model)
-        depth = ranks_needed(names, ks, self.n_relevant)
-        return scores_of(self.rankings(depth), names, ks, params)
-
-    def _check_ties(self, model: Any) -> None:
-        if self._ties == "average" and getattr(model, "alpha", 0.0) == np.inf:
+        if self._ties == "average" and getattr(self.model, "alpha", 0.0) == np.inf:
             raise ValueError(
                 "With alpha=inf distances are those of leaves alone, and do not tell what is tied; "
                 "alpha=1e6 ranks alike."
             )
+        depth = ranks_needed(names, ks, self.n_relevant)
+        return scores_of(self.rankings(depth), names, ks, params)
 
     def rankings(self, k: int) -> Iterator[Ranking]:
         """Rankings of k items, for as many queries at a time as memory allows."""

@@ -116,7 +116,8 @@ def nodes_from_edges(
     check_choice(multiple_roots, "multiple_roots", ("error", "join"))
     labels = classes_of(edges, classes)
     if multiple_parents == "tree":
-        topological_order(edges.parents_of, list(edges.nodes if classes is None else labels))  # or raises
+        if classes is None:  # a cycle may be above no class
+            topological_order(edges.parents_of, list(edges.nodes))
         parent_of = tree_of_root_paths(edges.parents_of, labels, join_roots=multiple_roots == "join")
     else:
         parent_of = {child: parents[0] for child, parents in edges.parents_of.items()}

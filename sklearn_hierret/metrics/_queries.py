@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
-from sklearn_hierret._arrays import check_same_kind, row_chunks
+from sklearn_hierret._arrays import check_none_missing, check_same_kind, row_chunks
 
 #: Bytes for each retrieved item while it is judged: distance, index, label, and some curves.
 _ITEM_BYTES = 100
@@ -21,8 +20,7 @@ def labels_of_queries(X: Any, y: ArrayLike) -> NDArray:
     labels = np.asarray(y)
     if labels.ndim != 1:
         raise ValueError(f"y must be one-dimensional, got shape {labels.shape}.")
-    if pd.isna(labels).any():
-        raise ValueError("Some labels of y are missing (NaN or None): leave those samples out.")
+    check_none_missing(labels, "labels of y")
     check_consistent_length(X, labels)
     return labels
 

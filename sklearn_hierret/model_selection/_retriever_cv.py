@@ -220,16 +220,15 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
             return self.hierarchy
         if isinstance(self.hierarchy, CombinedHierarchy):
             return CombinedHierarchy(self.hierarchy.hierarchies, self.weights_)
-        return self._combined_builder().set_params(weights=self.weights_)
-
-    def _combined_builder(self) -> CombinedHierarchyBuilder:
-        return named(self.hierarchy) if isinstance(self.hierarchy, (list, tuple)) else clone(self.hierarchy)
+        is_list = isinstance(self.hierarchy, (list, tuple))
+        builder = named(self.hierarchy) if is_list else clone(self.hierarchy)
+        return builder.set_params(weights=self.weights_)
 
     def _fitted_to(self, X: NDArray, y: NDArray, fold: Fold) -> HierarchicalRetriever:
         """A retriever of what a fold shows its models; what it does not joins the gallery."""
-        shared = HierarchicalRetriever().get_params(deep=False).keys() & self.get_params(deep=False).keys()
-        params = {name: getattr(self, name) for name in shared} | {"alpha": 1.0, "verbose": False}
-        retriever = HierarchicalRetriever(**params).fit(X[fold.fit], y[fold.fit])
+        shared = HierarchicalRetriever().get_params(deep=False).keys() - {*CHOSEN, "verbose"}
+        params = {name: getattr(self, name) for name in shared}
+        retriever = HierarchicalRetriever(**params, alpha=1.0).fit(X[fold.fit], y[fold.fit])
         if len(fold.unseen):
             retriever.add_to_gallery(X[fold.unseen], y[fold.unseen])
         return retriever
@@ -237,16 +236,13 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
     def _candidates(self) -> Candidates:
         weights: list = [None]
         if self.weights is not None:
-            if isinstance(self.hierarchy, CombinedHierarchy):
-                n = len(self.hierarchy.hierarchies)
-            elif isinstance(self.hierarchy, (list, tuple, CombinedHierarchyBuilder)):
-                n = len(self._combined_builder().hierarchies)
-            else:
+            if not isinstance(self.hierarchy, (list, tuple, CombinedHierarchy, CombinedHierarchyBuilder)):
                 raise ValueError(
                     "weights are those of several hierarchies, and hierarchy is one: pass a list, a "
                     "CombinedHierarchyBuilder or a CombinedHierarchy."
                 )
-            weights = [tuple(check_weights(some, n).tolist()) for some in self.weights]
+            parts: Any = getattr(self.hierarchy, "hierarchies", self.hierarchy)
+            weights = [tuple(check_weights(some, len(parts)).tolist()) for some in self.weights]
         return Candidates.of(self.alphas, self.stems, weights)
 
     def _scorers(self, folds: list[Fold], has_groups: bool) -> tuple[Any, ...]:

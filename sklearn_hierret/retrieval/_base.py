@@ -362,10 +362,9 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             query_known.
         """
         check_is_fitted(self, "class_model_")
-        gallery = self._there()
         if min_probability is not None:
-            nodes, known = self._sure_nodes(X, min_probability, gallery)
-        found = self._search(X, k, within, with_leaves=self.class_model_ is not None, gallery=gallery)
+            self._check_backing_off(X, min_probability)
+        found = self._search(X, k, within, with_leaves=self.class_model_ is not None)
         gallery, (n_queries, k) = found.gallery, found.indices.shape
         is_there = found.indices.ravel() >= 0
         query, item = np.repeat(np.arange(n_queries), k)[is_there], found.indices.ravel()[is_there]
@@ -393,7 +392,9 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
             table["query_leaf"] = self._leaf_labels(part.leaves)[query]
             table["leaf"] = self._leaf_labels(gallery.index.leaves(rows.ravel()[is_there]))
         if min_probability is not None:
-            sample = self._held_out_sample
+            sample, known = self._held_out_sample, found.known
+            assert X is not None
+            nodes = self._sure_nodes(self._checked(X, gallery.dtype), known, min_probability)
             names, accuracies = described(self._leaf_model, nodes, known, sample, min_probability)
             table["query_node"], table["query_node_accuracy"] = names[query], accuracies[query]
         return table
@@ -421,7 +422,11 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "class_model_")
         self._validate_late_params()
         if min_probability is not None:
-            return self._sure_nodes(X, min_probability, self._there())[0]
+            self._check_backing_off(X, min_probability)
+            assert X is not None
+            gallery = self._gallery_with_leaves(self._there(), of_own=False)
+            X = self._checked(X, gallery.dtype)
+            return self._sure_nodes(X, self._known(gallery, X), min_probability)
         if X is None:
             return self._leaf_labels(self._gallery_with_leaves(self._there(), of_own=True).leaves)
         return self._leaf_labels(self._assign(self._checked(X, self._there().dtype)))
@@ -706,26 +711,24 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         )
         return Found(distances, gallery.positions(serials), gallery, queries, leaf_distance, known)
 
-    def _sure_nodes(
-        self, X: ArrayLike | None, min_probability: float, gallery: Gallery
-    ) -> tuple[NDArray[np.intp], NDArray | None]:
-        """Nodes that samples back off to, and how likely their classes are known."""
+    def _check_backing_off(self, X: ArrayLike | None, min_probability: float) -> None:
         self._require_leaves()
         check_min_probability(min_probability)
-        tree = tree_of(self._leaf_model)
+        tree_of(self._leaf_model)  # or raises
         if X is None:
             raise ValueError("min_probability needs X: samples of the gallery back off as those of X do.")
         if not hasattr(self.class_model_, "predict_proba"):
             name = type(self.class_model_).__name__
             raise ValueError(f"min_probability needs class probabilities, and {name} has no predict_proba.")
-        gallery = self._gallery_with_leaves(gallery, of_own=False)
-        X = self._checked(X, gallery.dtype)
-        known, nodes = self._known(gallery, X), np.empty(len(X), dtype=np.intp)
+
+    def _sure_nodes(self, X: NDArray, known: NDArray | None, min_probability: float) -> NDArray[np.intp]:
+        """Nodes that checked samples back off to."""
+        tree, nodes = tree_of(self._leaf_model), np.empty(len(X), dtype=np.intp)
         for rows in row_chunks(len(X), 32 * (tree.n_classes + tree.n_nodes), at_most=64):
             proba = self.class_model_.predict_proba(self._for_class_model(X[rows]))
             of_rows = None if known is None else known[rows]
             nodes[rows] = sure_nodes(self._leaf_model, proba, of_rows, min_probability)
-        return nodes, known
+        return nodes
 
     def _chosen(self, gallery: Gallery, within: ArrayLike) -> NDArray:
         """A mask of positions, or labels of leaves."""

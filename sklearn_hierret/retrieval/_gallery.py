@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import column_or_1d
 
-from sklearn_hierret._arrays import check_same_kind
+from sklearn_hierret._arrays import check_none_missing, check_same_kind
 from sklearn_hierret.retrieval._gallery_leaves import LeafKind, LeafOrigin
 from sklearn_hierret.search import Index
 
@@ -301,8 +301,7 @@ def one_per_row(values: ArrayLike, n_rows: int, what: str) -> NDArray:
         raise ValueError(f"{what} must be one-dimensional, got shape {array.shape}.")
     if len(array) != n_rows:
         raise ValueError(f"{n_rows} samples, but {len(array)} {what}.")
-    if pd.isna(array).any():
-        raise ValueError(f"Some {what} are missing (NaN, NaT or None): leave those samples out.")
+    check_none_missing(array, what)
     return array.copy()  # the caller's array may change
 
 
