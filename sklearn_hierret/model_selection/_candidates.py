@@ -37,7 +37,10 @@ class Candidates(NamedTuple):
         ValueError
             If there is none, or one out of range.
         """
-        checked = np.asarray(alphas, dtype=np.float64)
+        try:
+            checked = np.asarray(alphas, dtype=np.float64)
+        except (TypeError, ValueError):
+            checked = np.empty(0)
         if checked.ndim != 1 or not len(checked) or not np.all(checked >= 0):
             raise ValueError(f"alphas must be a list of numbers of at least 0, got {alphas!r}.")
         stems = list(stems)

@@ -244,6 +244,7 @@ def test_groups(data):
         ({"alphas": []}, ValueError, "alphas must be a list"),
         ({"alphas": [1, -1]}, ValueError, "alphas must be a list"),
         ({"alphas": [np.nan]}, ValueError, "alphas must be a list"),
+        ({"alphas": ["auto", 1]}, ValueError, "alphas must be a list"),
         ({"stems": []}, ValueError, "must not be empty"),
         ({"stems": ["auto", 1.5]}, ValueError, "stems must be"),
         ({"weights": [[1, 2]]}, ValueError, "hierarchy is one"),
