@@ -9,19 +9,27 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+_PREFIX = ".part-"
+
 
 @contextlib.contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
     """A file or folder to write that gets its name when it is complete, or goes away.
+
+    What it replaces stays until then. Links are followed, and devices and pipes written to as they are.
 
     Raises
     ------
     OSError
         If the folder can't be written to; it is named.
     """
+    target = Path(os.path.realpath(target))
+    if target.exists() and not target.is_file() and not target.is_dir():
+        yield target
+        return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        workplace = Path(tempfile.mkdtemp(dir=target.parent, prefix=".part-"))
+        workplace = Path(tempfile.mkdtemp(dir=target.parent, prefix=_PREFIX))
     except OSError as error:
         raise OSError(f"{target.parent} can't be written to: {error.strerror or error}.") from error
     try:
@@ -29,6 +37,14 @@ def written_whole(target: Path) -> Iterator[Path]:
         yield part
         if target.is_dir():
             shutil.rmtree(target)
+        elif target.exists():
+            shutil.copymode(target, part)
         os.replace(part, target)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `written_whole` left in a folder and those below it when its process was killed."""
+    for path in folder.rglob(f"{_PREFIX}*"):
+        shutil.rmtree(path, ignore_errors=True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Any
+
+from sklearn_hierret._files import written_whole
 
 
 def is_file(source: Any) -> bool:
@@ -43,9 +46,9 @@ def read_text(source: Any) -> str:
 
 
 def write_text(text: str, path: Any) -> None:
-    """Write a text as UTF-8 with plain line ends."""
-    with open(path, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
+    """Write a text as UTF-8 with plain line ends; if that fails, a file that was there stays."""
+    with written_whole(Path(path)) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
 
 
 def is_int(text: str) -> bool:

@@ -44,6 +44,20 @@ class RetrievalScoring(Callback):
         net.history.record("valid_map_best", bool(score > best))
 
 
+class DivergenceCheck(Callback):
+    """Stops training with an error once the loss of an epoch is no finite number."""
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Look at the mean loss of the epoch."""
+        loss = net.history[-1].get("train_loss", 0.0)
+        if not np.isfinite(loss):
+            raise ValueError(
+                f"Training diverged: the loss of epoch {len(net.history)} is {loss}. Try a smaller lr than "
+                f"{net.lr:g}, training_preset('one_cycle'), or gradient clipping "
+                "(skorch.callbacks.GradientNormClipping)."
+            )
+
+
 class ClassCenters(Callback):
     """After each epoch, the mean outputs of the classes, from one pass over the training images.
 

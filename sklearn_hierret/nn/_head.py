@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_array
 
-if TYPE_CHECKING:
-    from sklearn_hierret.nn._extractor import CNNFeatureExtractor
+from sklearn_hierret.nn._net import ImageNeuralNet
 
 
 class HeadClassifier(ClassifierMixin, BaseEstimator):
@@ -25,7 +24,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     network : fitted CNNFeatureExtractor
     """
 
-    def __init__(self, network: CNNFeatureExtractor) -> None:
+    def __init__(self, network: ImageNeuralNet) -> None:
         self.network = network
 
     @property

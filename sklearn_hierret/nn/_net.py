@@ -25,7 +25,7 @@ from skorch.utils import to_device
 
 from sklearn_hierret.embedding import class_embedding
 from sklearn_hierret.images import ImageSource
-from sklearn_hierret.nn._callbacks import RetrievalScoring, code_accuracy
+from sklearn_hierret.nn._callbacks import DivergenceCheck, RetrievalScoring, code_accuracy
 from sklearn_hierret.nn._data import ImageDataset, loader
 from sklearn_hierret.nn._network import Vectors
 from sklearn_hierret.nn.backbones import make_backbone, make_pooling
@@ -144,6 +144,7 @@ class ImageNeuralNet(NeuralNetClassifier):
         callbacks = [
             ("epoch_timer", EpochTimer()),
             ("train_loss", PassthroughScoring("train_loss", on_train=True)),
+            ("divergence", DivergenceCheck()),
             ("valid_loss", PassthroughScoring("valid_loss")),
             ("valid_acc", EpochScoring(code_accuracy, name="valid_acc", lower_is_better=False)),
             ("valid_map", RetrievalScoring(self.retrieval_k)),

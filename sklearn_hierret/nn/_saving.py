@@ -6,21 +6,19 @@ import json
 import warnings
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import skorch
 import torch
 
 from sklearn_hierret.hierarchy import CombinedHierarchy
 from sklearn_hierret.nn._description import FORMAT, PARTS, read_description
-
-if TYPE_CHECKING:
-    from sklearn_hierret.nn._extractor import CNNFeatureExtractor
+from sklearn_hierret.nn._net import ImageNeuralNet
 
 _WEIGHTS, _DESCRIPTION = "weights.safetensors", "extractor.json"
 
 
-def save(net: CNNFeatureExtractor, folder: Any) -> None:
+def save(net: ImageNeuralNet, folder: Any) -> None:
     """Write weights and description of a fitted extractor."""
     from safetensors.torch import save_file
 
@@ -51,7 +49,7 @@ def save(net: CNNFeatureExtractor, folder: Any) -> None:
     (folder / _DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
 
-def load(cls: type[CNNFeatureExtractor], folder: Any, device: str, parts: dict) -> CNNFeatureExtractor:
+def load(cls: type[ImageNeuralNet], folder: Any, device: str, parts: dict) -> Any:
     """An extractor from what `save` wrote."""
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file

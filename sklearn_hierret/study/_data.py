@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
@@ -14,6 +16,7 @@ from sklearn.model_selection import train_test_split
 
 from sklearn_hierret.datasets import fetch_cifar100, fetch_cub200, load_image_folder
 from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.images import ImageSource
 
 
 @dataclass
@@ -29,6 +32,14 @@ class StudyData:
     #: Images, or paths of them; else features.
     are_images: bool = True
     image_size: tuple[int, int] | None = None
+
+    def content_hash(self) -> str:
+        """What tells these data from others: arrays by their values, files by name, size and time."""
+        parts = [
+            ImageSource(X, self.image_size).key() if self.are_images else X
+            for X in (self.X_train, self.X_test)
+        ]
+        return joblib.hash([*parts, self.y_train, self.y_test])
 
 
 def read_data(spec: str | None, features: Any, taxonomy: Any, seed: int) -> StudyData:
@@ -62,11 +73,14 @@ def read_taxonomy(path: Path, classes: NDArray) -> ClassHierarchy:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: is this a taxonomy?")
     if path.suffix == ".json":
-        description = json.loads(path.read_text(encoding="utf-8"))
-        if "parent" not in description:
-            return ClassHierarchy.from_json(path)
-        names = description.get("class_ids", description["classes"])
-        edges = [(parent, child) for child, parent in description["parent"].items()]
+        try:
+            description = json.loads(path.read_text(encoding="utf-8"))
+            if "parent" not in description:
+                return ClassHierarchy.from_json(path)
+            names = description.get("class_ids", description["classes"])
+            edges = [(parent, child) for child, parent in description["parent"].items()]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: this is no taxonomy that can be read ({error!r}).") from error
         tree = ClassHierarchy.from_parent_child(edges, classes=names)
         return tree.relabel({name: i for i, name in enumerate(names)}).restrict(classes)
     if path.suffix in (".nwk", ".newick", ".tree"):
@@ -77,16 +91,7 @@ def read_taxonomy(path: Path, classes: NDArray) -> ClassHierarchy:
 def _features(path: Path) -> StudyData:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: is this a file of features?")
-    try:
-        with np.load(path) as file:
-            arrays = dict(file)
-    except (OSError, EOFError, ValueError, TypeError) as error:
-        raise ValueError(f"{path}: this is no .npz file that can be read ({error}).") from error
-    names = ("X_train", "y_train", "X_test", "y_test")
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        raise ValueError(f"{path} has no array {missing[0]!r}, only {sorted(arrays)}.")
-    X_train, y_train, X_test, y_test = (arrays[name] for name in names)
+    X_train, y_train, X_test, y_test = _arrays_of(path, ("X_train", "y_train", "X_test", "y_test"))
     for part, X, y in (("train", X_train, y_train), ("test", X_test, y_test)):
         if X.ndim != 2 or X.dtype.kind not in "fiu" or y.shape != (len(X),):
             raise ValueError(
@@ -99,6 +104,20 @@ def _features(path: Path) -> StudyData:
     tree = read_taxonomy(own, np.unique(y_train)) if own.is_file() else None
     X_train, X_test = X_train.astype(np.float32), X_test.astype(np.float32)
     return StudyData(path.stem, X_train, y_train, X_test, y_test, tree, are_images=False)
+
+
+def _arrays_of(path: Path, names: tuple[str, ...]) -> list[NDArray]:
+    """Arrays of an .npz file, by name."""
+    try:
+        with path.open("rb") as raw, np.load(raw) as file:
+            missing = [name for name in names if name not in file]
+            arrays = [] if missing else [file[name] for name in names]
+            others = sorted(file)
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: this is no .npz file that can be read ({error}).") from error
+    if missing:
+        raise ValueError(f"{path} has no array {missing[0]!r}, only {others}.")
+    return arrays
 
 
 def _images(spec: str, seed: int) -> StudyData:
@@ -134,8 +153,8 @@ def _npz(name: str, folder: Path) -> StudyData:
         path = folder / f"{part}.npz"
         if not path.is_file():
             raise FileNotFoundError(f"{path} is not there: is this the folder of {name}?")
-        with np.load(path) as file:
-            parts[part] = file["images"], file["y"].astype(int)
+        images, y = _arrays_of(path, ("images", "y"))
+        parts[part] = images, y.astype(int)
     own = folder / "hierarchy.json"
     tree = read_taxonomy(own, np.unique(parts["train"][1])) if own.is_file() else None
     return StudyData(name, *parts["train"], *parts["test"], tree)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import time
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
-from sklearn_hierret._files import written_whole
+from sklearn_hierret._files import remove_unfinished, written_whole
 from sklearn_hierret.evaluation import evaluate_retrieval
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.images import ImageCorruption, ImageSource
@@ -77,7 +79,7 @@ class Study:
             "retrain": retrain,
             "n_queries": n_queries,
             "seed": seed,
-            "labels": hashlib.blake2b(np.asarray(data.y_test).tobytes(), digest_size=8).hexdigest(),
+            "content": data.content_hash(),
         }
 
     def run(self) -> pd.DataFrame:
@@ -102,8 +104,17 @@ class Study:
     def _claim_folder(self) -> None:
         path = self.out / "config.json"
         if path.exists():
-            if json.loads(path.read_text(encoding="utf-8")) != self.config:
-                raise ValueError(f"{self.out} holds another study ({path}): choose another --out.")
+            with _step(path):
+                before = json.loads(path.read_text(encoding="utf-8"))
+            if before != self.config:
+                names = [
+                    name for name in self.config if name not in before or before[name] != self.config[name]
+                ]
+                raise ValueError(
+                    f"{self.out} holds another study (other {', '.join(names) or 'settings'} in {path}): "
+                    "choose another --out, or delete that folder."
+                )
+            remove_unfinished(self.out)
             self._say(f"going on with what is in {self.out}")
             return
         with written_whole(path) as part:
@@ -118,7 +129,7 @@ class Study:
             arrays = self._make_features(kind)
             with written_whole(path) as part:
                 np.savez(part, **arrays)  # type: ignore[arg-type]
-        with np.load(path) as file:
+        with _step(path), path.open("rb") as raw, np.load(raw) as file:
             return {name: file[name] for name in file}
 
     def _make_features(self, kind: str) -> dict[str, NDArray]:
@@ -186,7 +197,8 @@ class Study:
             ).fit(X, y)
             with written_whole(folder) as part:
                 net.save(part)
-        return CNNFeatureExtractor.load(folder)
+        with _step(folder):
+            return CNNFeatureExtractor.load(folder)
 
     # -------------------------------------------------------------------------- scores
 
@@ -195,6 +207,10 @@ class Study:
         classes = np.unique(arrays["y_fit"])
         tree = self.data.taxonomy
         seen = None if tree is None else tree.restrict(classes)
+        n = len(arrays["y_test"])
+        ks = [k for k in KS if k < n]
+        metrics = ["map"] if tree is None else ["map", "ahp"]
+        truth: dict[str, Any] = {} if tree is None else {"hierarchy": tree}
         frames = []
         for method in all_methods(seen, classes, self.seed):
             slug = "".join(c if c.isalnum() else "_" for c in method.name)
@@ -203,16 +219,8 @@ class Study:
                 start = time.perf_counter()
                 X = {name: arrays[f"{method.features}_{name}"] for name in ("fit", "val", "test")}
                 model, params = tuned(method, X["fit"], arrays["y_fit"], X["val"], arrays["y_val"], 20)
-                n = len(arrays["y_test"])
-                truth: dict[str, Any] = {} if tree is None else {"hierarchy": tree}
                 scores = evaluate_retrieval(
-                    model,
-                    X["test"],
-                    arrays["y_test"],
-                    [k for k in KS if k < n],
-                    ["map", "ahp"] if truth else ["map"],
-                    per_query=True,
-                    **truth,
+                    model, X["test"], arrays["y_test"], ks, metrics, per_query=True, **truth
                 )
                 scores.insert(0, "method", method.name)
                 scores.insert(0, "kind", kind)
@@ -220,7 +228,11 @@ class Study:
                 with written_whole(path) as part:
                     scores.to_csv(part, index=False, float_format="%.6g")
                 self._say(f"{kind}: {method.name}, {params}, {time.perf_counter() - start:.1f} s")
-            frames.append(pd.read_csv(path, keep_default_na=False, na_values=[""]))
+            with _step(path):
+                frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
+                if len(frame) != n * len(ks) * len(metrics) or frame["params"].isna().any():
+                    raise ValueError("rows are missing")
+            frames.append(frame)
         return frames
 
     def _chosen(self) -> dict[str, Any]:
@@ -233,6 +245,15 @@ class Study:
 
     def _say(self, message: str) -> None:
         print(f"[study of {self.data.name}] {message}", flush=True)
+
+
+@contextlib.contextmanager
+def _step(path: Path) -> Iterator[None]:
+    """Reading a step that an earlier run wrote: if it is damaged, it is named."""
+    try:
+        yield
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it, and it is made again.") from error
 
 
 def _corruptions_of(data: StudyData) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import networkx as nx
 import numpy as np
@@ -250,3 +251,34 @@ def test_deep_chains_in_every_format():
     assert ClassHierarchy.from_networkx(chain.to_networkx()).height == depth
     text = "".join(f"{' ' * min(i, 2000)}n{i}\n" for i in range(2001))
     assert ClassHierarchy.from_outline(text).height == 2000
+
+
+@pytest.mark.parametrize("method", ["to_json", "to_newick", "to_outline", "to_parent_child"])
+def test_a_failed_write_keeps_the_old_file(tmp_path, method):
+    resource = pytest.importorskip("resource", reason="limits of a process are POSIX's")
+    path, small = tmp_path / "tree.txt", ClassHierarchy.flat(["a", "b"])
+    getattr(small, method)(path)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # as a disk with that much left
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            getattr(ClassHierarchy.flat([f"class {i}" for i in range(2000)]), method)(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["tree.txt"]
+
+
+def test_writing_follows_links_and_keeps_modes(tmp_path):
+    path, link = tmp_path / "tree.json", tmp_path / "link.json"
+    path.write_text("old")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    tree = ClassHierarchy.flat(["a", "b"])
+    tree.to_json(link)
+    assert link.is_symlink()
+    assert ClassHierarchy.from_json(path) == tree
+    assert path.stat().st_mode & 0o777 == 0o640
+    tree.to_json(os.devnull)
+    assert not os.path.isfile(os.devnull)

@@ -414,3 +414,9 @@ def test_out_of_memory_suggests_a_smaller_batch(digits):
 
     with pytest.raises(RuntimeError, match="batch_size=50: try a smaller"):
         tiny(backbone=Hungry()).fit(X, y)
+
+
+def test_diverged_training_is_an_error(digits):
+    X, y = digits
+    with pytest.raises(ValueError, match=r"Training diverged: the loss of epoch 1 is .*lr than 1e"):
+        tiny(lr=1e30, optimizer=torch.optim.SGD).fit(X, y)

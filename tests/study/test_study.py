@@ -1,3 +1,7 @@
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -162,3 +166,57 @@ def test_folders_of_images(tmp_path, rng, capsys):
     arguments = ["--data", f"folder={tmp_path / 'images'}", "--network", "none", "--out", str(out)]
     assert main([*arguments, "--no-retrain"]) == 0
     assert set(pd.read_csv(out / "summary.csv")["kind"]) == {"clean", "blur", "saturation", "occlusion"}
+
+
+def test_another_file_is_another_study(features, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["--features", str(features), "--out", str(out), "--queries", "40"]
+    assert main(arguments) == 0
+    with np.load(features) as file:
+        arrays = dict(file)
+    arrays["X_train"][0, 0] += 1
+    np.savez(features, **arrays)
+    capsys.readouterr()
+    assert main(arguments) == 2
+    assert "holds another study (other content in" in capsys.readouterr().err
+
+
+def test_damaged_steps_are_named(features, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["--features", str(features), "--out", str(out), "--queries", "40"]
+    assert main(arguments) == 0
+    report = (out / "report.md").read_bytes()
+    for name in ("steps/features_clean.npz", "steps/scores_clean_cosine.csv", "config.json"):
+        whole = (out / name).read_bytes()
+        (out / name).write_bytes(whole[: len(whole) // 2])
+        assert main(arguments) == 2
+        assert f"{name} is damaged" in capsys.readouterr().err
+        (out / name).unlink()
+        assert main(arguments) == 0
+    assert (out / "report.md").read_bytes() == report
+
+
+def test_a_killed_run_leaves_nothing_unfinished(features, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "sklearn_hierret.study", "--features", str(features), "--out", str(out)]
+    # Stops while it writes its first step, where it waits to be killed.
+    slow = (
+        "import runpy, sys, time, numpy; save = numpy.savez\n"
+        "def savez(part, **arrays):\n    save(part, **arrays); print('writing', flush=True); time.sleep(60)\n"
+        "numpy.savez = savez; sys.argv = ['study', *sys.argv[1:]]\n"
+        "runpy.run_module('sklearn_hierret.study', run_name='__main__')"
+    )
+    for stop, left in ((signal.SIGTERM, 0), (signal.SIGKILL, 1)):
+        run = subprocess.Popen(
+            [sys.executable, "-c", slow, *command[3:]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        with run:
+            assert any(line == "writing\n" for line in run.stdout)
+            run.send_signal(stop)
+            assert run.wait(30) != 0
+        assert len(list(out.rglob(".part-*"))) == left
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert list(out.rglob(".part-*")) == []
