@@ -172,10 +172,12 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
             if (1 if kind == "pooled" else len(classes)) * X.shape[1] ** 2 <= MOST_NUMBERS:
                 with np.errstate(over="ignore", invalid="ignore"):
                     statistics = ClassStatistics.from_samples(X, codes, len(classes), kind)
-                    raw = LabelledStatistics(classes, statistics, float(np.finfo(X.dtype).eps))
+                    raw = LabelledStatistics(classes, kind, float(np.finfo(X.dtype).eps), statistics)
                     model = GaussianModel.from_statistics(rule, statistics, classes, raw.eps)
             else:
                 model = GaussianModel.from_samples(rule, X, codes, classes)
+                if X.size <= MOST_NUMBERS:
+                    raw = LabelledStatistics.of_block(X, classes[codes], kind)
             self.classes_ = classes
             self._raw = raw
             self._model = model
@@ -192,7 +194,8 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
 
         Means and covariances are those of one fit to all samples; they are computed when
         they are first needed. What is kept is (n_classes, n_features, n_features) numbers,
-        or (n_features, n_features) with "tied" covariances.
+        or (n_features, n_features) with "tied" covariances; the samples themselves as long as they are
+        fewer numbers than that.
 
         Parameters
         ----------
@@ -209,7 +212,9 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            After a `fit` to many classes in many dimensions, which kept nothing to go on from.
+            After a `fit` to many samples in many dimensions, which kept nothing to go on from.
+        MemoryError
+            If the covariances would take more than half of the machine's memory.
         """
         if self.temperature == "auto":
             raise ValueError("temperature='auto' holds samples out, and partial_fit never has all: use fit.")
@@ -240,7 +245,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         self._read = self.get_params(deep=False)
         raw = statistics_of_blocks(X, y, LabelledStatistics.of_block, streaming_kind(self._rule()))
         check_two_classes(raw.classes)
-        self.n_features_in_ = raw.statistics.n_features
+        self.n_features_in_ = X.shape[1]
         if hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
         self._set_raw(raw)
@@ -272,8 +277,13 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
                 label = raw.classes.tolist()[0]
                 raise ValueError(f"At least two classes are needed, got one class so far: {label!r}.")
             with np.errstate(over="ignore", invalid="ignore"):
-                model = GaussianModel.from_statistics(self._rule(), raw.statistics, raw.classes, raw.eps)
-            self._prior = self._class_prior(raw.statistics.counts)
+                if raw.samples:
+                    X, codes = raw.all_samples()
+                    self._check_memory(len(X), X.shape[1], len(raw.classes))
+                    model = GaussianModel.from_samples(self._rule(), X, codes, raw.classes)
+                else:
+                    model = GaussianModel.from_statistics(self._rule(), raw.statistics, raw.classes, raw.eps)
+            self._prior = self._class_prior(model.statistics.counts)
             self._model = model
         return self._model
 

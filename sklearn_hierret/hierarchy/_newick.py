@@ -96,17 +96,33 @@ def newick_from_nodes(
     path: Any = None,
 ) -> str:
     """Newick string with lengths that are differences of height."""
-    parts: list[list[str]] = [[] for _ in parents]
-    for node, above in enumerate(parents.tolist()):
-        text = f"({','.join(parts[node])})" if parts[node] else ""
-        text += _quoted(str(node_names[node]))
-        parts[node] = []
-        if above == -1:
-            if path is not None:
-                write_text(text + ";\n", path)
-            return text + ";"
-        parts[above].append(f"{text}:{float(heights[above] - heights[node])!r}")
-    raise AssertionError("a hierarchy ends with its root")
+    children: list[list[int]] = [[] for _ in parents]
+    for node, above in enumerate(parents[:-1].tolist()):
+        children[above].append(node)
+    # Written in order and joined once: texts of subtrees would be copied at every level of a deep tree.
+    pieces: list[str] = []
+    root = len(parents) - 1
+    stack: list[str | int] = [root]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            pieces.append(item)
+            continue
+        end = _quoted(str(node_names[item]))
+        if item != root:
+            end += f":{float(heights[parents[item]] - heights[item])!r}"
+        if not children[item]:
+            pieces.append(end)
+            continue
+        stack.append(")" + end)
+        for child in reversed(children[item]):
+            stack += [child, ","]
+        stack[-1] = "("  # before the first child, instead of a comma
+    pieces.append(";")
+    text = "".join(pieces)
+    if path is not None:
+        write_text(text + "\n", path)
+    return text
 
 
 def _tokens(text: str) -> list[tuple[str, int]]:

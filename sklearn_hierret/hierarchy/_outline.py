@@ -13,6 +13,9 @@ from sklearn_hierret.hierarchy._nodes import Nodes, as_label_array, number_nodes
 from sklearn_hierret.hierarchy._parent_child import check_choice, join_roots
 from sklearn_hierret.hierarchy._sources import is_int, name_of, read_text, write_text
 
+#: An outline of a deep chain has half the square of its depth.
+MOST_INDENTS = 10**8
+
 
 def nodes_from_outline(source: Any, id_type: type | None, multiple_roots: str) -> Nodes:
     """Nodes from an outline; see `ClassHierarchy.from_outline`."""
@@ -84,12 +87,17 @@ def outline_from_nodes(
     children: list[list[int]] = [[] for _ in parents]
     for node, above in enumerate(parents[:-1].tolist()):
         children[above].append(node)
-    lines, waiting = [], [(len(parents) - 1, 0)]
+    lines, waiting, n_indents = [], [(len(parents) - 1, 0)], 0
     while waiting:
         node, depth = waiting.pop()
         name = str(node_names[node])
         if not name or name != name.strip() or len(name.splitlines()) != 1:
             raise ValueError(f"The node name {name!r} can't be written as a line.")
+        n_indents += depth
+        if n_indents > MOST_INDENTS:
+            raise ValueError(
+                "The tree is so deep that its outline is mostly indentation: take to_newick or to_json."
+            )
         lines.append(f"{indent * depth}{name}\n")
         waiting += [(child, depth + 1) for child in reversed(children[node])]
     text = "".join(lines)

@@ -1,11 +1,13 @@
 """Samples in blocks give what one fit to all of them gives."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_hierret import MahalanobisClassifier
+from sklearn_hierret import MahalanobisClassifier, _arrays
 from sklearn_hierret.gaussian import ClassStatistics
 from tests.strategies import blobs
 
@@ -147,3 +149,45 @@ def test_temperature_with_classes_smaller_than_the_folds(rng):
     y[np.flatnonzero(y == 3)[2:]] = 2
     model = MahalanobisClassifier(temperature="auto").fit(X, y)
     assert np.isfinite(model.predict_proba(X)).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40))
+@settings(max_examples=30)
+def test_samples_are_kept_while_they_are_few(seed, n_chunks):
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(40, 30)), np.arange(40) % 4
+    parts = MahalanobisClassifier(n_components=5)
+    for rows in chunks(40, n_chunks, rng):
+        parts.partial_fit(X[rows], y[rows])
+    raw = parts._raw
+    assert sum(len(block) for block, _ in raw.samples) == 40  # 40 x 30 numbers, not 4 x 30 x 30
+    assert len(raw.samples) <= 6
+    whole = MahalanobisClassifier(n_components=5).fit(X, y)
+    np.testing.assert_allclose(parts.predict_proba(X), whole.predict_proba(X), atol=1e-9)
+    parts.partial_fit(np.concatenate([X, X]), np.concatenate([y, y]))
+    assert parts._raw.samples == ()
+    assert raw.statistics is None  # what others hold does not change
+    whole.fit(np.concatenate([X, X, X]), np.concatenate([y, y, y]))
+    np.testing.assert_allclose(parts.predict_proba(X), whole.predict_proba(X), atol=1e-9)
+
+
+def test_memory_of_few_samples_in_many_dimensions(rng):
+    X, y = rng.normal(size=(100, 2000)).astype(np.float32), np.arange(100) % 50
+    tracemalloc.start()
+    try:
+        model = MahalanobisClassifier().partial_fit(X[:60], y[:60]).partial_fit(X[60:], y[60:])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * X.nbytes  # covariances would be 1.6 GB
+    model.predict(X[:5])
+
+
+def test_covariances_beyond_memory_fail_before_they_are_made(rng, monkeypatch):
+    X, y = rng.normal(size=(20, 10)), np.arange(20) % 4
+    model = MahalanobisClassifier(n_components=3).partial_fit(X, y)
+    before = model.predict_proba(X)
+    monkeypatch.setattr(_arrays, "MEMORY_SHARE", 1e-9)
+    with pytest.raises(MemoryError, match="Covariances of 4 classes in 10 dimensions would take"):
+        model.partial_fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), before)

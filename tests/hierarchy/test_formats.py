@@ -282,3 +282,13 @@ def test_writing_follows_links_and_keeps_modes(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o640
     tree.to_json(os.devnull)
     assert not os.path.isfile(os.devnull)
+
+
+def test_a_very_deep_chain_in_every_format():
+    n = 20_000
+    chain = ClassHierarchy.from_newick("(" * n + "x0" + "".join(f",x{i})" for i in range(1, n + 1)) + ";")
+    assert chain.n_nodes == 2 * n + 1
+    assert ClassHierarchy.from_newick(chain.to_newick()) == chain
+    assert ClassHierarchy.from_json(chain.to_json()) == chain
+    with pytest.raises(ValueError, match="mostly indentation"):
+        chain.to_outline()
