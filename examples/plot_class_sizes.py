@@ -8,7 +8,7 @@ covariance and on its shrinkage.
 """
 
 # %%
-# One Gaussian, a class of 2,000 samples, and one of fewer and fewer.
+# Two classes from one Gaussian: one of 2,000 samples, and a smaller one of 10 to 1,280.
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +39,8 @@ for name, values in curves.items():
     print(f"{name:32s}" + " ".join("     -" if value != value else f"{value:6.3f}" for value in values))
 
 # %%
-# The tied covariance knows no difference in shape, and so no bias by size; the mean still moves.
-# Shrinking by size comes near it where classes are small, and keeps shapes where they are known.
+# The tied covariance has no differences in shape, and so no bias by size; only the mean is still
+# inexact. Shrinking by size comes near it for small classes, and keeps the shapes of large ones.
 figure = Figure(figsize=(7.5, 4.6), layout="constrained")
 ax = figure.subplots()
 for (name, values), marker in zip(curves.items(), "osD^v", strict=True):

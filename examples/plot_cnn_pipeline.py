@@ -95,7 +95,7 @@ grid = pd.DataFrame(search.cv_results_).pivot_table(
 print(grid.round(4).to_string(), end="\n\n")
 
 # %%
-# On the test images: how right the network is, and how right what it finds is.
+# The accuracy of the network on the test images, and the retrievers to compare.
 ours = search.best_estimator_
 cnn = ours["cnn"]
 print(f"accuracy of the network {cnn.score(X_test, y_test):.3f}")

@@ -38,8 +38,8 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, random_state=0, stratify=y)
 
 # %%
-# The defaults choose alpha, the weight of the leaves, with rank 1 in mind. Whoever wants whole pages of right
-# results tunes for ``mAP@100``.
+# The defaults choose alpha, the weight of the leaves, with rank 1 in mind. To get whole pages of right
+# results, tune for ``mAP@100``.
 search = GridSearchCV(
     HierarchicalRetriever(),
     {"alpha": [0.3, 1.0, 4.0, 16.0], "stem": [0.5, 0.7, 1.0]},
@@ -80,7 +80,7 @@ curves = PrecisionCurveDisplay.from_tables(tables)
 
 # %%
 # Four queries that cosine search gets wrong, and what it returns; then the same with the
-# defaults. The gallery is the training half here, whose labels are known: they are its leaves.
+# defaults. Here the gallery is the training half, and its labels are its leaves.
 queries = np.flatnonzero(methods["cosine"].predict(X_test) != y_test)[:4]
 params = {
     "query_images": X_test[queries].reshape(-1, 8, 8),

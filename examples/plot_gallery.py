@@ -2,8 +2,8 @@
 A gallery that grows, and searches in part of it
 ================================================
 
-Samples are added and removed without a new fit; a search may be confined to a subtree or a mask. And
-search is exact, but looks at little where leaves say much.
+Samples are added and removed without a new fit; a search may be confined to a subtree or a mask. The
+search is exact, but skips most of the gallery where leaves carry much weight.
 """
 
 # %%

@@ -2,13 +2,13 @@
 Binary codes: a gallery in a few bytes a sample
 ===============================================
 
-Hashers turn features into packed bits, a bit where there was a float, or fewer, and a
-`HammingRetriever` searches them. How much accuracy is that, and what does a hierarchy add?
+Hashers turn features into packed bits, here into fewer bits than there were floats, and a
+`HammingRetriever` searches them. How much accuracy is left, and what does a hierarchy add?
 """
 
 # %%
 # Digits as features of 64 pixels. Codes by signs of principal components, and by ITQ, which rotates them
-# first; both need no labels. With labels, leaves by naive Bayes on the bits and Ward's tree of the
+# first; both need no labels. With labels, leaves by a class model of the bits and Ward's tree of the
 # classes are added to the Hamming distance.
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,7 +35,7 @@ BITS = (8, 16, 32, 48)
 
 
 def map_at_20(retriever, queries):
-    # Hamming distances tie a lot: the mean over all orders of ties, not the luck of one.
+    # Hamming distances tie a lot: take the mean over all orders of ties, not one arbitrary order.
     table = evaluate_retrieval(retriever, queries, y_test, [20], gallery="fit", ties="average")
     return table["score"].item()
 

@@ -3,7 +3,7 @@ Hard and soft leaves
 ====================
 
 The hierarchical distance of two samples is that of their leaves. A hard leaf is one class; near a
-border it is a gamble. Soft leaves take the expected distance under class probabilities.
+border it is often wrong. Soft leaves take the expected distance under class probabilities.
 """
 
 # %%

@@ -3,7 +3,7 @@ Hierarchies from streams
 ========================
 
 Counts, means and scatter of the classes are all that a hierarchy needs, and they add up: samples may
-come batch by batch, with new classes on the way, and be forgotten.
+come batch by batch, may bring new classes, and need not be kept.
 """
 
 # %%

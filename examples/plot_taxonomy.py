@@ -42,7 +42,7 @@ picture = HierarchyDisplay.from_hierarchy(tree, highlight=[wolf, whale])
 
 # %%
 # The class embedding: 100 vectors of unit length whose dot products are 1 - d_G. With 16
-# dimensions they are so nearly.
+# dimensions this holds approximately.
 order = tree.leaf_order
 d_g = tree.distance_matrix()[np.ix_(order, order)]
 phi, short = class_embedding(tree)[order], class_embedding(tree, n_components=16)[order]
@@ -60,8 +60,8 @@ for ax, values, title in zip(
 matrices.colorbar(image, ax=matrices.axes, label="similarity", shrink=0.85)
 
 # %%
-# Searching with it. For want of images, made-up features: classes that are close in the
-# taxonomy share a part of their means, and a part has nothing to do with it.
+# Searching with it. Instead of images, this uses generated features: one part of the class means
+# is shared by classes that are close in the taxonomy, the other part is unrelated to it.
 rng = np.random.default_rng(0)
 semantic = class_embedding(tree) @ rng.normal(size=(100, 24))
 means = semantic + rng.normal(size=(100, 24))
@@ -71,10 +71,11 @@ y = tree.classes[codes]
 X_train, X_test, y_train, y_test = X[:4000], X[4000:], y[:4000], y[4000:]
 
 # %%
-# ``assignment="soft"`` with a taxonomy and an infinite alpha is the semantic similarity of class
+# ``assignment="soft"``, a taxonomy, no stem and an infinite alpha give the semantic similarity of class
 # probabilities, ``p' S q`` with ``S = 1 - d_G`` (Deng, Berg & Fei-Fei, "Hierarchical Semantic
 # Indexing for Large Scale Image Retrieval", CVPR 2011). A finite alpha adds the cosine distance;
-# a combination adds a visual hierarchy. Judged by the taxonomy, which three of them were given.
+# a combination adds a visual hierarchy. All are judged by the taxonomy, which
+# three of them were given.
 visual = HierarchyBuilder(0.01)
 both = CombinedHierarchyBuilder([("visual", visual), ("taxonomy", tree)])
 methods = {
@@ -82,7 +83,7 @@ methods = {
     "visual hierarchy": HierarchicalRetriever(visual),
     "taxonomy": HierarchicalRetriever(tree),
     "visual hierarchy and taxonomy": HierarchicalRetriever(both),
-    "similarity of probabilities": HierarchicalRetriever(tree, alpha=np.inf),
+    "similarity of probabilities": HierarchicalRetriever(tree, alpha=np.inf, stem=0),
 }
 rows = {}
 for name, method in methods.items():

@@ -4,7 +4,7 @@ Vector databases: one index for every alpha
 
 The combined distance is an inner product of longer vectors, so that any engine for inner
 products returns the neighbours of `HierarchicalRetriever`: FAISS in memory, Milvus as a
-service. Alpha is in the query only, and one index serves all of them.
+service. Alpha is in the query vectors only, so one index serves every alpha.
 
 Run it from anywhere, ``python examples/plot_vector_database.py``. Engines that are not installed
 are left out: ``pip install "sklearn-hierret[faiss,milvus]"``.

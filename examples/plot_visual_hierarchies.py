@@ -2,7 +2,7 @@
 Which visual hierarchy is nearest to the truth?
 ===============================================
 
-The data are made by a tree; four builders look for it in the features. Single linkage, the paper's
+A tree generates the data, and four builders try to recover it from the features. Single linkage, the paper's
 rule, chains where classes overlap; average linkage and Ward do not.
 """
 
@@ -47,8 +47,8 @@ for name, builder in builders.items():
     print(f"mAP@20 {ahp['map', 20]:.3f}, AHP@100 {ahp['ahp', 100]:.3f}")
 
 # %%
-# The truth and two of them, in colours of their own clusters, and with a step of the same height
-# from level to level: heights of average linkage, 1 - overlap, crowd near 1.
+# The truth and two of the hierarchies, coloured by their own clusters. All levels are drawn with
+# equal steps, since the heights of average linkage, 1 - overlap, crowd near 1.
 figure = Figure(figsize=(15, 5.6), layout="constrained")
 for ax, name in zip(
     figure.subplots(1, 3), ["the truth", "single linkage, t 0.05 (the paper)", "average linkage"], strict=True

@@ -29,7 +29,7 @@ def choose_alpha(
 ) -> float:
     """The weight that held-out samples retrieve best with, rank 1 first, and no larger than it must be.
 
-    They retrieve within their fold, each by leaves that its fold had no part in. The weight is the
+    They retrieve within their fold, with leaves of models that did not see that fold. The weight is the
     smallest whose mAP@1 is within one standard error of the best (of the difference, over the same
     queries), or the smallest that has `ENOUGH` of the best gain in mAP@20 over no leaves at all,
     whichever is larger; but then none whose mAP@1 is more than one standard error below that of no leaves.

@@ -163,7 +163,7 @@ class HierarchyBuilder(BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> HierarchyBuilder:
-        """Take in more samples, without those before; the hierarchy is built when asked for.
+        """Add samples; the hierarchy of all samples so far is built when asked for.
 
         Parameters
         ----------

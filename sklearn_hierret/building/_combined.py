@@ -19,8 +19,8 @@ from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, check_w
 class CombinedHierarchyBuilder(_BaseComposition, BaseEstimator):
     """Weighted mean of the distances of several hierarchies, or one hierarchy of several class distances.
 
-    A taxonomy, or the names of classes, tell what things are, a visual hierarchy what they look like; this
-    adds the two distances.
+    A taxonomy, or the names of the classes, says what things are; a visual hierarchy says what they look
+    like. This builder adds the two distances.
 
     Parameters
     ----------

@@ -30,9 +30,9 @@ class LinkageHierarchyBuilder(BaseEstimator):
         A node's height is its merge distance, or the rank of that among the distinct ones, so that
         heights are spread evenly whatever the distances.
     class_model : classifier, default=None
-        One with `means_` of the classes, such as `DiscriminantClassifier`, which is cloned, fitted,
-        and asked for them; None takes the means of the features. Classes that it cannot tell apart at
-        all give a flat hierarchy.
+        One with `means_` of the classes, such as `DiscriminantClassifier`. It is cloned and fitted, and its
+        means are clustered; None takes the means of the features. If it cannot tell the classes apart
+        at all, the hierarchy is flat.
 
     Attributes
     ----------

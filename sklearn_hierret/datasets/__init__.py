@@ -1,4 +1,4 @@
-"""Data: what comes with the package, what is fetched, what is one's own, what is made up."""
+"""Data sets: included in the package, downloaded, your own, or generated."""
 
 from sklearn_hierret.datasets._birds import fetch_cub200, load_nabirds
 from sklearn_hierret.datasets._cifar100 import fetch_cifar100, load_cifar100_taxonomy

@@ -77,7 +77,7 @@ def fetch_cub200(
 def load_nabirds(folder: Any, *, subset: str = "train", return_X_y: bool = False) -> Any:
     """NABirds: 48,562 photographs of birds of North America in 555 classes, with a taxonomy [1]_.
 
-    It is not downloaded: its publisher asks for consent. Read from where it was unpacked.
+    It is not downloaded, since its publisher asks for consent. It is read from the unpacked folder.
 
     Parameters
     ----------

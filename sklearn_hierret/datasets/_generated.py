@@ -1,4 +1,4 @@
-"""Features with a hierarchy that is known, because it made them."""
+"""Features that are generated from a known hierarchy."""
 
 from __future__ import annotations
 

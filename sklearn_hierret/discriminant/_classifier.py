@@ -97,7 +97,7 @@ class DiscriminantClassifier(
 
     Notes
     -----
-    Each row belongs to the fold that a hash of its direction says, so that streams can be
+    A hash of a row's direction decides its fold, so that streams can be
     cross-fitted: `partial_fit` and Dask give what one `fit` gives, whatever the blocks and their
     order, up to rounding (1e-6 in probabilities, if no choice is a tie). Equal rows share a fold. A
     class of which all samples are in one fold, such as a class of one, takes no part in the choices.
@@ -198,7 +198,7 @@ class DiscriminantClassifier(
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None
     ) -> DiscriminantClassifier:
-        """Take in more samples, without those before; the model is made when it is asked for.
+        """Add samples; the model of all samples so far is made when it is asked for.
 
         Parameters
         ----------
@@ -327,7 +327,7 @@ class DiscriminantClassifier(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training samples; others are treated as if they were some.
+            Training samples; other samples are treated in the same way.
         n_kept : int, default=16
             Classes to return, 16 at most.
         keep_models : bool, default=True

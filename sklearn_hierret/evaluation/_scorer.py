@@ -36,15 +36,15 @@ def make_retrieval_scorer(
         Results that count; None: the whole ranking.
     gallery : {"fit", "query"}, default="fit"
         "fit": the scored samples query the estimator's gallery (its training set, unless
-        replaced). Scoring the training samples themselves so is meaningless: each finds
+        replaced). Scoring the training samples this way is meaningless, since each finds
         itself. "query": the scored samples query each other, leave-one-out, as in the
         papers; the estimator's own gallery stays as it is.
     empty : {"skip", "zero", "error"}, default="skip"
         What to do with queries that have no relevant item.
     ties : {"index", "average"}, default="index"
         "index": results at equal distances count in the order of the gallery, as they are
-        returned. "average": the expected score over all their orders; what many ties ask for, such as
-        those of Hamming distances. Not for "asi" and "neg_mistake_severity".
+        returned. "average": the expected score over all their orders; use it where many results tie,
+        as with Hamming distances. Not for "asi" and "neg_mistake_severity".
     macro : bool, default=False
         Mean over the classes of the means over their queries, so that rare classes count as much as others.
     **metric_params

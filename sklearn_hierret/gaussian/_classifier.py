@@ -54,8 +54,8 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         "tied": one pooled within-class covariance for all classes.
     shrinkage : None, "auto" or float in [0, 1], default="auto"
         Weight of the tied covariance in each class's own; "auto" is d / (n_c + d) with d
-        dimensions and n_c samples, so that small classes lean on the others. None adds
-        nothing. Of no effect with `covariance_type="tied"`.
+        dimensions and n_c samples, so that small classes rely on the others. None: no
+        shrinkage. Without effect for `covariance_type="tied"`.
     n_components : float in (0, 1), int or None, default=0.999
         Principal components to keep: the fewest that explain this fraction of the
         variance, this many, or no projection. A fraction keeps at most half of
@@ -190,7 +190,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None
     ) -> MahalanobisClassifier:
-        """Take in more samples, without those before.
+        """Add samples; those seen before need not be passed again.
 
         Means and covariances are those of one fit to all samples; they are computed when
         they are first needed. What is kept is (n_classes, n_features, n_features) numbers,
@@ -203,7 +203,7 @@ class MahalanobisClassifier(ClassifierMixin, BaseEstimator):
         y : array-like of shape (n_samples,)
             Class labels; labels that were not seen before are added.
         classes : array-like, optional
-            Accepted as scikit-learn's is; a class counts once it has samples.
+            Accepted for compatibility with scikit-learn; a class counts only once it has samples.
 
         Returns
         -------

@@ -1,12 +1,12 @@
-"""Which classes hang together by their overlaps, without the overlaps of all pairs.
+"""Which classes are connected by their overlaps, without the overlaps of all pairs.
 
 Connected components need only links. Pairs are dropped by lower bounds of the Bhattacharyya
-distance, each dearer and closer than the one before:
+distance, each costlier and tighter than the one before:
 
 1. its mean term alone, with the largest variance that either class has in any direction of
    the space whitened by all classes: one matrix product;
 2. the distance of the classes' marginals in the few directions that separate classes best
-   (forgetting coordinates never takes Gaussians further apart), a batch of small matrices;
+   (dropping coordinates never increases the distance), a batch of small matrices;
 3. the distance itself, for pairs that are not connected through others by then.
 """
 

@@ -22,8 +22,8 @@ from sklearn_hierret.hashing._codes import check_n_bits, pack_signs
 class PCAHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Codes whose bits are the signs of the principal components.
 
-    The first components hold most of the variance, and each has one bit: the fewer the bits, the
-    better they are spent. `ITQHasher` spreads the variance over all bits.
+    The first components hold most of the variance, but each component gets one bit, so further bits
+    are of less use. `ITQHasher` spreads the variance over all bits.
 
     Parameters
     ----------

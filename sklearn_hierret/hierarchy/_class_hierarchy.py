@@ -237,14 +237,15 @@ class ClassHierarchy(TreeFormats):
         Parameters
         ----------
         proba : array-like of shape (n_samples, n_classes)
-            Probabilities of the classes, for each sample. What they lack of 1 lies on the root.
+            Probabilities of the classes, for each sample. If they sum to less than 1, the
+            rest lies on the root.
         min_probability : float in (0.5, 1]
             Above one half, so that no two nodes hold it unless one is below the other.
 
         Returns
         -------
         nodes : ndarray of shape (n_samples,)
-            A class where one is sure enough, and the root where no other node is.
+            A class if one holds enough, and the root if no other node does.
 
         References
         ----------
@@ -364,8 +365,8 @@ class ClassHierarchy(TreeFormats):
     def restrict(self, classes: ArrayLike) -> ClassHierarchy:
         """The hierarchy of some of its classes.
 
-        Heights stay, and so do all distances: the root is kept, nodes without a class
-        below them go.
+        Heights and all distances stay the same: the root is kept, and nodes without a
+        class below them are removed.
 
         Parameters
         ----------
@@ -485,6 +486,6 @@ class ClassHierarchy(TreeFormats):
 
 
 def check_min_probability(value: Any) -> None:
-    """Raise a ValueError unless no two nodes can hold so much, unless one is below the other."""
+    """Raise a ValueError unless `value` is above 0.5 and at most 1: nodes that hold it are then nested."""
     if not isinstance(value, Real) or isinstance(value, bool) or not 0.5 < float(value) <= 1:
         raise ValueError(f"min_probability must be above 0.5 and at most 1, got {value!r}.")

@@ -176,7 +176,7 @@ class TreeFormats:
 
     @classmethod
     def from_outline(cls, source: Any, *, id_type: type | None = None, multiple_roots: str = "error") -> Self:
-        """From an indented outline: a name a line, what is below it further in.
+        """From an indented outline: one name per line, with its children indented further below it.
 
         Parameters
         ----------

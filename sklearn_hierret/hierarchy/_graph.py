@@ -30,15 +30,15 @@ class ClassGraph:
     """Directed acyclic graph of concepts above classes, such as WordNet, for evaluation.
 
     Where a concept may have several parents, the lowest common subsumer (LCS) of two classes
-    is the deepest concept above both, and ``d_G = height(LCS) / height(root)`` is no metric any
-    more [1]_: good for judging rankings, not for making them. Every metric that takes a
+    is the deepest concept above both, and ``d_G = height(LCS) / height(root)`` is no longer
+    a metric [1]_: it serves to judge rankings, not to make them. Every metric that takes a
     `ClassHierarchy` as the truth takes a `ClassGraph`; `to_tree` makes a hierarchy of it.
 
     Parameters
     ----------
     parents_of : mapping from node to a sequence of its parents
     classes : sequence of nodes, optional
-        The nodes that are classes; only they and what is above them is kept. Default: all
+        The nodes that are classes; only they and their ancestors are kept. Default: all
         nodes without children. A class with children gets a leaf of its own below its node.
     depth : {"longest", "shortest"}, default="longest"
         What depth is: the longest or the shortest way from the root. It decides which common

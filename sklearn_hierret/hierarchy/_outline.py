@@ -1,4 +1,4 @@
-"""Trees as indented outlines: a node a line, its children below it and further in."""
+"""Trees as indented outlines: one node per line, with its children indented further below it."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ DISCOUNTS: dict[str, Callable[[NDArray], NDArray]] = {
 
 
 def precision_terms(relevant: NDArray[np.bool_], ties: TieGroups | None) -> NDArray[np.float64]:
-    """Precision at each rank where it is relevant, else 0; their sum is AP but for its divisor.
+    """Precision at each relevant rank, else 0; the sum of these terms is AP before its division.
 
     With ties it is the expected value over all orders of each group (McSherry & Najork,
     "Computing Information Retrieval Performance Measures Efficiently in the Presence of

@@ -233,7 +233,7 @@ def average_set_intersection_at_k(
 ) -> NDArray[np.float64]:
     """ASI at k: how much the first n results share with the best n, averaged over n = 1 ... k.
 
-    Compared are multisets of relevances, so that items of equal relevance are alike [1]_.
+    The sets are multisets of relevances, so items of equal relevance are interchangeable [1]_.
 
     Parameters
     ----------

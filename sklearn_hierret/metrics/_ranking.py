@@ -46,8 +46,8 @@ def average_precision_at_k(
         among the first k, as torchmetrics and the hashing papers (it rewards retrieving
         less).
     distances : array-like of shape (n_queries, n_ranked), optional
-        Distances of the results: those at equal distances have no order then, and the
-        score is its expected value over all of them [1]_. Groups of equal distances are
+        Distances of the results. Results at equal distances then have no order, and the
+        score is the expected value over all their orders [1]_. Groups of equal distances are
         known as far as `y_retrieved` goes, which may go beyond `k`. Default: the order
         is as given.
 

@@ -28,7 +28,7 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
     """`HierarchicalRetriever` with alpha, stem and the weights of hierarchies chosen by cross-validation.
 
     One class model is fitted a fold, and every candidate ranks with it. Then the retriever is fitted to
-    all samples, as with the best candidate's parameters.
+    all samples with the best candidate's parameters.
 
     `HierarchicalRetriever` chooses alpha by itself, at a fifth of the cost, from held-out samples of the same
     classes. This one can hold out whole classes, or groups of samples that belong together (photographs of

@@ -1,4 +1,4 @@
-"""The description of a saved network, read as a stranger's: only what `save` writes gets through."""
+"""The description of a saved network, which is not trusted: only what `save` writes is accepted."""
 
 from __future__ import annotations
 

@@ -58,15 +58,15 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         averaged over places. None: what comes before the classifier, that is, the vectors of the
         backbone, or for "corr" losses the semantic embedding.
     samples_per_class : int, default=None
-        Batches of so many images of each of several classes, as losses on the distances within a
-        batch want; None: whatever comes.
+        Images of each of several classes in a batch, for losses on the distances within a batch;
+        None: batches are drawn at random.
     validation_fraction : float, default=0.0
         Share of the training images, stratified, that losses, accuracy and mAP@k are measured
         on after each epoch.
     retrieval_k : int, default=20
         k of that mAP.
     early_stopping : int, default=0
-        Stop when it has not risen for so many epochs, and go back to the best; 0: never. Needs
+        Stop when that mAP has not risen for so many epochs, and go back to the best; 0: never. Needs
         `validation_fraction`.
     mixed_precision : bool, default=False
         Compute in bfloat16 where that is safe.

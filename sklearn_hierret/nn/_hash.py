@@ -42,10 +42,10 @@ class CNNHashExtractor(CNNFeatureExtractor):
     sigmas : sequence of float or None, default=None
         See `HierarchyPreservingHashing`.
     first_update : int, float or None, default=0.5
-        The first epoch after which centres are computed, or a share of `max_epochs` that comes
-        before, below 1; epochs are those of the whole history. 0: before the first one, too, as
-        published. Before, and for None always, the network learns random codes of the classes, which
-        agree the more, the more ancestors two share.
+        The first epoch after which centres are computed, or, below 1, the share of `max_epochs` before
+        that; epochs are those of the whole history. 0: also before the first epoch, as published.
+        Until then, and with None always, the network learns random codes of the classes; the more
+        ancestors two classes share, the more their codes agree.
     bound_weight : float, default=10.0
     quantization_weight : float, default=0.0
         See `HierarchyPreservingHashing`. The weight of the quantization is 0.1 as published, which keeps

@@ -16,8 +16,8 @@ from sklearn_hierret.nn._net import ImageNeuralNet
 class HeadClassifier(ClassifierMixin, BaseEstimator):
     """A fitted network's own probabilities, from the features that its `transform` gives.
 
-    Make one with `CNNFeatureExtractor.as_class_model`. Fitting it does nothing, and cloning gives
-    it back: it has learnt what it knows.
+    Make one with `CNNFeatureExtractor.as_class_model`. Fitting it does nothing, and cloning
+    returns the same object, since the network is already trained.
 
     Parameters
     ----------

@@ -19,9 +19,9 @@ from sklearn_hierret.nn._extractor import CNNFeatureExtractor
 class LatentGaussianExtractor(CNNFeatureExtractor):
     """A network whose classes are nearer to Gaussians: those that it misses often are split.
 
-    After training, the features of each class of which more than a share is misclassified are
-    clustered, the clusters become classes, and the network goes on with a new last layer. That is
-    how venkataramanan2023 makes features of classes with several appearances fit for Bhattacharyya
+    After training, each class of which too large a share is misclassified is split: its features are
+    clustered, the clusters become classes, and training goes on with a new last layer. In this way
+    venkataramanan2023 prepares classes with several appearances for Bhattacharyya
     coefficients [1]_. Labels and predictions are those of the classes, not of their clusters.
 
     Parameters
@@ -129,7 +129,7 @@ class LatentGaussianExtractor(CNNFeatureExtractor):
     def partial_fit(
         self, X: Any, y: ArrayLike | None = None, classes: ArrayLike | None = None, **fit_params: Any
     ) -> LatentGaussianExtractor:
-        """Train on; only before classes are split, whose clusters new images would not have.
+        """Train on; possible only before classes are split, since new images have no clusters.
 
         Parameters
         ----------

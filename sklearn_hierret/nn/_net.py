@@ -233,7 +233,7 @@ class ImageNeuralNet(NeuralNetClassifier):
 
     @contextlib.contextmanager
     def _seeded(self) -> Iterator[None]:
-        """torch's random numbers from `random_state`; the caller's own go on as if nothing happened."""
+        """Seed torch by `random_state`, and restore the caller's random state afterwards."""
         if self.random_state is None:
             yield
             return

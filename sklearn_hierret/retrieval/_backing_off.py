@@ -1,4 +1,4 @@
-"""For samples that no class is sure of: the deepest node that is, and how often it is right."""
+"""For samples of uncertain class: the deepest node that is sure enough, and how often it is right."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class HeldOutSample(NamedTuple):
 def sure_nodes(
     leaf_model: LeafModel, proba: NDArray, known: NDArray | None, min_probability: float
 ) -> NDArray[np.intp]:
-    """Deepest node of the hierarchy that holds so much of each sample's probability.
+    """Deepest node of the hierarchy that holds at least `min_probability` of each sample.
 
     Parameters
     ----------

@@ -168,7 +168,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
     def add_to_gallery(self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None) -> Any:
         """Add samples to the gallery, at its end; hierarchy and class model stay.
 
-        The cost is that of the new samples, amortised: many small additions are cheap. Codes of a
+        The amortised cost depends on the new samples only, so many small additions are cheap. Codes of a
         `HammingRetriever` are copied.
 
         Parameters
@@ -348,7 +348,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         within : array-like, optional
             Where to search, as in `kneighbors`; queries may have fewer than k rows then.
         min_probability : float in (0.5, 1], optional
-            For the columns of nodes: the deepest that holds so much of the query, see `leaves`.
+            Add the columns of nodes: the deepest that holds this much of the query, see `leaves`.
 
         Returns
         -------
@@ -434,7 +434,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
     def level_accuracy(self, min_probability: float) -> pd.DataFrame:
         """How often ``leaves(X, min_probability=...)`` is right, by held-out samples of the training set.
 
-        They are of known classes: in a gallery with unknown ones it is right less often.
+        These samples are of known classes. In a gallery with unknown classes, leaves are right less often.
 
         Parameters
         ----------
@@ -527,7 +527,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         """Features as an array, of some dtype or of that which suits them."""
         raise NotImplementedError
 
-    #: Of the cosine distance of what the class model is given, in the distance of the features.
+    #: Factor of the cosine distance that the class model sees, in the distance of the features.
     _cosine_scale: ClassVar[float] = 1.0
 
     def _for_class_model(self, X: NDArray) -> NDArray:

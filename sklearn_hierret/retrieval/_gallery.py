@@ -138,7 +138,7 @@ class Gallery:
         Raises
         ------
         ValueError
-            For labels where there are none or none where there are, and for ids that are there already.
+            For labels if the gallery has none, no labels if it has some, and ids that it already has.
         """
         n, n_ever = len(X), self.n_ever
         if (y is None) != (self.labels is None):

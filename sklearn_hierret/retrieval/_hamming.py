@@ -25,7 +25,7 @@ class HammingRetriever(BaseRetriever):
     Codes come from a hasher (`ITQHasher`, `PCAHasher`, ``sklearn_hierret.nn.CNNHashExtractor``) or
     from anywhere: rows of bytes, as `numpy.packbits` packs them. A sample takes ``n_bits / 8`` bytes,
     filled up to 1, 2, 4 or a multiple of 8, and 16 for its place and its id. Everything else is as in
-    `HierarchicalRetriever`, but that adding and removing copy the codes.
+    `HierarchicalRetriever`, except that adding and removing samples copy the codes.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ class HammingRetriever(BaseRetriever):
         Gives the leaves of codes, which it sees as -1 and 1. None means the class model of the
         hierarchy's builder, or else a default `DiscriminantClassifier`.
     backend : {"numpy", "faiss"}, default="numpy"
-        Who searches where alpha is 0 and few neighbours are wanted. Results are the same; FAISS has
-        threads of its own.
+        What searches where alpha is 0 and few neighbours are wanted. The results are the same; FAISS
+        uses its own threads.
     n_jobs : int, default=None
         Threads of the search and of the leaves that it needs; default: as many as NumPy's products use.
     verbose : bool, default=False

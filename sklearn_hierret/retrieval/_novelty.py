@@ -1,4 +1,4 @@
-"""How much of the hierarchical distance a query gets: as much as its class may be in the gallery."""
+"""How much a query relies on its leaf: as far as its class is likely to be known."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from sklearn_hierret.retrieval._gallery import Gallery
 #: Samples of a gallery that its share of known classes is estimated from, and the least estimate: where
 #: queries and training samples differ in more than their classes, the likelihood says too little.
 MOST_SAMPLES, LEAST_SHARE = 4096, 0.35
-#: A query has ``k_q = P(known) ** POWER``: half known is nearly unknown (docs/defaults.md).
+#: A query has ``k_q = P(known) ** POWER``: half known is nearly unknown (docs/regimes.md).
 POWER = 4
-#: Least weight that is chosen where queries may be of unknown classes and leaves are predicted: what held a
-#: smaller one back, the loss at rank 1, is what k_q prevents there. And the most where leaves are labels: of
-#: those of known classes a query of an unknown one likes some too much (docs/regimes.md).
+#: Limits of the chosen weight where queries may be of unknown classes. The least one is for predicted leaves:
+#: a smaller weight would only prevent a loss at rank 1, which k_q prevents already. The greatest one is for
+#: labels as leaves: a query of an unknown class is too close to some known class (docs/regimes.md).
 LEAST_OPEN_ALPHA, MOST_OPEN_ALPHA = 8.0, 1.0
 
 
 def share_of_gallery(gallery: Gallery, leaf_model: LeafModel) -> float:
     """Share of a gallery's samples whose class the class model knows.
 
-    Where leaves are labels, labels tell it. Else it is estimated from up to 4,096 samples, of which
-    training samples are known to be known, and is 0.35 at least.
+    Where leaves are labels, the share is counted. Otherwise it is estimated from up to 4,096 samples, of
+    which training samples count as known, and is 0.35 at least.
     """
     assert gallery.kind is not None
     if not len(gallery):

@@ -18,9 +18,9 @@ class HierarchicalRetriever(BaseRetriever):
     """Retrieve by ``D = cosine distance + alpha * hierarchical distance``.
 
     The hierarchical distance of two samples is that of their leaves, the classes that
-    the class model assigns them to [1]_. The leaf of a labelled gallery sample is its label, for
-    new queries. True labels of queries are never part of a distance, nor are those of the gallery
-    where it is searched for its own samples.
+    the class model assigns them to [1]_. For new queries, the leaf of a labelled gallery
+    sample is its label. True labels of queries are never part of a distance, nor are labels of the
+    gallery where gallery samples are the queries.
 
     Parameters
     ----------
@@ -34,8 +34,9 @@ class HierarchicalRetriever(BaseRetriever):
     alpha : "auto" or float in [0, inf], default="auto"
         Weight of the hierarchical distance. 0 is plain cosine; infinity orders by the
         hierarchical distance, then by cosine. "auto" chooses at fit, by what held-out samples
-        retrieve at rank 1, and then at rank 20. Where `novelty` finds unknown classes in a gallery, it is 8
-        at least if leaves are predicted, and 1 at most if they are labels. It may be changed after fitting.
+        retrieve at rank 1, and then at rank 20. Where `novelty` finds unknown classes in a gallery, the
+        weight is 8 at least if leaves are predicted, and 1 at most if they are labels. `alpha` may be
+        changed after fitting.
     assignment : {"soft", "hard"}, default="soft"
         "hard" gives each sample one leaf, as the paper does; "soft" takes the expected
         hierarchical distance under the class model's 16 largest probabilities; the rest counts as
@@ -43,29 +44,30 @@ class HierarchicalRetriever(BaseRetriever):
     stem : "auto" or float in [0, 1], default="auto"
         Different leaves are at least so far apart: ``D_H' = stem + (1 - stem) D_H``. "auto" is 0.7 for
         hierarchies that are learned from features, 0.5 for given ones, and 0.6 where class names or given
-        hierarchies are a part. It may be changed after fitting, and
-        `hierarchy_` does not have it.
+        hierarchies are a part. It may be changed after fitting;
+        `hierarchy_` is the tree without a stem.
     gallery_leaves : {"auto", "predicted", "labels"}, default="auto"
         Leaves of the gallery for new queries: "auto" takes the label of each sample whose label
         the hierarchy knows, and what the class model predicts for the others; "labels" raises for
-        labels that it lacks (but see `novelty`); "predicted" never looks at labels. Searches of the
-        gallery for its own samples, ``kneighbors(None)``, and leave-one-out scorers always take predicted
-        leaves; those of the training samples are cross-fitted.
+        labels that it lacks (but see `novelty`); "predicted" never looks at labels. Searches with
+        gallery samples as queries, ``kneighbors(None)``, and leave-one-out scorers always take predicted
+        leaves; the leaves of training samples are cross-fitted.
     novelty : {"auto"} or bool, default="auto"
         Whether queries of unknown classes rely on their leaves less: ``D = D_C + alpha (1 - k (1 - D_H))``,
         where ``k = P(known)^4`` says how well the class model knows the query, given the share of known
-        classes in the gallery. The share is counted where labels are the gallery's leaves, and else
-        estimated [2]_, as 0.35 at least. In a gallery of known classes alone k is 1; where labels say that
-        all classes are unknown the ranking is that of cosine. With ``gallery_leaves="labels"`` a gallery
-        sample with a label that the hierarchy lacks is then 1 away from every leaf, and no error. "auto"
+        classes in the gallery. The share is counted where labels are the gallery's leaves; elsewhere it
+        is estimated [2]_, with 0.35 as the lower limit. In a gallery of known classes alone k is 1; where
+        labels say that all classes are unknown, the ranking is that of cosine. With
+        ``gallery_leaves="labels"`` a gallery sample whose label the hierarchy lacks then raises no error,
+        but is at distance 1 from every leaf. "auto"
         does so where the class model has a method ``known_proba``, as `DiscriminantClassifier` has. It
         may be changed after fitting.
     n_neighbors : int, default=5
         Default of `kneighbors`, voters in `predict`, and k of the mAP in `score`.
     class_model : classifier, default=None
-        Gives the leaves; for "soft" it needs ``predict_proba``. It is given arrays. Cloned
-        and fitted (wrap a fitted one in `sklearn.frozen.FrozenEstimator`); cross-fitted leaves of
-        one that keeps no folds take three fits more. None means the class model of the hierarchy's
+        Gives the leaves; for "soft" it needs ``predict_proba``. It is given arrays. It is
+        cloned and fitted (wrap a fitted one in `sklearn.frozen.FrozenEstimator`); if it keeps no folds,
+        cross-fitted leaves take three more fits. None means the class model of the hierarchy's
         builder, or else a default `DiscriminantClassifier`.
     n_jobs : int, default=None
         Threads of the search and of the leaves that it needs; default: as many as NumPy's products use.
@@ -91,7 +93,7 @@ class HierarchicalRetriever(BaseRetriever):
     Neighbours are in the order of (distance, position in the gallery), where distances
     are compared in float64; they are returned in the dtype of the gallery, which is
     float32 for half and single precision features and float64 for all others. A zero
-    vector has cosine distance 1 to everything; its leaf says about how frequent the classes are.
+    vector has cosine distance 1 to everything; its soft leaf is about the class frequencies.
 
     References
     ----------

@@ -25,7 +25,7 @@ def search_by_faiss(
     own_row: NDArray[np.intp] | None = None,
     allowed: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Ask FAISS for more than wanted, so that no code as far as the k-th is missing, and sort them.
+    """Ask FAISS for more codes than wanted, so that none that ties with the k-th is missing, and sort them.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """The hierarchical part of the distance: of queries to classes, to blocks, and to single rows.
 
-A soft leaf lies on a few classes, and what its probabilities leave lies on the root, 1 away from
+A soft leaf lies on a few classes, and the remaining probability lies on the root, at distance 1 from
 everything. One class with all of the probability is a hard leaf. Scaling the probabilities of a query
 by k_q and those of a row by k_i so gives ``1 - k_q k_i (1 - D_H)``.
 """

@@ -58,7 +58,7 @@ def threads_of(n_jobs: int | None, n_queries: int) -> int:
 def run_batches(batches: Sequence[Part], work: Callable[[Part], Result], n_threads: int = 1) -> list[Result]:
     """Do the work of each batch, with one thread of BLAS in each of ours.
 
-    BLAS's own threads go on turning for a while after each product, which slows ours down.
+    BLAS's own threads keep spinning for a while after each product, which slows ours down.
     """
     with _ONE_THREAD:
         if len(batches) < 2 or n_threads < 2:

@@ -15,7 +15,7 @@ from sklearn_hierret.study._run import Study
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the study; 0, or 2 after an error that is the user's to mend."""
+    """Run the study; 0, or 2 after an error that the user can correct."""
     parser = argparse.ArgumentParser(
         prog="python -m sklearn_hierret.study",
         description="Every method of the papers on one data set: tables, figures, intervals.",

@@ -36,8 +36,8 @@ class HierarchyPreservingHashing(Objective):
         Of the backbone.
     levels : array-like of shape (n_levels, n_classes)
         Cluster of each class at each level, fine to coarse, as from
-        ``ClassHierarchy.levels(by="depth")``. Levels without a choice, or that are those below them
-        again, are left out.
+        ``ClassHierarchy.levels(by="depth")``. Levels of one cluster, and levels equal to the one
+        below them, are left out.
     n_bits : int, default=64
     sigmas : sequence of float, optional
         One for each level that is left, ascending. Default: the paper's for 2 and 4 levels, (1, 2)

@@ -12,8 +12,8 @@ from sklearn_hierret.nn.losses._objective import Objective
 class LabelEmbedding(Objective):
     """Label embedding network: soft targets, a distribution over classes for each, are learnt [1]_.
 
-    A second classifier on features through which no gradient flows back tells the labels what they
-    resemble, where it is right; labels teach the first.
+    A second classifier, on features through which no gradient flows back, teaches the labels what they
+    resemble, on the samples that it gets right. The labels then teach the first classifier.
 
     Parameters
     ----------

@@ -14,8 +14,8 @@ from sklearn_hierret.nn.losses._objective import Objective
 class MetricLearning(Objective):
     """A loss on unit features of a batch, and a classifier that does not disturb it.
 
-    The classifier learns from features through which no gradient flows back, so that there are
-    class probabilities and the features are the metric loss's alone.
+    The classifier learns from features through which no gradient flows back. So there are class
+    probabilities, while the metric loss alone shapes the features.
 
     Parameters
     ----------
