@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
-from sklearn.utils.validation import validate_data
 
 from sklearn_hierret import (
     CombinedHierarchyBuilder,
@@ -20,19 +20,7 @@ from sklearn_hierret import (
     PCAHasher,
     TextHierarchyBuilder,
 )
-from sklearn_hierret.hashing import pack_signs
 from sklearn_hierret.model_selection import HierarchicalRetrieverCV
-
-
-class OfFloats(HammingRetriever):
-    """What scikit-learn's checks need around it: numbers, of which it makes codes."""
-
-    def _validated(self, X, reset=True):
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
-        # The checks have numbers around 0 and around 100.
-        thresholds = np.concatenate([np.linspace(-3, 3, 16), np.linspace(97, 103, 16)])
-        return pack_signs((X[:, :, None] - thresholds).reshape(len(X), -1))
-
 
 LETTERS = HashingVectorizer(analyzer="char", ngram_range=(1, 2), n_features=64, norm=None)
 ESTIMATORS = [
@@ -62,16 +50,30 @@ ESTIMATORS = [
     HierarchicalRetrieverCV(alphas=[0, 1], cv=2),
     PCAHasher(8),
     ITQHasher(8, random_state=0),
-    OfFloats(),
-    OfFloats(alpha=1.0),
-    OfFloats(LinkageHierarchyBuilder(), alpha=1.0, assignment="soft"),
+    # Codes come from a hasher.
+    make_pipeline(PCAHasher(8), HammingRetriever()),
+    make_pipeline(ITQHasher(8, random_state=0), HammingRetriever(alpha=1.0)),
+    make_pipeline(PCAHasher(8), HammingRetriever(LinkageHierarchyBuilder(), alpha=1.0, assignment="soft")),
 ]
+
+
+#: What no Pipeline passes, whatever its steps are.
+OF_PIPELINES = {
+    "check_estimators_overwrite_params": "its steps are fitted in place",
+    "check_dont_overwrite_parameters": "its steps are fitted in place",
+    "check_array_api_input": "needs the environment variable SCIPY_ARRAY_API",
+}
 
 
 @pytest.mark.filterwarnings("default")  # the checks provoke warnings themselves
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 def test_check_estimator(estimator):
-    results = check_estimator(estimator, on_skip=None, on_fail="raise")
-    not_passed = [(r["check_name"], r["status"]) for r in results if r["status"] != "passed"]
+    expected = OF_PIPELINES if isinstance(estimator, Pipeline) else {}
+    results = check_estimator(estimator, expected_failed_checks=expected, on_skip=None, on_fail="raise")
+    not_passed = [
+        (r["check_name"], r["status"])
+        for r in results
+        if r["status"] != "passed" and r["check_name"] not in expected
+    ]
     assert len(results) > 30
     assert not_passed == []

@@ -1,7 +1,11 @@
-"""A layer imports only lower layers, and the package loads no optional dependency."""
+"""Imports are those that docs/layers.py declares, and the package loads no optional dependency."""
 
 import ast
+import graphlib
 import importlib
+import importlib.util
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,61 +15,61 @@ import pytest
 import sklearn_hierret
 
 ROOT = Path(sklearn_hierret.__file__).parent
-#: From the bottom up; each may import those before it.
-LAYERS = [
-    "_arrays",
-    "_blocks",
-    "_files",
-    "_trusted",
-    "images",
-    "hierarchy",
-    "datasets",
-    "gaussian",
-    "discriminant",
-    "building",
-    "search",
-    "embedding",
-    "hashing",
-    "metrics",
-    "retrieval",
-    "evaluation",
-    "model_selection",
-    "display",
-    "nn",
-    "study",
-]
+MODULES = {
+    ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in ROOT.rglob("*.py")
+}
 
 
-def imported_parts(path):
+@pytest.fixture(scope="module")
+def layers():
+    path = Path(__file__).parents[1] / "docs" / "layers.py"
+    spec = importlib.util.spec_from_file_location("layers", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def imported_modules(path):
+    """Modules of this package that a file imports, inside functions and for types as well."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names = (
-                [node.module]
-                if node.module != "sklearn_hierret"
-                else [f"sklearn_hierret.{a.name}" for a in node.names]
-            )
+            for name in (f"{node.module}.{alias.name}" for alias in node.names):
+                yield name if name in MODULES else node.module
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        yield from (n.split(".")[1] for n in names if n.startswith("sklearn_hierret."))
+            yield from (alias.name for alias in node.names)
 
 
-def test_layers_import_downwards_only():
-    for path in ROOT.rglob("*.py"):
-        if path == ROOT / "__init__.py":
-            continue
-        layer = path.relative_to(ROOT).parts[0].removesuffix(".py")
-        assert layer in LAYERS, f"{path} is in no layer"
-        for other in imported_parts(path):
-            assert LAYERS.index(other) <= LAYERS.index(layer), f"{path} imports {other}"
+def imports_of_modules():
+    return {
+        name: {other for other in imported_modules(path) if other in MODULES} - {name}
+        for name, path in MODULES.items()
+    }
 
 
-def test_hierarchy_knows_numpy_only():
+def test_imports_are_those_that_are_declared(layers):
+    found = set()
+    for name, others in imports_of_modules().items():
+        if name != "sklearn_hierret":
+            found |= {(name.split(".")[1], other.split(".")[1]) for other in others}
+    assert {edge for edge in found if edge[0] != edge[1]} == set(layers.allowed().edges)
+    assert {name.split(".")[1] for name in MODULES if name != "sklearn_hierret"} == set(layers.LAYERS)
+
+
+def test_no_module_is_in_a_circle():
+    graphlib.TopologicalSorter(imports_of_modules()).prepare()  # raises for a circle, and names it
+
+
+def test_the_design_page_has_the_declared_layers(layers):
+    assert (layers.DOCS / "design.md").read_text(encoding="utf-8") == layers.page(), "run docs/layers.py"
+
+
+def test_hierarchy_knows_arrays_only():
     allowed = {
         "numpy",
         "pandas",
+        "scipy",
         "networkx",
         "sklearn_hierret",
         *sys.stdlib_module_names,
@@ -97,8 +101,13 @@ def test_every_public_name_has_an_example(package):
     assert without == []
 
 
-def test_public_names_are_documented():
-    for name in filter(lambda name: not name.isupper(), sklearn_hierret.__all__):
-        doc = getattr(sklearn_hierret, name).__doc__
-        assert doc, name
-        assert len(doc) > 100, name
+@pytest.mark.parametrize("package", ["", ".datasets", ".images", ".model_selection", ".nn"])
+def test_parameters_are_documented(package):
+    if package == ".nn":
+        pytest.importorskip("skorch", reason="needs the extra nn")
+    module = importlib.import_module(f"sklearn_hierret{package}")
+    for name in (name for name in module.__all__ if not name.isupper()):
+        function = getattr(module, name)
+        parameters = [p for p in inspect.signature(function).parameters.values() if p.kind not in (2, 4)]
+        documented = set(re.findall(r"\w+", function.__doc__.partition("Returns\n")[0]))
+        assert {p.name for p in parameters} <= documented, name

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from joblib import cpu_count
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+
+from sklearn_hierret._threads import run_batches, slices_of
 
 #: Covariances of a batch: a few megabytes stay in the caches.
 BATCH_BYTES = 1 << 22
@@ -76,7 +75,7 @@ def bhattacharyya_pairs(
         def compute(some: slice) -> None:
             distances[some] = _of_pairs(g, i[some], j[some])
 
-    in_threads(compute, len(i), max(1, BATCH_BYTES // item_bytes))
+    run_batches(slices_of(len(i), max(1, BATCH_BYTES // item_bytes)), compute, cpu_count())
     # Rounding can leave the distance of two equal classes a hair below zero.
     return np.maximum(distances, 0, out=distances)
 
@@ -132,15 +131,3 @@ def _of_covariances(
     whitened = lower[:, d, :d]
     log_det = 2 * np.log(np.diagonal(lower, axis1=1, axis2=2)[:, :d]).sum(axis=1)
     return np.einsum("ij,ij->i", whitened, whitened) / 8 + (log_det - log_determinants) / 2
-
-
-def in_threads(function: Callable[[slice], None], n: int, size: int) -> None:
-    """Call a function for slices of ``range(n)``, in threads where there are several."""
-    slices = [slice(start, min(n, start + size)) for start in range(0, n, size)]
-    n_threads = min(cpu_count(), len(slices))
-    if n_threads < 2:
-        for some in slices:
-            function(some)
-        return
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(function, slices))

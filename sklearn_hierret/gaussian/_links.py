@@ -15,16 +15,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from joblib import cpu_count
 from numpy.typing import NDArray
 from scipy import linalg
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from sklearn_hierret._threads import run_batches, slices_of
 from sklearn_hierret.gaussian._bhattacharyya import (
     Gaussians,
     _of_covariances,
     bhattacharyya_pairs,
-    in_threads,
 )
 
 #: Directions of the second bound.
@@ -142,7 +143,7 @@ class _MarginalBounds:
                 (self.log_determinants[a] + self.log_determinants[b]) / 2,
             )
 
-        in_threads(compute, len(i), 1024)
+        run_batches(slices_of(len(i), 1024), compute, cpu_count())
         return lower
 
 

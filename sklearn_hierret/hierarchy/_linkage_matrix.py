@@ -6,6 +6,7 @@ from collections.abc import Hashable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.cluster.hierarchy import fcluster
 
 from sklearn_hierret.hierarchy._nodes import Nodes, as_label_array, number_nodes
 
@@ -29,28 +30,21 @@ def levels_from_linkage(
     heights : ndarray of shape (n_levels,)
     """
     Z, limit = _checked(Z, max_height)
-    n_leaves, merge_heights = len(Z) + 1, Z[:, 2]
-    clusters = np.arange(n_leaves, dtype=np.intp)
-    levels, heights = [clusters.copy()], [0.0]
-    # Name each cluster by its smallest leaf; row i of Z makes cluster n_leaves + i.
-    name = np.arange(2 * n_leaves - 1, dtype=np.intp)
-    for i, (left, right, height, _) in enumerate(Z):
-        if height > limit:
-            break
-        low, high = sorted((name[int(left)], name[int(right)]))
-        clusters[clusters == high] = low
-        name[n_leaves + i] = low
-        if len(levels) > 1 and height == heights[-1]:
-            levels[-1] = clusters.copy()
-        else:
-            levels.append(clusters.copy())
-            heights.append(float(height))
-    if np.any(clusters):
+    n_leaves = len(Z) + 1
+    levels, heights = [np.arange(n_leaves)], [0.0]
+    for height in np.unique(Z[Z[:, 2] <= limit, 2]).tolist():
+        levels.append(_numbered(fcluster(Z, height, "distance")))
+        heights.append(height)
+    if np.any(levels[-1]):
         levels.append(np.zeros(n_leaves, dtype=np.intp))
-        heights.append(float(merge_heights[-1] if root_height is None else root_height))
-    # A smallest leaf is named by its number; the levels count clusters from 0.
-    counted = [np.unique(row, return_inverse=True)[1] for row in levels]
-    return np.stack(counted).astype(np.intp), np.array(heights)
+        heights.append(float(Z[-1, 2] if root_height is None else root_height))
+    return np.stack(levels).astype(np.intp), np.array(heights)
+
+
+def _numbered(clusters: NDArray) -> NDArray[np.intp]:
+    """Clusters numbered from 0 in the order of their smallest leaves."""
+    _, smallest, inverse = np.unique(clusters, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(smallest))[inverse]
 
 
 def _checked(Z: ArrayLike, max_height: float | None) -> tuple[NDArray[np.float64], float]:
@@ -60,6 +54,7 @@ def _checked(Z: ArrayLike, max_height: float | None) -> tuple[NDArray[np.float64
         raise ValueError(f"A linkage matrix has shape (n_classes - 1, 4), got {Z.shape}.")
     if np.any(np.diff(Z[:, 2]) < 0) or Z[0, 2] < 0:
         raise ValueError("The linkage has inversions (heights that fall): use another method.")
+    # SciPy's is_valid_linkage looks at nothing of this where there is one merge, and lets fractions pass.
     n_leaves = len(Z) + 1
     merged = np.sort(Z[:, :2].ravel())
     if not np.array_equal(merged, np.arange(2 * n_leaves - 2)) or np.any(

@@ -84,7 +84,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
     batch_size : int, default=128
     verbose : int, default=0
         1 prints a line an epoch; 2 adds a progress bar.
-    **params
+    module, criterion, dataset, train_split, **params
         skorch's.
 
     Attributes

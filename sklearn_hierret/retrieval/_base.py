@@ -32,6 +32,7 @@ from sklearn_hierret._arrays import (
     rows_of,
 )
 from sklearn_hierret._blocks import is_dask
+from sklearn_hierret._threads import run_batches, slices_of, threads_of
 from sklearn_hierret.building import (
     HeldOutLeaves,
     LeafModel,
@@ -65,7 +66,7 @@ from sklearn_hierret.retrieval._novelty import (
     share_of_gallery,
     weighed_leaves,
 )
-from sklearn_hierret.search import Index, LeafDistance, run_batches, search, threads_of
+from sklearn_hierret.search import Index, LeafDistance, search
 
 #: Parameters that may be set after fit.
 LATE_PARAMS = ("alpha", "stem", "assignment", "novelty", "n_neighbors", "n_jobs", "verbose")
@@ -790,7 +791,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         n_threads = threads_of(self.n_jobs, len(X)) if hasattr(self.class_model_, "predict_leaves") else 1
         size = min(self._most_rows(X), -(-len(X) // n_threads))
         parts = run_batches(
-            [slice(start, start + size) for start in range(0, len(X), size)] or [slice(0, 0)],
+            slices_of(len(X), size) or [slice(0, 0)],
             lambda rows: function(self._for_class_model(X[rows])),
             n_threads,
         )

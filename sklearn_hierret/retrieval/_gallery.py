@@ -22,8 +22,19 @@ DEAD_SHARE = 0.25
 SPARE = 1024
 
 
+class PickledFields:
+    """For dataclasses whose pickles hold their fields and nothing that is cached."""
+
+    def __getstate__(self) -> dict:
+        return {part.name: getattr(self, part.name) for part in fields(self)}  # type: ignore[arg-type]
+
+    def __setstate__(self, state: dict) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+
+
 @dataclass(frozen=True)
-class Column:
+class Column(PickledFields):
     """An array that grows: in parts of falling size, so that adding a little is cheap."""
 
     parts: tuple[NDArray, ...]
@@ -55,15 +66,9 @@ class Column:
     def _lookups(self) -> list[pd.Index]:
         return [pd.Index(part) for part in self.parts]
 
-    def __getstate__(self) -> dict:
-        return {"parts": self.parts}
-
-    def __setstate__(self, state: dict) -> None:
-        object.__setattr__(self, "parts", tuple(state["parts"]))
-
 
 @dataclass(frozen=True)
-class Gallery:
+class Gallery(PickledFields):
     """Samples to search; every change makes another gallery, which shares what stayed.
 
     Attributes
@@ -115,13 +120,6 @@ class Gallery:
         raw = (X.copy(),) if kind is None and not index.rows.is_exact else None
         ids_of = Column((numbers,))
         return cls(index, kind, ids_of, labels, _next_id(numbers), None, raw, origin, classes)
-
-    def __getstate__(self) -> dict:
-        return {part.name: getattr(self, part.name) for part in fields(self)}  # nothing cached
-
-    def __setstate__(self, state: dict) -> None:
-        for name, value in state.items():
-            object.__setattr__(self, name, value)
 
     # -------------------------------------------------------------------- changes
 

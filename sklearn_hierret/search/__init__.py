@@ -4,6 +4,5 @@ from sklearn_hierret.search._faiss import search_by_faiss
 from sklearn_hierret.search._index import Index
 from sklearn_hierret.search._leaf_distance import LeafDistance
 from sklearn_hierret.search._search import search
-from sklearn_hierret.search._threads import run_batches, threads_of
 
-__all__ = ["Index", "LeafDistance", "run_batches", "search", "search_by_faiss", "threads_of"]
+__all__ = ["Index", "LeafDistance", "search", "search_by_faiss"]

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._chunking import get_chunk_n_rows
 
+from sklearn_hierret._threads import run_batches, threads_of
 from sklearn_hierret.search._batch import Batch
 from sklearn_hierret.search._candidates import TooManyCandidatesError
 from sklearn_hierret.search._index import Index, leaf_distances
 from sklearn_hierret.search._leaf_distance import LeafDistance, Weighing
-from sklearn_hierret.search._threads import run_batches, threads_of
 
 #: Queries of a batch at most.
 BATCH_ROWS = 1024

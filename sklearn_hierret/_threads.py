@@ -1,4 +1,4 @@
-"""Batches of queries on several threads."""
+"""Batches on several threads."""
 
 from __future__ import annotations
 
@@ -53,6 +53,11 @@ def threads_of(n_jobs: int | None, n_queries: int) -> int:
     if n_jobs is None:
         n_jobs = max((library.get_num_threads() for library in _blas().lib_controllers), default=1)
     return min(effective_n_jobs(n_jobs), -(-n_queries // LEAST_QUERIES))
+
+
+def slices_of(n: int, size: int) -> list[slice]:
+    """Slices of ``range(n)`` of a size each."""
+    return [slice(start, min(n, start + size)) for start in range(0, n, size)]
 
 
 def run_batches(batches: Sequence[Part], work: Callable[[Part], Result], n_threads: int = 1) -> list[Result]:

@@ -1,0 +1,153 @@
+"""The package's layers: which may import which, declared once; `python docs/layers.py` draws them.
+
+``tests/test_layering.py`` compares the declaration with the imports, and the page with the declaration.
+"""
+
+import random
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+
+DOCS = Path(__file__).parent
+BEGIN, END = "<!-- layers: made by docs/layers.py -->\n", "<!-- end of layers -->\n"
+
+#: Layer -> what it holds, and all that it may import (besides the foundations of its own kind).
+LAYERS: dict[str, tuple[str, str]] = {
+    "_arrays": ("checks of arrays and labels, chunks that fit into memory", ""),
+    "_blocks": ("arrays block by block on Dask's workers", "_arrays"),
+    "_files": ("files that are written whole or not at all", ""),
+    "_threads": ("batches on several threads, with one thread of BLAS in each", ""),
+    "_trusted": ("names of the types that skops may load", ""),
+    "images": ("arrays and files of images, corruptions", "_arrays"),
+    "hierarchy": (
+        "`ClassHierarchy`, `CombinedHierarchy`, `ClassGraph`, and what reads and writes them",
+        "_files",
+    ),
+    "datasets": ("loaders, generated features, taxonomies that come with the package", "_files hierarchy"),
+    "gaussian": (
+        "class statistics -> covariances -> links and overlaps; `MahalanobisClassifier`",
+        "_arrays _blocks _threads",
+    ),
+    "discriminant": (
+        "fold statistics -> discriminant space -> linear part, votes; `DiscriminantClassifier`",
+        "_arrays _blocks",
+    ),
+    "building": (
+        "the hierarchy builders; `LeafModel`: leaves and alpha",
+        "_arrays _blocks discriminant gaussian hierarchy",
+    ),
+    "search": (
+        "rows of features or codes -> `Index`; `LeafDistance`; `search`: arrays in, arrays out",
+        "_arrays _threads building",
+    ),
+    "embedding": ("`class_embedding`, `HierarchicalEmbedding`", "_arrays building hierarchy"),
+    "hashing": ("`PCAHasher`, `ITQHasher`: features -> packed codes", "_arrays"),
+    "metrics": (
+        "judged rankings -> a curve over k for each metric: arrays in, values out",
+        "_arrays hierarchy",
+    ),
+    "retrieval": (
+        "`HierarchicalRetriever`, `HammingRetriever`, their gallery, the graph of neighbours",
+        "_arrays _blocks _threads building discriminant hashing hierarchy metrics search",
+    ),
+    "evaluation": ("estimator -> search -> ranked labels -> metrics by name", "_arrays metrics"),
+    "model_selection": (
+        "`HierarchicalRetrieverCV`: one class model a fold, every alpha, stem and weight scored",
+        "_arrays building evaluation hierarchy metrics retrieval",
+    ),
+    "display": ("what matplotlib draws", "_arrays evaluation hierarchy"),
+    "nn": (
+        "images -> network -> features or codes (torch, skorch)",
+        "_arrays embedding hashing hierarchy images metrics",
+    ),
+    "study": (
+        "data -> features -> every method -> tables and figures: `python -m sklearn_hierret.study`",
+        "_files building datasets discriminant embedding evaluation gaussian hierarchy images nn retrieval",
+    ),
+}
+
+
+def allowed() -> nx.DiGraph:
+    """Edges from each layer to those that it may import."""
+    edges = [(name, other) for name, (_, others) in LAYERS.items() for other in others.split()]
+    graph = nx.DiGraph(edges)
+    graph.add_nodes_from(LAYERS)
+    return graph
+
+
+def table() -> str:
+    """The declaration as a Markdown table, from the top down."""
+    rows = [
+        f"| `{name}` | {what} | {', '.join(f'`{other}`' for other in others.split())} |"
+        for name, (what, others) in reversed(LAYERS.items())
+    ]
+    return "\n".join(["| layer | holds | imports |", "| --- | --- | --- |", *rows, ""])
+
+
+def page() -> str:
+    """The design page with this table in it."""
+    before, _, rest = (DOCS / "design.md").read_text(encoding="utf-8").partition(BEGIN)
+    return f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}"
+
+
+def draw(path: Path) -> None:
+    """Draw the packages, each above all that it imports, without the edges that follow from others."""
+    from matplotlib.figure import Figure
+
+    graph = allowed()
+    graph.remove_nodes_from([name for name in LAYERS if name.startswith("_")])
+    rank = {}
+    for name in reversed(list(nx.topological_sort(graph))):
+        rank[name] = max((rank[other] + 1 for other in graph[name]), default=0)
+    rows = [sorted(name for name in rank if rank[name] == r) for r in range(max(rank.values()) + 1)]
+    edges = list(nx.transitive_reduction(graph).edges)
+    draws, best = random.Random(0), np.inf
+    for _ in range(60_000):
+        drawn = [(draws.sample(row, len(row)), draws.choice((-0.7, -0.35, 0.0, 0.35, 0.7))) for row in rows]
+        if (clutter := _clutter(drawn, edges)) < best:
+            best, place = clutter, _places(drawn)
+    figure = Figure(figsize=(8, 6.5))
+    ax = figure.add_axes((0, 0, 1, 1))
+    for name, other in edges:
+        ax.annotate(
+            "",
+            place[other],
+            place[name],
+            arrowprops={"arrowstyle": "->", "color": "0.6", "shrinkA": 14, "shrinkB": 14},
+        )
+    for name, (x, height) in place.items():
+        box = {"boxstyle": "round,pad=0.5", "facecolor": "#e8eef6", "edgecolor": "#456"}
+        ax.text(x, height, name, ha="center", va="center", fontsize=10, bbox=box)
+    xs = [x for x, _ in place.values()]
+    ax.set(xlim=(min(xs) - 0.6, max(xs) + 0.6), ylim=(-0.5, len(rows) - 0.5))
+    ax.axis("off")
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _places(rows: list[tuple[list[str], float]]) -> dict[str, tuple[float, float]]:
+    """Rows, centred and then moved aside."""
+    return {
+        name: (i - (len(row) - 1) / 2 + aside, float(r))
+        for r, (row, aside) in enumerate(rows)
+        for i, name in enumerate(row)
+    }
+
+
+def _clutter(rows: list[tuple[list[str], float]], edges: list) -> float:
+    """Length of all arrows, and much more for each that passes through a box."""
+    place = _places(rows)
+    total = 0.0
+    for name, other in edges:
+        (x, top), (end, bottom) = place[name], place[other]
+        total += abs(x - end)
+        for at, height in place.values():
+            if bottom < height < top:
+                crossing = end + (x - end) * (height - bottom) / (top - bottom)
+                total += 20 * (abs(crossing - at) < 0.45)
+    return total
+
+
+if __name__ == "__main__":
+    (DOCS / "design.md").write_text(page(), encoding="utf-8")
+    draw(DOCS / "images" / "layers.svg")
