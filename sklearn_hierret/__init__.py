@@ -38,7 +38,11 @@ from sklearn_hierret.metrics import (
     r_precision,
     recall_at_k,
 )
-from sklearn_hierret.retrieval import HammingRetriever, HierarchicalRetriever
+from sklearn_hierret.retrieval import (
+    HammingRetriever,
+    HierarchicalNeighborsTransformer,
+    HierarchicalRetriever,
+)
 
 __version__ = "0.2.0.dev0"
 
@@ -51,6 +55,7 @@ __all__ = [
     "DiscriminantClassifier",
     "HammingRetriever",
     "HierarchicalEmbedding",
+    "HierarchicalNeighborsTransformer",
     "HierarchicalRetriever",
     "HierarchyBuilder",
     "HierarchyDisplay",

@@ -37,6 +37,7 @@ TRUSTED_TYPES = [
     "sklearn_hierret.retrieval._gallery_leaves.LeafOrigin",
     "sklearn_hierret.retrieval._hamming.HammingRetriever",
     "sklearn_hierret.retrieval._retriever.HierarchicalRetriever",
+    "sklearn_hierret.retrieval._transformer.HierarchicalNeighborsTransformer",
     "sklearn_hierret.search._index.Blocks",
     "sklearn_hierret.search._index.Index",
     "sklearn_hierret.search._index.Segment",

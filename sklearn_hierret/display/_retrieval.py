@@ -84,7 +84,7 @@ class RetrievalDisplay:
         *,
         query_images: ArrayLike,
         gallery_images: ArrayLike,
-        k: int = 5,
+        n_neighbors: int = 5,
         hierarchy: ClassHierarchy | None = None,
         class_names: Mapping | None = None,
         min_probability: float | None = None,
@@ -103,7 +103,7 @@ class RetrievalDisplay:
         query_images : array-like of shape (n_queries, height, width[, 3])
         gallery_images : array-like of shape (n_gallery, height, width[, 3])
             In the order of the gallery.
-        k : int, default=5
+        n_neighbors : int, default=5
         hierarchy : ClassHierarchy, optional
             Colour by class similarity in it, instead of right and wrong.
         class_names : mapping from class label to str, optional
@@ -130,7 +130,7 @@ class RetrievalDisplay:
             raise ValueError(
                 f"{len(gallery_images)} gallery_images for {len(gallery_labels)} gallery samples."
             )
-        found = retriever.kneighbors(X, n_neighbors=k, return_distance=False)
+        found = retriever.kneighbors(X, n_neighbors=n_neighbors, return_distance=False)
         query_images, labels = np.asarray(query_images), np.asarray(y)
         if not len(query_images) == len(found) == len(labels):
             raise ValueError(

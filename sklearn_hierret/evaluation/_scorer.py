@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterable, Sequence
 from numbers import Integral
@@ -10,6 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from sklearn import get_config
+from sklearn.utils.metadata_routing import MetadataRequest
+from sklearn.utils.validation import _check_sample_weight
 
 from sklearn_hierret._arrays import check_positive_integer
 from sklearn_hierret.evaluation._search import Search, check_gallery
@@ -19,7 +23,7 @@ from sklearn_hierret.metrics import METRICS, check_empty, check_metric, mean_ove
 def make_retrieval_scorer(
     metric: str = "map",
     k: int | None = 10,
-    gallery: str = "fit",
+    gallery: str = "query",
     *,
     empty: str = "skip",
     ties: str = "index",
@@ -34,11 +38,11 @@ def make_retrieval_scorer(
         The mean over the queries of the metric of that name; see the table below.
     k : int or None, default=10
         Results that count; None: the whole ranking.
-    gallery : {"fit", "query"}, default="fit"
-        "fit": the scored samples query the estimator's gallery (its training set, unless
-        replaced). Scoring the training samples this way is meaningless, since each finds
-        itself. "query": the scored samples query each other, leave-one-out, as in the
-        papers; the estimator's own gallery stays as it is.
+    gallery : {"query", "fit"}, default="query"
+        "query": the scored samples query each other, leave-one-out, as in the
+        papers; the estimator's own gallery stays as it is. "fit": the scored samples query the
+        estimator's gallery (its training set, unless replaced), as its method `score` does. Scoring the
+        training samples this way is meaningless, since each finds itself.
     empty : {"skip", "zero", "error"}, default="skip"
         What to do with queries that have no relevant item.
     ties : {"index", "average"}, default="index"
@@ -54,9 +58,11 @@ def make_retrieval_scorer(
 
     Returns
     -------
-    scorer : callable(estimator, X, y) -> float
+    scorer : callable(estimator, X, y, sample_weight=None) -> float
         Takes a retriever, a scikit-learn neighbours estimator, or a `Pipeline` that ends
-        with one, fitted; greater is better. It can be pickled.
+        with one, fitted; greater is better. Weights are those of the queries in the mean. With metadata
+        routing enabled, ``scorer.set_score_request(sample_weight=True)`` asks `GridSearchCV` and
+        `cross_validate` for them. It can be pickled.
 
     Notes
     -----
@@ -96,7 +102,7 @@ def make_retrieval_scorer(
 
 
 class RetrievalScorer:
-    """What `make_retrieval_scorer` returns: a callable(estimator, X, y) -> float."""
+    """What `make_retrieval_scorer` returns: a callable(estimator, X, y, sample_weight=None) -> float."""
 
     def __init__(
         self,
@@ -122,14 +128,53 @@ class RetrievalScorer:
         self.ties = ties
         self.macro = macro
         self.metric_params = metric_params
+        self._metadata_request = MetadataRequest(owner=type(self).__name__)
+        self._metadata_request.score.add_request(param="sample_weight", alias=None)
 
-    def __call__(self, estimator: Any, X: ArrayLike, y: ArrayLike) -> float:
+    def __call__(
+        self, estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
         search = self.search(estimator, X, y)
-        return self.mean(scores_of_queries([self], search)[0], search.y_query)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, search.y_query)
+            if sample_weight.min() < 0 or not sample_weight.any():
+                raise ValueError("sample_weight must not be negative, nor zero everywhere.")
+        return self.mean(scores_of_queries([self], search)[0], search.y_query, sample_weight)
 
-    def mean(self, scores: NDArray[np.float64], y_query: NDArray) -> float:
+    def set_score_request(self, *, sample_weight: bool | str | None) -> RetrievalScorer:
+        """Say which metadata the scorer wants; it has an effect with metadata routing only.
+
+        Parameters
+        ----------
+        sample_weight : bool, str or None
+            True to be given them, False not to, None to raise an error if there are any; a text is the
+            name under which they are passed.
+
+        Returns
+        -------
+        self : RetrievalScorer
+
+        Raises
+        ------
+        RuntimeError
+            If metadata routing is not enabled: ``sklearn.set_config(enable_metadata_routing=True)``.
+        """
+        if not get_config()["enable_metadata_routing"]:
+            raise RuntimeError(
+                "set_score_request needs metadata routing: sklearn.set_config(enable_metadata_routing=True)."
+            )
+        self._metadata_request.score.add_request(param="sample_weight", alias=sample_weight)
+        return self
+
+    def get_metadata_routing(self) -> MetadataRequest:
+        """What the scorer asks for, as scikit-learn's metadata routing wants to know it."""
+        return copy.deepcopy(self._metadata_request)
+
+    def mean(
+        self, scores: NDArray[np.float64], y_query: NDArray, sample_weight: NDArray | None = None
+    ) -> float:
         """Mean over queries, or over classes."""
-        return mean_over_queries(scores, self.empty, y_query if self.macro else None)
+        return mean_over_queries(scores, self.empty, y_query if self.macro else None, sample_weight)
 
     def search(self, estimator: Any, X: ArrayLike, y: ArrayLike) -> Search:
         """The rankings that are scored."""

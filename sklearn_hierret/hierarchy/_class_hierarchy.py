@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret.hierarchy import _tree
 from sklearn_hierret.hierarchy._formats import TreeFormats
+from sklearn_hierret.hierarchy._html import html_from_nodes
 from sklearn_hierret.hierarchy._labels import Labels, frozen
 from sklearn_hierret.hierarchy._nodes import as_label_array, number_nodes, shorten, sorted_labels
 
@@ -148,6 +149,9 @@ class ClassHierarchy(TreeFormats):
 
     def __repr__(self) -> str:
         return f"<ClassHierarchy: {self.n_classes} classes, {self.n_nodes} nodes, height {self.height:g}>"
+
+    def _repr_html_(self) -> str:
+        return html_from_nodes(self._parents, self._heights, self._node_names, repr(self).strip("<>"))
 
     def __copy__(self) -> ClassHierarchy:
         return self

@@ -273,7 +273,10 @@ def map_at_r(
 
 
 def mean_over_queries(
-    scores: NDArray[np.float64], empty: str = "skip", y_query: ArrayLike | None = None
+    scores: NDArray[np.float64],
+    empty: str = "skip",
+    y_query: ArrayLike | None = None,
+    sample_weight: NDArray | None = None,
 ) -> float:
     """Mean of one value per query; NaN marks queries without relevant items.
 
@@ -284,6 +287,8 @@ def mean_over_queries(
         Leave such queries out, count them as 0, or raise a ValueError.
     y_query : array-like of shape (n_queries,), optional
         For the mean over these classes of the means over their queries.
+    sample_weight : ndarray of shape (n_queries,), optional
+        Weights of the queries, within their classes if there are some.
 
     Returns
     -------
@@ -295,15 +300,21 @@ def mean_over_queries(
         raise ValueError(f"{int(undefined.sum())} queries have no relevant item in the gallery.")
     if empty == "zero":
         scores, undefined = np.where(undefined, 0.0, scores), np.zeros(len(scores), dtype=bool)
+    if sample_weight is not None:
+        undefined = undefined | (sample_weight == 0)
     if undefined.all():
         warnings.warn(
-            "No query has a relevant item in the gallery: the mean is NaN.", UndefinedMetricWarning, 2
+            "No query that counts has a relevant item in the gallery: the mean is NaN.",
+            UndefinedMetricWarning,
+            2,
         )
         return float("nan")
     scores = scores[~undefined]
+    weights = np.ones(len(scores)) if sample_weight is None else sample_weight[~undefined]
     if y_query is None:
-        return float(scores.mean())
-    return float(np.mean(class_weights(np.asarray(y_query)[~undefined]) * scores))
+        return float(np.average(scores, weights=weights))
+    codes = np.unique(np.asarray(y_query)[~undefined], return_inverse=True)[1]
+    return float(np.mean(np.bincount(codes, weights * scores) / np.bincount(codes, weights)))
 
 
 def class_weights(y: NDArray) -> NDArray[np.float64]:

@@ -2,5 +2,6 @@
 
 from sklearn_hierret.retrieval._hamming import HammingRetriever
 from sklearn_hierret.retrieval._retriever import HierarchicalRetriever
+from sklearn_hierret.retrieval._transformer import HierarchicalNeighborsTransformer
 
-__all__ = ["HammingRetriever", "HierarchicalRetriever"]
+__all__ = ["HammingRetriever", "HierarchicalNeighborsTransformer", "HierarchicalRetriever"]

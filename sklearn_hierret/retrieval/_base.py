@@ -333,7 +333,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
     def retrieve(
         self,
         X: ArrayLike | None = None,
-        k: int | None = None,
+        n_neighbors: int | None = None,
         *,
         within: ArrayLike | None = None,
         min_probability: float | None = None,
@@ -344,10 +344,10 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_queries, n_features), optional
             Default: the gallery, where no sample is its own neighbour.
-        k : int, optional
-            Default: `n_neighbors`.
+        n_neighbors : int, optional
+            Default: the parameter of that name.
         within : array-like, optional
-            Where to search, as in `kneighbors`; queries may have fewer than k rows then.
+            Where to search, as in `kneighbors`; queries may have fewer rows then.
         min_probability : float in (0.5, 1], optional
             Add the columns of nodes: the deepest that holds this much of the query, see `leaves`.
 
@@ -365,7 +365,7 @@ class BaseRetriever(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "class_model_")
         if min_probability is not None:
             self._check_backing_off(X, min_probability)
-        found = self._search(X, k, within, with_leaves=self.class_model_ is not None)
+        found = self._search(X, n_neighbors, within, with_leaves=self.class_model_ is not None)
         gallery, (n_queries, k) = found.gallery, found.indices.shape
         is_there = found.indices.ravel() >= 0
         query, item = np.repeat(np.arange(n_queries), k)[is_there], found.indices.ravel()[is_there]

@@ -118,7 +118,13 @@ def test_retrieval_display_frames_right_and_wrong(rng, shape):
     images = rng.random((len(X), *shape))
     retriever = HierarchicalRetriever(alpha=0).fit(X[20:], y[20:])
     display = RetrievalDisplay.from_estimator(
-        retriever, X[:4], y[:4], query_images=images[:4], gallery_images=images[20:], k=6, title="cosine"
+        retriever,
+        X[:4],
+        y[:4],
+        query_images=images[:4],
+        gallery_images=images[20:],
+        n_neighbors=6,
+        title="cosine",
     )
     found = retriever.kneighbors(X[:4], n_neighbors=6)[1]
     np.testing.assert_array_equal(display.images, images[20:][found])
@@ -135,7 +141,7 @@ def test_retrieval_display_by_similarity(rng):
     images = rng.random((len(X), 5, 5))
     pipe = make_pipeline(StandardScaler(), HierarchicalRetriever(alpha=0)).fit(X, y)
     display = RetrievalDisplay.from_estimator(
-        pipe, X[:3], y[:3], query_images=images[:3], gallery_images=images, k=100, hierarchy=tree
+        pipe, X[:3], y[:3], query_images=images[:3], gallery_images=images, n_neighbors=100, hierarchy=tree
     )
     similarity = 1 - tree.distance(y[:3, None], display.labels)
     colors = frames_of(display)

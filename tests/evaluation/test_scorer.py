@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.decomposition import PCA
+from sklearn.exceptions import UndefinedMetricWarning, UnsetMetadataPassedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -268,9 +269,13 @@ def test_bad_evaluations(data):
         evaluate_retrieval(retriever, Q, t[:-1], [5])
 
 
+def public(scorer):
+    return {name: value for name, value in vars(scorer).items() if not name.startswith("_")}
+
+
 def test_repr_says_how_to_make_it():
     scorer = make_retrieval_scorer("map", 5, empty="zero", denominator="k")
-    assert eval(repr(scorer)).__dict__ == scorer.__dict__
+    assert public(eval(repr(scorer))) == public(scorer)
     assert (
         repr(make_retrieval_scorer("map", 20, "query"))
         == "make_retrieval_scorer('map', k=20, gallery='query')"
@@ -295,3 +300,60 @@ def test_macro(data):
         assert "macro=True" in repr(scorer)
     with pytest.raises(ValueError, match="macro is for means"):
         evaluate_retrieval(retriever, Q, t, 3, macro=True, per_query=True)
+
+
+def test_sample_weight_counts_queries(data):
+    X, y, Q, t = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    for macro in (False, True):
+        scorer = make_retrieval_scorer("map", 5, "fit", macro=macro)
+        twice = np.r_[np.arange(len(Q)), np.arange(0, len(Q), 3)]
+        weights = 1.0 + (np.arange(len(Q)) % 3 == 0)
+        assert scorer(retriever, Q, t, weights) == pytest.approx(scorer(retriever, Q[twice], t[twice]))
+        some = np.arange(len(Q)) % 2
+        assert scorer(retriever, Q, t, some) == pytest.approx(scorer(retriever, Q[1::2], t[1::2]))
+        assert scorer(retriever, Q, t, np.ones(len(Q))) == pytest.approx(scorer(retriever, Q, t))
+    with pytest.raises(ValueError, match="must not be negative"):
+        scorer(retriever, Q, t, -weights)
+    with pytest.raises(ValueError, match="shape"):
+        scorer(retriever, Q, t, weights[1:])
+    with pytest.raises(ValueError, match="zero"):
+        scorer(retriever, Q, t, 0 * weights)
+    of_first = y == t[0]
+    with pytest.warns(UndefinedMetricWarning, match="No query that counts"):
+        assert np.isnan(scorer(retriever.set_gallery(X[of_first], y[of_first]), Q, t, t != t[0]))
+
+
+def test_weights_are_routed(data, rng):
+    X, y, _, _ = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    weights = rng.random(len(X))
+    scorer = make_retrieval_scorer("map", 5)
+    with pytest.raises(RuntimeError, match="enable_metadata_routing"):
+        scorer.set_score_request(sample_weight=True)
+    with config_context(enable_metadata_routing=True):
+        asked = make_retrieval_scorer("map", 5).set_score_request(sample_weight=True)
+        folds = KFold(3)
+        found = cross_val_score(retriever, X, y, scoring=asked, cv=folds, params={"sample_weight": weights})
+        expected = []
+        for train, test in folds.split(X):
+            model = clone(retriever).fit(X[train], y[train])
+            expected.append(scorer(model, X[test], y[test], weights[test]))
+        np.testing.assert_allclose(found, expected)
+        with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+            cross_val_score(retriever, X, y, scoring=scorer, cv=folds, params={"sample_weight": weights})
+
+
+def test_searches_stratify_and_score_as_asked(data):
+    """To scikit-learn a retriever is a classifier, so folds have all classes."""
+    X, y, _, _ = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    order = np.argsort(y, kind="stable")
+    assert is_classifier(retriever)
+    search = GridSearchCV(retriever, {"alpha": [0.0]}, cv=3, scoring=make_retrieval_scorer("map", 5))
+    search.fit(X[order], y[order])
+    by_hand = [
+        make_retrieval_scorer("map", 5)(clone(retriever).set_params(alpha=0.0).fit(X[a], y[a]), X[b], y[b])
+        for a, b in ((order[a], order[b]) for a, b in StratifiedKFold(3).split(X, y[order]))
+    ]
+    assert search.cv_results_["mean_test_score"][0] == pytest.approx(np.mean(by_hand))

@@ -1,5 +1,6 @@
 import copy
 import pickle
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -279,3 +280,32 @@ def test_stem(tree, stem):
     np.testing.assert_allclose(combined.with_stem(stem).distance_matrix(), expected, atol=1e-12)
     assert set(np.unique(U)) <= set(tree.distinct_distances())
     np.testing.assert_allclose(combined.distinct_distances(), np.unique(combined.distance_matrix()))
+
+
+def test_notebooks_show_the_tree():
+    tree = ClassHierarchy.from_outline(
+        "all\n  <b>beasts</b>\n    cat & dog\n    <script>\n  plants\n    moss\n"
+    )
+    text = tree._repr_html_()
+    root = ElementTree.fromstring(text)  # well-formed, so nothing is left unescaped
+    names = ["".join(item.itertext()).strip() for item in root.iter("li") if item.find("details") is None]
+    assert sorted(names) == ["<script>", "cat & dog", "moss"]
+    inner = [summary.text.rpartition(" (")[0] for summary in root.iter("summary")]
+    assert sorted(inner) == ["<b>beasts</b>", "all", "plants"]
+    assert "3 classes, 6 nodes" in root.find("b").text
+
+
+@given(trees())
+def test_html_has_every_node(tree):
+    root = ElementTree.fromstring(tree._repr_html_())
+    assert len(list(root.iter("li"))) == tree.n_nodes
+    assert len(list(root.iter("details"))) == tree.n_nodes - tree.n_classes
+
+
+def test_html_of_a_large_tree_is_small():
+    flat = ClassHierarchy.flat([f"class {i}" for i in range(10_000)])._repr_html_()
+    assert "… and 9975 more" in flat
+    chain = ClassHierarchy.from_newick("(" * 5000 + "x" + "".join(f",y{i})" for i in range(5000)) + ";")
+    for text in (flat, chain._repr_html_()):
+        assert len(text) < 100_000
+        assert text.count("<details") <= 500

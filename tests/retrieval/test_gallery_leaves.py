@@ -91,7 +91,7 @@ def test_the_training_gallery_does_not_see_its_own_labels(rng):
     nearest = retriever.kneighbors(None, 1, return_distance=False)[:, 0]
     assert np.mean(y[nearest] == y) < 0.3
     assert np.mean(retriever.leaves() == y) < 0.3
-    assert retriever.retrieve(k=1)["label"].eq(y).mean() < 0.3
+    assert retriever.retrieve(n_neighbors=1)["label"].eq(y).mean() < 0.3
     # The class model knows what it was fitted to, and a gallery of the same samples as new ones shows it.
     retriever.set_gallery(X, y)
     assert np.mean(retriever.leaves() == y) > 0.4

@@ -75,7 +75,7 @@ def test_without_labels(data):
     np.testing.assert_allclose(distances, expected[0], rtol=0, atol=1e-12)
     assert retriever.n_samples_fit_ == 110
     assert retriever.hierarchy_ is retriever.class_model_ is None
-    table = retriever.retrieve(Q[:2], k=3)
+    table = retriever.retrieve(Q[:2], n_neighbors=3)
     assert list(table) == ["query", "rank", "id", "label", "distance", "hamming_distance"]
     for ask in (retriever.predict, retriever.predict_proba):
         with pytest.raises(ValueError, match="gallery has no labels"):
@@ -114,7 +114,7 @@ def test_retrieve_shows_both_parts(data):
     retriever = (
         HammingRetriever(TREE, alpha=0.5).fit(X, y).set_gallery(X, y, ids=[f"i{i}" for i in range(110)])
     )
-    table = retriever.retrieve(Q[:5], k=4)
+    table = retriever.retrieve(Q[:5], n_neighbors=4)
     assert len(table) == 20
     total = table["hamming_distance"] + 0.5 * table["hierarchical_distance"]
     np.testing.assert_allclose(table["distance"], total)

@@ -137,7 +137,7 @@ def test_it_may_change_after_fit_and_survives_pickling(data):
     without = HierarchicalRetriever(alpha=2.0, novelty=False).fit(X, y).set_gallery(G).kneighbors(None, 5)
     np.testing.assert_array_equal(retriever.set_params(novelty=False).kneighbors(None, 5), without)
     np.testing.assert_array_equal(retriever.set_params(novelty=True).kneighbors(None, 5), with_novelty)
-    assert "query_known" not in retriever.set_params(novelty=False).retrieve(k=1)
+    assert "query_known" not in retriever.set_params(novelty=False).retrieve(n_neighbors=1)
     with pytest.raises(ValueError, match="novelty"):
         retriever.set_params(novelty="yes").kneighbors(G[:1])
 

@@ -237,7 +237,7 @@ def test_retrieve(data):
         leaves = retriever.leaves(Q)
         assert table["query_leaf"].tolist() == np.repeat(leaves, 4).tolist()
         assert table["leaf"].tolist() == retriever.leaves(X)[indices.ravel()].tolist()
-    own = retriever.set_params(alpha=0).retrieve(k=2)
+    own = retriever.set_params(alpha=0).retrieve(n_neighbors=2)
     assert len(own) == 2 * len(X)
     assert retriever.set_gallery(X).retrieve(Q[:1], 2)["label"].isna().all()
 

@@ -1,0 +1,144 @@
+"""The graph of neighbours as a transformer, for what takes precomputed distances."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context, clone
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_hierret._arrays import unchanged_on_error
+from sklearn_hierret.retrieval._retriever import HierarchicalRetriever
+
+
+class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Sparse graph of nearest neighbours by the combined distance.
+
+    It is to a retriever what scikit-learn's `KNeighborsTransformer` is to its nearest neighbours: t-SNE,
+    UMAP, DBSCAN and `KNeighborsClassifier` with ``metric="precomputed"`` work on the graph.
+
+    Parameters
+    ----------
+    retriever : retriever, default=None
+        It is cloned and fitted. None means a default `HierarchicalRetriever`.
+    mode : {"distance", "connectivity"}, default="distance"
+        Edges of the combined distances, or of weight 1.
+    n_neighbors : int, default=5
+        With "distance" one more is given, since a training sample is its own neighbour, at distance 0.
+
+    Attributes
+    ----------
+    retriever_ : fitted retriever
+    n_samples_fit_ : int
+        Training samples, the columns of the graph.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features,)
+        Only if `X` had string column names.
+
+    Notes
+    -----
+    `fit_transform` takes cross-fitted leaves for the training samples, which never saw their own labels.
+    `transform` compares new samples with the labels of the training samples. So the two differ for the
+    same samples, and `transform` of training samples is too optimistic.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.manifold import TSNE
+    >>> from sklearn_hierret import HierarchicalNeighborsTransformer
+    >>> X, y = load_digits(n_class=4, return_X_y=True)
+    >>> transformer = HierarchicalNeighborsTransformer(n_neighbors=91)  # 3 perplexities and 1
+    >>> graph = transformer.fit_transform(X, y)
+    >>> graph.shape
+    (720, 720)
+    >>> TSNE(metric="precomputed", init="random", max_iter=250).fit_transform(graph).shape
+    (720, 2)
+    """
+
+    _parameter_constraints: dict = {
+        "retriever": [None, HasMethods(["fit", "kneighbors_graph"])],
+        "mode": [StrOptions({"distance", "connectivity"})],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(self, retriever: Any = None, *, mode: str = "distance", n_neighbors: int = 5) -> None:
+        self.retriever = retriever
+        self.mode = mode
+        self.n_neighbors = n_neighbors
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> HierarchicalNeighborsTransformer:
+        """Fit the retriever.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Class labels; a `HammingRetriever` can do without.
+
+        Returns
+        -------
+        self : object
+        """
+        with unchanged_on_error(self):
+            retriever = HierarchicalRetriever() if self.retriever is None else clone(self.retriever)
+            self.retriever_ = retriever.fit(X, y)
+            self.n_samples_fit_ = self._n_features_out = retriever.n_samples_fit_
+            self.n_features_in_ = retriever.n_features_in_
+            if hasattr(retriever, "feature_names_in_"):
+                self.feature_names_in_: NDArray = retriever.feature_names_in_
+            elif hasattr(self, "feature_names_in_"):
+                del self.feature_names_in_
+        return self
+
+    def transform(self, X: ArrayLike) -> csr_array:
+        """Edges from samples to their nearest training samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        graph : csr_array of shape (n_samples, n_samples_fit)
+            The edges of a row in the order of the distances.
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        k = self.n_neighbors + (self.mode == "distance")
+        return self.retriever_.kneighbors_graph(X, k, mode=self.mode)
+
+    def fit_transform(self, X: ArrayLike, y: ArrayLike | None = None) -> csr_array:
+        """Fit, and return the edges between the training samples, each one's own included.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+
+        Returns
+        -------
+        graph : csr_array of shape (n_samples, n_samples)
+        """
+        self.fit(X, y)
+        k = self.n_neighbors - (self.mode == "connectivity")
+        n = self.n_samples_fit_
+        starts = np.arange(n + 1) * (k + 1)
+        indices = np.empty((n, k + 1), dtype=np.intp)
+        weights = np.full(indices.shape, float(self.mode == "connectivity"))
+        indices[:, 0] = np.arange(n)
+        if k:
+            graph = self.retriever_.kneighbors_graph(None, k, mode=self.mode)
+            indices[:, 1:] = graph.indices.reshape(n, k)
+            weights[:, 1:] = graph.data.reshape(n, k)
+        return csr_array((weights.ravel(), indices.ravel(), starts), shape=(n, n))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
