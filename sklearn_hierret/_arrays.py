@@ -22,10 +22,20 @@ SINGLE = {"float16", "float32", "halffloat[pyarrow]", "float[pyarrow]"}
 MEMORY_SHARE = 0.5
 
 
-def feature_dtype(X: Any) -> type[np.floating]:
-    """float32 for half and single precision features, float64 for everything else."""
+def feature_dtype(X: Any, wanted: Any = None) -> Any:
+    """float32 for half and single precision features, float64 for everything else; or what is wanted.
+
+    Raises
+    ------
+    TypeError
+        For times and durations, which scikit-learn's checks would take for numbers.
+    """
     # Of a DataFrame its columns decide, whether they are NumPy's, pandas', Arrow's or polars'.
     dtypes = list(X.dtypes) if hasattr(X, "dtypes") else [getattr(X, "dtype", None)]
+    if any(getattr(dtype, "kind", None) in ("m", "M") for dtype in dtypes):
+        raise TypeError("Features must be numbers, got times or durations.")
+    if wanted is not None:
+        return wanted
     names = {str(getattr(dtype, "name", dtype)).rpartition(".")[2].lower() for dtype in dtypes}
     return np.float32 if names and names <= SINGLE else np.float64
 

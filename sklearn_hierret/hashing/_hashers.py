@@ -139,7 +139,7 @@ class PCAHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         relaxed : ndarray of shape (n_samples, n_bits)
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=self.projection_.dtype, reset=False)
+        X = validate_data(self, X, dtype=feature_dtype(X, self.projection_.dtype), reset=False)
         return (X - self.mean_) * self._scale @ self.projection_
 
     @property

@@ -112,7 +112,7 @@ class Binary(Ranked):
         self.n_relevant = found if n_relevant is None else np.asarray(n_relevant)
         if self.n_relevant.shape != self.query.shape:
             raise ValueError(f"n_relevant must have shape {self.query.shape}, got {self.n_relevant.shape}.")
-        short = np.flatnonzero(self.n_relevant < found)
+        short = np.flatnonzero(~(self.n_relevant >= found))  # and NaN
         if len(short):
             i = short[0]
             raise ValueError(

@@ -179,4 +179,4 @@ class HierarchicalRetriever(BaseRetriever):
         self._index(X, y, None, LeafOrigin(self.gallery_leaves, len(X), held_out))
 
     def _checked(self, X: ArrayLike, dtype: Any = None) -> NDArray:
-        return validate_data(self, X, dtype=dtype or feature_dtype(X), order="C", reset=False)
+        return validate_data(self, X, dtype=feature_dtype(X, dtype), order="C", reset=False)

@@ -10,7 +10,7 @@ from sklearn_hierret.building import expected_distances, fit_alpha, fit_leaf_mod
 from sklearn_hierret.building._alpha import ALPHAS, ENOUGH, choose_alpha
 from sklearn_hierret.building._leaves import HeldOutLeaves, assign_leaves, held_out_leaves, unassigned
 from tests.reference import metrics as reference
-from tests.strategies import blobs, trees
+from tests.strategies import blobs, generators, trees
 
 
 def loops(X, y, held_out, U, scale):
@@ -48,10 +48,9 @@ def loops(X, y, held_out, U, scale):
     return ALPHAS[max(one, other)]
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.5, 1.0]))
+@given(generators(), st.sampled_from([0.5, 1.0]))
 @settings(max_examples=6, deadline=None)
-def test_alpha_against_loops(seed, scale):
-    rng = np.random.default_rng(seed)
+def test_alpha_against_loops(rng, scale):
     X, y = blobs(rng, n_classes=3, n_features=4, n_per_class=(8, 14), spread=1.0)
     proba = 0.5 * rng.dirichlet(np.ones(3), len(X)) + 0.5 * np.eye(3)[y]
     order = np.argsort(-proba, axis=1)
@@ -78,10 +77,10 @@ def test_alpha_where_nothing_can_be_held_out():
     assert fit_alpha(2, model, X, y, "soft")[0] == 2.0
 
 
-@given(trees(max_classes=9), st.integers(0, 2**32 - 1))
+@given(trees(max_classes=9), generators())
 @settings(max_examples=40)
-def test_what_is_left_lies_on_the_root(tree, seed):
-    rng, k = np.random.default_rng(seed), tree.n_classes
+def test_what_is_left_lies_on_the_root(tree, rng):
+    k = tree.n_classes
     proba = rng.dirichlet(np.full(k, 0.5), 4) * rng.uniform(0.3, 1, (4, 1))
     n_kept = int(rng.integers(1, k + 1))
     order = np.argsort(-proba, axis=1)[:, :n_kept]
@@ -94,13 +93,12 @@ def test_what_is_left_lies_on_the_root(tree, seed):
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-@given(trees(max_classes=9), st.integers(0, 2**32 - 1), st.booleans())
+@given(trees(max_classes=9), generators(), st.booleans())
 @settings(max_examples=40)
-def test_hard_leaves_are_as_far_as_the_hierarchy_says(tree, seed, is_combined):
+def test_hard_leaves_are_as_far_as_the_hierarchy_says(tree, rng, is_combined):
     """Bit for bit, so that ties are ties; scaled, the rest of a leaf lies on the root."""
-    rng = np.random.default_rng(seed)
     if is_combined:
-        tree = CombinedHierarchy([tree, tree.permute(seed)], [0.3, 0.7])
+        tree = CombinedHierarchy([tree, tree.permute(int(rng.integers(0, 100)))], [0.3, 0.7])
     classes = rng.integers(0, tree.n_classes, 20)
     leaves = hard_leaves(classes, np.dtype(np.float32))
     found = expected_distances(leaves, tree)

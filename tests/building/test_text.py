@@ -14,7 +14,7 @@ from sklearn_hierret import (
     LinkageHierarchyBuilder,
     TextHierarchyBuilder,
 )
-from tests.strategies import blobs
+from tests.strategies import blobs, generators
 
 VECTORS = {"cat": [3.0, 1, 0], "dog": [3.0, 2, 0], "trout": [1.0, 1, 4], "a pike": [0.0, 1, 4]}
 
@@ -40,9 +40,11 @@ def test_is_a_linkage_of_cosine_distances():
     assert by_rank.hierarchy_.distance("a_pike", ["trout", "cat"]).tolist() == [1 / 3, 1]
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(2, 12))
-def test_of_any_vectors(seed, n_classes):
-    vectors = np.random.default_rng(seed).normal(size=(n_classes, 4))
+@given(generators(), st.integers(2, 12))
+def test_of_any_vectors(rng, n_classes):
+    vectors = rng.normal(size=(n_classes, 4))
+    vectors[:, 0] += 4  # none is zero
+    vectors[-1] = [-4, 1, 0, 0]  # and not all are equal
     builder = fitted(lambda names: vectors[[int(name) for name in names]], range(n_classes))
     u = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     expected = [1 - u[i] @ u[j] for i in range(n_classes) for j in range(i + 1, n_classes)]

@@ -11,7 +11,7 @@ from sklearn_hierret.discriminant._space import WithinClasses
 from sklearn_hierret.discriminant._statistics import FoldStatistics, hashed, most_per_class
 from sklearn_hierret.discriminant._votes import Voters
 from tests.reference import discriminant as reference
-from tests.strategies import blobs
+from tests.strategies import blobs, generators
 
 
 def whole(X, y):
@@ -113,10 +113,9 @@ def test_logistic_regression_is_scikit_learns(rng):
     np.testing.assert_allclose(kept, drawn, atol=1e-4)
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
+@given(generators(), st.integers(1, 6))
 @settings(max_examples=30, deadline=None)
-def test_merging_is_pooling(seed, n_parts):
-    rng = np.random.default_rng(seed)
+def test_merging_is_pooling(rng, n_parts):
     X, y = blobs(rng, n_classes=5, n_features=3, n_per_class=(2, 30))
     expected = FoldStatistics.of_block(X, y, 3, 0)
     parts = [

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_hierret.gaussian import ClassStatistics
+from tests.strategies import generators
 
 KINDS = ["full", "diag", "pooled"]
 
@@ -33,9 +34,8 @@ def test_from_samples_equals_loops(rng, kind):
     )
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from(KINDS))
-def test_merging_equals_recomputing_from_pooled_samples(seed, kind):
-    rng = np.random.default_rng(seed)
+@given(generators(), st.sampled_from(KINDS))
+def test_merging_equals_recomputing_from_pooled_samples(rng, kind):
     k, d = int(rng.integers(2, 8)), int(rng.integers(1, 5))
     codes = np.concatenate([np.arange(k), rng.integers(0, k, size=30)])
     X = rng.normal(size=(len(codes), d)) * rng.uniform(0.1, 10) + rng.normal(size=d) * 100

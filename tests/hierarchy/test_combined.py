@@ -3,16 +3,14 @@ import pickle
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from sklearn_hierret import ClassHierarchy, CombinedHierarchy, class_embedding
-from tests.strategies import trees
+from tests.strategies import generators, trees
 
 
-@given(trees(), st.integers(0, 2**32 - 1))
-def test_distances_add_up(tree, seed):
-    rng = np.random.default_rng(seed)
-    other, weights = tree.permute(seed), rng.random(2) + 0.1
+@given(trees(), generators())
+def test_distances_add_up(tree, rng):
+    other, weights = tree.permute(int(rng.integers(0, 100))), rng.random(2) + 0.1
     both = CombinedHierarchy([tree, other.restrict(rng.permutation(tree.classes))], weights)
     w = weights / weights.sum()
     expected = w[0] * tree.distance_matrix() + w[1] * other.distance_matrix()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sklearn_hierret import ClassGraph, ClassHierarchy, average_hierarchical_precision_at_k
 from tests.reference.hierarchy import graph_similarity
-from tests.strategies import trees
+from tests.strategies import generators, trees
 
 GOLF = [
     ("thing", "vehicle"),
@@ -24,7 +24,7 @@ GOLF = [
 @st.composite
 def graphs(draw):
     """Random graphs with one root, all of whose childless nodes are classes."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    rng = draw(generators())
     n = draw(st.integers(3, 12))
     return {
         node: rng.choice(node, size=min(node, int(rng.integers(1, 4))), replace=False).tolist()

@@ -16,7 +16,7 @@ from sklearn_hierret import (
 from sklearn_hierret.datasets import load_cifar100_taxonomy
 from tests.reference import hierarchy as naive_tree
 from tests.reference import metrics as reference
-from tests.strategies import trees
+from tests.strategies import generators, trees
 
 DISCOUNTS = {"log2(rank+1)": lambda i: np.log2(i + 1), "log2(rank)": lambda i: np.log2(i) if i >= 2 else 1}
 SIMILARITIES = {
@@ -81,9 +81,8 @@ def compare(tree, codes, ranked, others, k, params, naive_of, naive_similarity):
     np.testing.assert_allclose(severity, expected, atol=1e-10)
 
 
-@given(trees(max_classes=6), st.integers(0, 2**32 - 1), st.sampled_from(sorted(SIMILARITIES)), st.booleans())
-def test_equals_loops(tree, seed, similarity, exclude_query):
-    rng = np.random.default_rng(seed)
+@given(trees(max_classes=6), generators(), st.sampled_from(sorted(SIMILARITIES)), st.booleans())
+def test_equals_loops(tree, rng, similarity, exclude_query):
     gallery = rng.integers(0, tree.n_classes, 9)
     others = [np.delete(gallery, q) if exclude_query else gallery for q in range(4)]
     ranked = np.array([rng.permutation(o)[:6] for o in others])
@@ -156,9 +155,8 @@ def test_perfect_and_worst_rankings():
     assert half.tolist() == [0.75]
 
 
-@given(st.integers(0, 2**32 - 1))
-def test_hap_of_binary_relevance_is_ap(seed):
-    rng = np.random.default_rng(seed)
+@given(generators())
+def test_hap_of_binary_relevance_is_ap(rng):
     tree = ClassHierarchy.flat(range(3))
     gallery = rng.integers(0, 3, 12)
     ranked = np.array([rng.permutation(gallery) for _ in range(4)])

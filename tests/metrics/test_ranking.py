@@ -15,13 +15,13 @@ from sklearn_hierret import (
     recall_at_k,
 )
 from tests.reference import metrics as reference
+from tests.strategies import generators
 
 DENOMINATORS = ["min", "relevant", "k", "hits"]
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.sampled_from(DENOMINATORS))
-def test_average_precision_equals_loops(seed, k, denominator):
-    rng = np.random.default_rng(seed)
+@given(generators(), st.integers(1, 12), st.sampled_from(DENOMINATORS))
+def test_average_precision_equals_loops(rng, k, denominator):
     y, ranked = rng.integers(0, 4, 6), rng.integers(0, 4, (6, 12))
     n_relevant = (ranked == y[:, None]).sum(axis=1) + rng.integers(0, 5, 6)
     expected = [reference.average_precision(y[i], ranked[i], k, n_relevant[i], denominator) for i in range(6)]
@@ -106,9 +106,8 @@ def test_too_short_rankings_for_r():
         map_at_k(["a"], [["a"]], 1, empty="drop")
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.sampled_from(["skip", "zero"]))
-def test_macro_is_the_mean_over_classes(seed, n, empty):
-    rng = np.random.default_rng(seed)
+@given(generators(), st.integers(1, 40), st.sampled_from(["skip", "zero"]))
+def test_macro_is_the_mean_over_classes(rng, n, empty):
     y, ranked = rng.integers(0, 6, n), rng.integers(0, 6, (n, 9))
     n_relevant = (ranked == y[:, None]).sum(axis=1)  # now and then none
     n_relevant[0] += 3

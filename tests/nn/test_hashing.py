@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn import config_context
 from sklearn.pipeline import Pipeline
 from skorch.callbacks import Callback
@@ -16,7 +15,7 @@ from sklearn_hierret.hashing import unpack_signs
 from sklearn_hierret.nn import CNNFeatureExtractor, CNNHashExtractor, HierarchyPreservingHashing
 from sklearn_hierret.nn.losses._hashing import check_sigmas
 from tests.reference import hashing as reference
-from tests.strategies import trees
+from tests.strategies import generators, trees
 
 #: Unequal depths and a chain.
 TREE = ClassHierarchy.from_newick("((a,b)x,((c,d)y,(e)z)w,f);")
@@ -29,20 +28,19 @@ def objective_of(tree, n_bits=8, dtype=torch.float64, **params):
     return HierarchyPreservingHashing(5, tree.levels(by="depth"), n_bits, **params).to(dtype)
 
 
-def sample(tree, n_bits=8, n=12, seed=0):
-    rng = np.random.default_rng(seed)
+def sample(tree, rng, n_bits=8, n=12):
     means = rng.normal(size=(tree.n_classes, n_bits))
     outputs = 1.5 * rng.normal(size=(n, n_bits))
     return outputs, rng.integers(0, tree.n_classes, n), means
 
 
-@given(tree=trees(), seed=st.integers(0, 2**32 - 1))
+@given(tree=trees(), rng=generators())
 @settings(max_examples=40)
 @pytest.mark.filterwarnings("ignore:.*zero:UserWarning")
-def test_loss_and_centres_in_loops(tree, seed):
+def test_loss_and_centres_in_loops(tree, rng):
     if tree.n_classes < 2:
         return
-    outputs, codes, means = sample(tree, seed=seed)
+    outputs, codes, means = sample(tree, rng)
     for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-6)):
         objective = objective_of(tree, dtype=dtype)
         objective.update_centers(torch.from_numpy(means))

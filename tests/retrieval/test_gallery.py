@@ -13,7 +13,7 @@ from sklearn import config_context
 
 from sklearn_hierret import HierarchicalRetriever, HierarchyBuilder, MahalanobisClassifier
 from sklearn_hierret.retrieval._gallery import Column
-from tests.strategies import blobs
+from tests.strategies import blobs, generators
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +39,15 @@ steps = st.lists(
 
 @given(
     steps,
-    st.integers(0, 2**32 - 1),
+    generators(),
     st.sampled_from(["hard", "soft"]),
     st.sampled_from([0.0, 0.7, 16.0, np.inf]),
     st.sampled_from([np.float32, np.float64]),
     st.sampled_from(["auto", "predicted"]),
 )
 @settings(max_examples=60, deadline=None)
-def test_any_sequence_of_additions_and_removals(data, steps, seed, assignment, alpha, dtype, gallery_leaves):
+def test_any_sequence_of_additions_and_removals(data, steps, rng, assignment, alpha, dtype, gallery_leaves):
     X, y = data
-    rng = np.random.default_rng(seed)
     X = X.astype(dtype)
     retriever = retriever_of(X, y, alpha=alpha, assignment=assignment, gallery_leaves=gallery_leaves)
     retriever.set_gallery(X[:60], y[:60])  # of new samples, whose leaves are not cross-fitted

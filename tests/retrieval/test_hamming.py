@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn import config_context
 from sklearn.base import clone, is_classifier
 from sklearn.datasets import load_digits
@@ -27,6 +26,7 @@ from sklearn_hierret import (
 )
 from sklearn_hierret.hashing import unpack_signs
 from tests.reference import hashing as reference
+from tests.strategies import generators
 
 TREE = ClassHierarchy.from_newick("((a,b),(c,d));")
 
@@ -130,10 +130,9 @@ def test_retrieve_shows_both_parts(data):
 
 
 @pytest.mark.parametrize("alpha", [0, 1.0])
-@given(seed=st.integers(0, 2**32 - 1))
+@given(rng=generators())
 @settings(max_examples=25)
-def test_galleries_grow_and_shrink(alpha, seed):
-    rng = np.random.default_rng(seed)
+def test_galleries_grow_and_shrink(alpha, rng):
     codes = rng.integers(0, 256, (60, 1), dtype=np.uint8)
     y = np.array(list("abcd"))[rng.integers(0, 4, 60)]
     y[:4] = list("abcd")

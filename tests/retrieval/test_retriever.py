@@ -259,7 +259,7 @@ def test_score_is_map(data):
     counts = np.bincount(y)[t]
     score = retriever.score(Q, t)
     assert score == pytest.approx(map_at_k(t, ranked, 10, n_relevant=counts))
-    assert score == make_retrieval_scorer("map", k=10)(retriever, Q, t)
+    assert score == make_retrieval_scorer("map", 10, "fit")(retriever, Q, t)
     with config_context(working_memory=0.02):  # queries in parts
         assert retriever.score(Q, t) == score
         assert retriever.score(pd.DataFrame(Q), pd.Series(t)) == score
