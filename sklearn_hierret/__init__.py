@@ -44,7 +44,7 @@ from sklearn_hierret.retrieval import (
     HierarchicalRetriever,
 )
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 __all__ = [
     "TRUSTED_TYPES",
