@@ -22,7 +22,8 @@ def parity(digits):
 
 def test_classes_that_are_missed_are_split(parity):
     X, y, digit = parity
-    net = make(max_false_negative_rate=0.0).fit(X[:300], y[:300])
+    # After three epochs, some images of each class are missed, whatever the machine.
+    net = make(max_epochs=3, max_false_negative_rate=0.0).fit(X[:300], y[:300])
     assert net.classes_.tolist() == ["even", "odd"]
     assert 4 <= len(net.cluster_classes_) <= 20
     assert set(net.cluster_classes_) == {0, 1}
@@ -30,7 +31,7 @@ def test_classes_that_are_missed_are_split(parity):
     proba = net.predict_proba(X[300:])
     np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-5)
     assert net.score(X[300:], y[300:]) > 0.85
-    assert len(net.history) == 16
+    assert len(net.history) == 6
     # Clusters are kinds: more of each is one digit than if digits were shuffled within parities.
     clusters = super(LatentGaussianExtractor, net).predict_proba(X).argmax(axis=1)
 

@@ -151,7 +151,7 @@ def test_galleries_without_labels(data):
         with pytest.raises(ValueError, match="gallery has no labels"):
             call()
     with pytest.raises(ValueError, match="gallery with labels"):
-        make_retrieval_scorer()(retriever, X, y)
+        make_retrieval_scorer(gallery="fit")(retriever, X, y)
     with pytest.raises(ValueError, match="samples, but 3 labels"):
         retriever.set_gallery(X, y[:3])
     with pytest.raises(ValueError, match="samples, but 1 ids"):
