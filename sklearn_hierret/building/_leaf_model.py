@@ -81,10 +81,12 @@ class LeafModel:
     @cached_property
     def ranking_tree(self) -> ClassHierarchy | CombinedHierarchy:
         """The tree that distances are taken from: those of different leaves are at least the stem."""
-        stem = self.stem
-        if isinstance(stem, str):
-            stem = auto_stem(self.builder)
-        return self.tree.with_stem(float(stem))
+        return self.tree.with_stem(self.stem_used)
+
+    @property
+    def stem_used(self) -> float:
+        """The stem as a number."""
+        return auto_stem(self.builder) if isinstance(self.stem, str) else float(self.stem)
 
     def distances(self, leaves: NDArray) -> NDArray[np.float64]:
         """Expected D_H of leaves to all classes, (n_samples, n_classes)."""

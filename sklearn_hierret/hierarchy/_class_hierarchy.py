@@ -131,6 +131,16 @@ class ClassHierarchy(TreeFormats):
         return float(self._heights[-1])
 
     @property
+    def node_sizes(self) -> NDArray[np.intp]:
+        """Classes at and below each node."""
+        return self._intervals[2]
+
+    @property
+    def depths(self) -> NDArray[np.intp]:
+        """Edges from the root to each node."""
+        return _tree.depths(self._parents) - 1
+
+    @property
     def leaf_order(self) -> NDArray[np.intp]:
         """Leaves in depth-first order, in which every node covers an interval."""
         return self._intervals[0]
@@ -235,6 +245,24 @@ class ClassHierarchy(TreeFormats):
         proba = self._checked_proba(proba)
         return _tree.expected_heights(self._parents, self._relative_heights, proba.T).T
 
+    def node_probabilities(self, proba: ArrayLike) -> NDArray[np.float64]:
+        """Sum of the class probabilities at and below each node.
+
+        Parameters
+        ----------
+        proba : array-like of shape (n_samples, n_classes)
+            Probabilities of the classes, for each sample.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_nodes)
+        """
+        proba = self._checked_proba(proba)
+        order, starts, sizes, _ = self._intervals
+        before = np.zeros((len(proba), self.n_classes + 1))
+        np.cumsum(proba[:, order], axis=1, out=before[:, 1:])
+        return before[:, starts + sizes] - before[:, starts]
+
     def back_off(self, proba: ArrayLike, min_probability: float) -> NDArray[np.intp]:
         """Deepest node that holds at least `min_probability` of each sample [1]_.
 
@@ -264,12 +292,8 @@ class ClassHierarchy(TreeFormats):
         >>> [tree.node_names[node] for node in nodes]
         ['mammal', 'trout', 'animal']
         """
-        proba = self._checked_proba(proba)
         check_min_probability(min_probability)
-        order, starts, sizes, _ = self._intervals
-        before = np.zeros((len(proba), self.n_classes + 1))
-        np.cumsum(proba[:, order], axis=1, out=before[:, 1:])
-        is_sure = before[:, starts + sizes] - before[:, starts] >= min_probability - 1e-12
+        is_sure = self.node_probabilities(proba) >= min_probability - 1e-12
         is_sure[:, -1] = True
         return is_sure.argmax(axis=1)  # children have smaller numbers than their parents
 

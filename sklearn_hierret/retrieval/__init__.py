@@ -1,7 +1,8 @@
 """The retrievers: of features and of binary codes."""
 
 from sklearn_hierret.retrieval._hamming import HammingRetriever
+from sklearn_hierret.retrieval._leaf_search import Found
 from sklearn_hierret.retrieval._retriever import HierarchicalRetriever
 from sklearn_hierret.retrieval._transformer import HierarchicalNeighborsTransformer
 
-__all__ = ["HammingRetriever", "HierarchicalNeighborsTransformer", "HierarchicalRetriever"]
+__all__ = ["Found", "HammingRetriever", "HierarchicalNeighborsTransformer", "HierarchicalRetriever"]

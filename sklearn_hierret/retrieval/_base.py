@@ -27,6 +27,7 @@ from sklearn_hierret.retrieval._backing_off import described, level_accuracy, su
 from sklearn_hierret.retrieval._changes import GalleryChanges
 from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
 from sklearn_hierret.retrieval._gallery import Gallery
+from sklearn_hierret.retrieval._leaf_search import Found
 
 
 class BaseRetriever(ClassifierMixin, GalleryChanges):
@@ -57,8 +58,8 @@ class BaseRetriever(ClassifierMixin, GalleryChanges):
             Default: the parameter of that name.
         return_distance : bool, default=True
         within : array-like, optional
-            Where to search: a boolean mask of shape (n_gallery,), or class labels, such
-            as ``hierarchy_.members(node)``, for the samples whose leaf is one of them.
+            Where to search: a boolean mask of shape (n_gallery,), or class labels and names of inner
+            nodes of the hierarchy, for the samples whose leaf is one of them or below one of them.
 
         Returns
         -------
@@ -157,6 +158,18 @@ class BaseRetriever(ClassifierMixin, GalleryChanges):
         if min_probability is not None:
             self._check_backing_off(X, min_probability)
         found = self._search(X, n_neighbors, within, with_leaves=self.class_model_ is not None)
+        table = self._table_of(found)
+        if min_probability is not None:
+            sample, known = self._held_out_sample, found.known
+            assert X is not None
+            nodes = self._sure_nodes(self._checked(X, found.gallery.dtype), known, min_probability)
+            names, accuracies = described(self._leaf_model, nodes, known, sample, min_probability)
+            query = table["query"].to_numpy()
+            table["query_node"], table["query_node_accuracy"] = names[query], accuracies[query]
+        return table
+
+    def _table_of(self, found: Found) -> pd.DataFrame:
+        """A row for each neighbour."""
         gallery, (n_queries, k) = found.gallery, found.indices.shape
         is_there = found.indices.ravel() >= 0
         query, item = np.repeat(np.arange(n_queries), k)[is_there], found.indices.ravel()[is_there]
@@ -183,12 +196,6 @@ class BaseRetriever(ClassifierMixin, GalleryChanges):
                 table["query_known"] = found.known[query]
             table["query_leaf"] = self._leaf_labels(part.leaves)[query]
             table["leaf"] = self._leaf_labels(gallery.index.leaves(rows.ravel()[is_there]))
-        if min_probability is not None:
-            sample, known = self._held_out_sample, found.known
-            assert X is not None
-            nodes = self._sure_nodes(self._checked(X, gallery.dtype), known, min_probability)
-            names, accuracies = described(self._leaf_model, nodes, known, sample, min_probability)
-            table["query_node"], table["query_node_accuracy"] = names[query], accuracies[query]
         return table
 
     def leaves(self, X: ArrayLike | None = None, *, min_probability: float | None = None) -> NDArray:

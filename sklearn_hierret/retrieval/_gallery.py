@@ -268,6 +268,25 @@ class Gallery(PickledFields):
         """Id at each position."""
         return self.ids.array if self.is_alive is None else self.ids.array[self.serials]
 
+    def positions_of(self, ids: ArrayLike) -> NDArray[np.intp]:
+        """Position of each id.
+
+        Raises
+        ------
+        ValueError
+            For ids that are not there; they are named.
+        """
+        wanted = distinct(np.atleast_1d(ids))
+        serial = self.ids.find(wanted)
+        absent = np.flatnonzero((serial < 0) | ~self._alive_by_serial[serial])
+        if len(absent):
+            raise ValueError(f"No sample of the gallery has the id {wanted.tolist()[absent[0]]!r}.")
+        return self.positions(serial)
+
+    def holds_the_same(self, other: Gallery) -> bool:
+        """Whether the samples are those of another gallery, sorted by whatever leaves."""
+        return self.ids is other.ids and self.is_alive is other.is_alive
+
     def known_share(self, estimate: Callable[[Gallery], float]) -> float:
         """Share of samples whose class is known; estimated once."""
         found = self.__dict__.get("_known_share")

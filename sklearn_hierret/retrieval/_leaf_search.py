@@ -184,6 +184,21 @@ class LeafSearch(BaseEstimator):
             )
         return self.novelty is not False and tells
 
+    def _class_probabilities(self, gallery: Gallery, X: NDArray) -> NDArray[np.float64]:
+        """Probabilities of the leaves' classes, for checked samples; unknown classes are all as likely."""
+        self._require_leaves()
+        tree, model = self._leaf_model.tree, self.class_model_
+        proba, own = np.zeros((len(X), tree.n_classes)), tree.index(model.classes_)
+        features = self._for_class_model(X)
+        if hasattr(model, "predict_proba"):
+            proba[:, own] = model.predict_proba(features)
+        else:
+            proba[np.arange(len(X)), tree.index(model.predict(features))] = 1.0
+        known = self._known(self._gallery_with_leaves(gallery, of_own=False), X)
+        if known is not None:
+            proba = known[:, None] * proba + (1 - known[:, None]) / tree.n_classes
+        return proba
+
     def _known(self, gallery: Gallery, X: NDArray | None) -> NDArray[np.float64] | None:
         """Probability that the class of each query, or sample of the gallery, is known."""
         if not self._heeds_novelty():
@@ -222,12 +237,33 @@ class LeafSearch(BaseEstimator):
         within: ArrayLike | None = None,
         with_leaves: bool = False,
         gallery: Gallery | None = None,
+        *,
+        class_distances: NDArray[np.float64] | None = None,
+        alpha: float | None = None,
+        is_checked: bool = False,
     ) -> Found:
+        """Search.
+
+        Parameters
+        ----------
+        X, n_neighbors, within
+            See `BaseRetriever.kneighbors`.
+        with_leaves : bool, default=False
+            Also where the ranking does not need them.
+        gallery : Gallery, optional
+            Default: the one that is there.
+        class_distances : ndarray of shape (n_classes,), optional
+            Distance of each class, for all queries; default: the expected D_H of the queries' leaves.
+        alpha : float, optional
+            Weight of that; default: the parameter.
+        is_checked : bool, default=False
+            Whether X is an array as `_checked` returns them.
+        """
         check_is_fitted(self, "class_model_")
         self._validate_late_params()
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         check_positive_integer(k, "n_neighbors")
-        needs_leaves = self._weight() != 0 or with_leaves
+        needs_leaves = with_leaves or (self._weight() if alpha is None else alpha) != 0
         gallery = gallery or self._there()
         chosen = None if within is None else self._chosen(gallery, within)
         by_label = chosen is not None and chosen.dtype != bool
@@ -239,24 +275,26 @@ class LeafSearch(BaseEstimator):
                 f"Expected n_neighbors <= n_samples_fit_, but n_neighbors = {k} and the gallery holds "
                 f"{max(0, n_candidates)} samples" + (" besides the query." if X is None else ".")
             )
-        if X is not None:
-            X = self._checked(X, gallery.dtype)
+        Q: Any = X if X is None or is_checked else self._checked(X, gallery.dtype)
         leaf_distance = known = None
         if needs_leaves:
-            leaves = gallery.leaves if X is None else self._assign(X)
-            known = self._known(gallery, X)
-            if known is not None and known.min(initial=1) < 1:
-                leaves = weighed_leaves(leaves, known)
-            leaf_distance = self._leaf_distance(gallery, leaves)
+            leaves = gallery.leaves if Q is None else self._assign(Q)
+            known = self._known(gallery, Q)
+            if class_distances is not None:
+                leaf_distance = LeafDistance(leaves, partial(_same_for_all, class_distances))
+            else:
+                if known is not None and known.min(initial=1) < 1:
+                    leaves = weighed_leaves(leaves, known)
+                leaf_distance = self._leaf_distance(gallery, leaves)
         index = gallery.index
-        queries = index.queries(gallery.rows) if X is None else index.rows.as_queries(X)
+        queries = index.queries(gallery.rows) if Q is None else index.rows.as_queries(Q)
         distances, serials = self._nearest(
             queries,
             index,
             int(k),
-            self._weight_for(gallery, known),
+            self._weight_for(gallery, known) if alpha is None else alpha,
             leaf_distance=leaf_distance,
-            own_row=gallery.rows if X is None else None,
+            own_row=gallery.rows if Q is None else None,
             allowed=gallery.alive_rows if chosen is None else gallery.rows_at(self._mask(gallery, chosen)),
             report=self._progress() if self.verbose else None,
         )
@@ -282,7 +320,7 @@ class LeafSearch(BaseEstimator):
             return chosen
         tree = self._leaf_model.tree
         is_chosen = np.zeros(tree.n_classes, dtype=bool)
-        is_chosen[tree.index(chosen.ravel())] = True
+        is_chosen[tree.index(_classes_below(tree, chosen.ravel()))] = True
         return is_chosen[likeliest(gallery.leaves)]
 
     def _leaf_distance(self, gallery: Gallery, leaves: NDArray) -> LeafDistance:
@@ -346,6 +384,29 @@ class LeafSearch(BaseEstimator):
         """The gallery as it is now: a call takes it once, since other threads may replace it."""
         check_is_fitted(self, "class_model_")
         return self._gallery
+
+
+def _classes_below(tree: Any, values: NDArray) -> NDArray:
+    """Classes, and those below inner nodes that are named instead."""
+    if not isinstance(tree, ClassHierarchy) or np.isin(values, tree.classes).all():
+        return values
+    inner = list(range(tree.n_classes, tree.n_nodes))
+    number = {tree.node_names[node]: node for node in inner}
+    repeated = len(number) < len(inner)
+    parts = []
+    for value in values.tolist():
+        if value in number and value not in tree.classes:
+            if repeated and sum(tree.node_names[node] == value for node in inner) > 1:
+                raise ValueError(f"Several nodes are called {value!r}: give the classes below one of them.")
+            parts.append(tree.members(number[value]))
+        else:
+            parts.append(np.array([value], dtype=values.dtype))
+    return np.concatenate(parts)
+
+
+def _same_for_all(distances: NDArray[np.float64], leaves: NDArray) -> NDArray[np.float64]:
+    """The same distances to all classes for each query."""
+    return np.repeat(distances[None], len(leaves), axis=0)
 
 
 #: One lock a retriever, so that no writer loses what another wrote. Copies and pickles have their own.

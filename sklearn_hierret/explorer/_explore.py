@@ -1,0 +1,237 @@
+"""From a fitted retriever and images to one self-contained page."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import html
+import io
+import json
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_consistent_length
+
+from sklearn_hierret._arrays import check_positive_integer
+from sklearn_hierret._files import written_whole
+from sklearn_hierret.evaluation import retriever_of
+from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.images import ImageSource
+from sklearn_hierret.retrieval import HammingRetriever
+
+#: Dimensions and classes of a sample that the page ranks with after marks.
+N_DIMENSIONS, N_LEAVES = 64, 6
+#: Images above it take long to open.
+MOST_IMAGES = 5000
+#: Smaller images are kept without loss.
+SMALL = 32
+
+
+class Explorer:
+    """A page that `explore` made; a notebook shows it.
+
+    Attributes
+    ----------
+    html : str
+        The page.
+    path : Path or None
+        Where it was written.
+    """
+
+    def __init__(self, page: str, path: Path | None) -> None:
+        self.html = page
+        self.path = path
+
+    def __repr__(self) -> str:
+        where = "not written" if self.path is None else str(self.path)
+        return f"<Explorer: {len(self.html) / 1e6:.1f} MB, {where}>"
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.html, quote=True)
+        style = "width: 100%; height: 760px; border: 1px solid #ccc"
+        return f'<iframe srcdoc="{page}" style="{style}" sandbox="allow-scripts" title="explorer"></iframe>'
+
+
+def explore(
+    estimator: Any,
+    X: ArrayLike,
+    y: ArrayLike | None = None,
+    *,
+    images: Any,
+    path: Any = "explorer.html",
+    n_neighbors: int = 20,
+    class_names: Mapping | None = None,
+    image_size: tuple[int, int] | None = None,
+    title: str = "What the retriever finds",
+) -> Explorer:
+    """Write a page in which the images search each other: no server, no network, one file.
+
+    It has the tree of the classes with images, the results of cosine and of the retriever side by side with
+    both parts of the distance, the results' facets, and marks that rank anew in the page, as a
+    `RetrievalSession` does, by the 64 leading components of the features.
+
+    Parameters
+    ----------
+    estimator : fitted HierarchicalRetriever, or Pipeline that ends with one
+        It stays as it is.
+    X : array-like of shape (n_images, n_features)
+    y : array-like of shape (n_images,), optional
+        True classes, to be shown; they are no part of a ranking.
+    images : array-like of shape (n_images, height, width[, channels]), or paths
+        uint8, or floats from 0 to 1; or paths of image files.
+    path : path or None, default="explorer.html"
+        None: only returned, for a notebook.
+    n_neighbors : int, default=20
+        Results of each search.
+    class_names : mapping from class label to str, optional
+    image_size : (int, int), optional
+        (height, width) that image files are resized to, such as (64, 64).
+    title : str, optional
+
+    Returns
+    -------
+    explorer : Explorer
+
+    Raises
+    ------
+    ValueError
+        For more than 5,000 images, or another number of them than of rows.
+    TypeError
+        For a `CombinedHierarchy`, which is no tree, or a `HammingRetriever`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_hierret import HierarchicalRetriever
+    >>> from sklearn_hierret.explorer import explore
+    >>> digits = load_digits()
+    >>> retriever = HierarchicalRetriever().fit(digits.data[:900], digits.target[:900])
+    >>> images = digits.images[900:1000] / 16
+    >>> page = explore(retriever, digits.data[900:1000], digits.target[900:1000], images=images, path=None)
+    >>> page.html[:15]
+    '<!doctype html>'
+    """
+    check_positive_integer(n_neighbors, "n_neighbors")
+    retriever, X = retriever_of(estimator, X)
+    if isinstance(retriever, HammingRetriever):
+        raise TypeError("The page compares features by cosine; a HammingRetriever has codes.")
+    model = getattr(retriever, "_leaf_model", None)
+    if model is None or not isinstance(model.tree, ClassHierarchy):
+        raise TypeError(
+            "The page shows one tree: explore needs a HierarchicalRetriever with a ClassHierarchy."
+        )
+    source = ImageSource(images, image_size)
+    rows = np.asarray(retriever._checked(X))
+    check_consistent_length(rows, source)
+    if len(source) > MOST_IMAGES:
+        raise ValueError(f"{len(source)} images make a page that is too large: choose {MOST_IMAGES} at most.")
+    if len(source) < 2:
+        raise ValueError("Images that search each other are two at least.")
+    labels = None
+    if y is not None:
+        check_consistent_length(rows, y)
+        labels = [_name(label, class_names) for label in np.asarray(y).tolist()]
+    n_neighbors = min(n_neighbors, len(source) - 1)
+    searched = copy.copy(retriever).set_gallery(X, gallery_leaves="predicted")
+    data = {
+        "title": title,
+        "images": [_encoded(image) for image in source.batch(slice(None))],
+        "size": list(source.image_shape[:2]),
+        "labels": labels,
+        "tree": _tree(model.tree, class_names),
+        "lists": {
+            "cosine": _list(copy.copy(searched).set_params(alpha=0.0), n_neighbors),
+            "combined": _list(searched, n_neighbors),
+        },
+        "alpha": _finite(searched),
+        "stem": model.with_stem(searched.stem).stem_used,
+        **_for_marks(searched, rows),
+    }
+    page = _page(data, title)
+    if path is not None:
+        path = Path(path)
+        with written_whole(path) as part:
+            part.write_text(page, encoding="utf-8")
+    return Explorer(page, path)
+
+
+def _page(data: dict, title: str) -> str:
+    files = resources.files("sklearn_hierret.explorer")
+    style, script = (files.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    # In a script element nothing but "<" ends the data.
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    body = files.joinpath("page.html").read_text(encoding="utf-8")
+    parts = {"title": html.escape(title), "style": style, "script": script, "data": text}
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], body)
+
+
+def _name(label: Any, names: Mapping | None) -> str:
+    return str(label if names is None else names.get(label, label))
+
+
+def _tree(tree: ClassHierarchy, names: Mapping | None) -> dict:
+    """Nodes with what they are called; classes have the first numbers."""
+    return {
+        "n_classes": tree.n_classes,
+        "parent": tree.parents.tolist(),
+        "height": np.round(tree.heights / tree.height, 6).tolist(),
+        "name": [_name(name, names) for name in tree.node_names],
+    }
+
+
+def _list(retriever: Any, n_neighbors: int) -> dict:
+    """Results of each image, row by row, with both parts of the distance."""
+    table = retriever.retrieve(None, n_neighbors)
+    return {
+        "items": table["id"].tolist(),
+        "cosine": table["cosine_distance"].round(4).tolist(),
+        "tree": table["hierarchical_distance"].round(4).tolist(),
+    }
+
+
+def _finite(retriever: Any) -> float:
+    """Weight of the tree after marks; infinity is no number of JSON."""
+    return float(min(max(retriever._weight(), 8.0), 1e3))
+
+
+def _for_marks(retriever: Any, rows: NDArray) -> dict:
+    """Leading components of unit features, and the likeliest classes, of each image."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit = (rows / np.where(lengths > 0, lengths, 1)).astype(np.float64)
+    if unit.shape[1] > N_DIMENSIONS:
+        moments = unit.T @ unit
+        unit = unit @ np.linalg.eigh(moments)[1][:, -N_DIMENSIONS:]
+    scale = float(np.abs(unit).max()) or 1.0
+    numbers = np.rint(unit / scale * 32767).astype("<i2")
+    gallery = retriever._gallery_with_leaves(retriever._there(), of_own=True)
+    leaves = gallery.leaves[:, :N_LEAVES]
+    return {
+        "n_dimensions": unit.shape[1],
+        "scale": scale / 32767,
+        "features": base64.b64encode(numbers.tobytes()).decode("ascii"),
+        "leaf": leaves["leaf"].astype(int).tolist(),
+        "probability": leaves["probability"].astype(float).round(4).tolist(),
+    }
+
+
+def _encoded(image: NDArray) -> str:
+    """An image as a data URI: PNG where it is small, else JPEG."""
+    from PIL import Image
+
+    pixels = image if image.dtype == np.uint8 else np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    if pixels.shape[2] not in (1, 3, 4):
+        pixels = pixels[:, :, :1]
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels[:, :, :3])
+    is_small = max(pixels.shape[:2]) <= SMALL
+    buffer = io.BytesIO()
+    if is_small:
+        picture.save(buffer, "PNG", optimize=True)
+    else:
+        picture.save(buffer, "JPEG", quality=85)
+    kind = "png" if is_small else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -1,0 +1,216 @@
+"use strict";
+const data = JSON.parse(document.getElementById("data").textContent);
+const n = data.images.length, tree = data.tree, nNodes = tree.parent.length, nClasses = tree.n_classes;
+const perQuery = data.lists.cosine.items.length / n, nShown = 24, errorRate = 0.05;
+const children = Array.from({ length: nNodes }, () => []);
+for (let node = nNodes - 2; node >= 0; node--) children[tree.parent[node]].push(node);
+// Inner nodes before classes, by name.
+for (const list of children) list.sort((a, b) => (a < nClasses) - (b < nClasses) || tree.name[a].localeCompare(tree.name[b]));
+
+/* ---- features and leaves ---- */
+const raw = Uint8Array.from(atob(data.features), (c) => c.charCodeAt(0));
+const numbers = new Int16Array(raw.buffer), d = data.n_dimensions;
+const feature = (item) => { const v = new Float64Array(d); for (let j = 0; j < d; j++) v[j] = numbers[item * d + j] * data.scale; return v; };
+const dot = (a, b) => { let s = 0; for (let j = 0; j < d; j++) s += a[j] * b[j]; return s; };
+const unit = (v) => { const l = Math.sqrt(dot(v, v)); return l > 1e-12 ? v.map((x) => x / l) : v; };
+const leafOf = (item) => data.leaf[item][0];
+const classOf = (item) => (data.labels ? data.labels[item] : tree.name[leafOf(item)]);
+
+/* ---- nodes: sizes, depths, items ---- */
+const sizes = new Array(nNodes).fill(0), depths = new Array(nNodes).fill(0), items = Array.from({ length: nNodes }, () => []);
+for (let c = 0; c < nClasses; c++) sizes[c] = 1;
+for (let node = 0; node < nNodes - 1; node++) sizes[tree.parent[node]] += sizes[node];
+for (let node = nNodes - 2; node >= 0; node--) depths[node] = depths[tree.parent[node]] + 1;
+for (let item = 0; item < n; item++) for (let node = leafOf(item); node !== -1; node = tree.parent[node]) items[node].push(item);
+function masses(item) {
+  const m = new Float64Array(nNodes);
+  data.leaf[item].forEach((c, i) => { for (let node = c; node !== -1; node = tree.parent[node]) m[node] += data.probability[item][i]; });
+  return m;
+}
+
+/* ---- what is meant: see NodeBelief in the package ---- */
+let query = null, marks = new Map();
+function belief() {
+  const logs = new Float64Array(nNodes), prior = new Float64Array(nNodes), own = masses(query);
+  for (let c = 0; c < nClasses; c++) for (let node = c; node !== -1; node = tree.parent[node]) prior[node] += 1 / Math.max(depths[c], 1);
+  prior[nNodes - 1] = 0;
+  for (let node = 0; node < nNodes; node++) logs[node] = Math.log(prior[node] + 1e-12) + Math.log((1 - errorRate) * own[node] / sizes[node] + errorRate / nClasses);
+  for (const [item, relevant] of marks) {
+    const m = masses(item);
+    for (let node = 0; node < nNodes; node++) { const yes = errorRate + (1 - 2 * errorRate) * Math.min(m[node], 1); logs[node] += Math.log(relevant ? yes : 1 - yes); }
+  }
+  const top = Math.max(...logs), p = logs.map((x) => Math.exp(x - top)), sum = p.reduce((a, b) => a + b, 0);
+  return p.map((x) => x / sum);
+}
+function classDistances(p) {
+  const below = Float64Array.from(p), distance = new Float64Array(nNodes);
+  for (let node = 0; node < nNodes - 1; node++) below[tree.parent[node]] += below[node];
+  for (let node = nNodes - 2; node >= 0; node--) {
+    const above = tree.parent[node], height = data.stem + (1 - data.stem) * tree.height[above];
+    distance[node] = distance[above] + height * (below[above] - below[node] - p[above]);
+  }
+  return distance;
+}
+function rankedByMarks() {
+  const first = unit(feature(query)), moved = Float64Array.from(first);
+  for (const [weight, wanted] of [[0.75, true], [-0.25, false]]) {
+    const chosen = [...marks].filter(([, r]) => r === wanted).map(([item]) => unit(feature(item)));
+    for (const v of chosen) for (let j = 0; j < d; j++) moved[j] += weight * v[j] / chosen.length;
+  }
+  const q = unit(moved), p = belief(), distances = classDistances(p);
+  const near = [first, ...[...marks].filter(([, r]) => r).map(([item]) => unit(feature(item)))];
+  const far = [...marks].filter(([, r]) => !r).map(([item]) => unit(feature(item)));
+  const weight = far.length ? 16 * marks.size / (marks.size + 30) : 0;
+  const found = [];
+  for (let item = 0; item < n; item++) {
+    if (item === query || marks.has(item)) continue;
+    const v = unit(feature(item));
+    let affinity = 0;
+    data.leaf[item].forEach((c, i) => { affinity += data.probability[item][i] * (1 - distances[c]); });
+    const cosine = 1 - dot(v, q), byTree = 1 - affinity;
+    let total = cosine + data.alpha * byTree;
+    if (weight) {
+      const a = Math.max(0, 1 - Math.max(...near.map((w) => dot(v, w)))), b = Math.max(0, 1 - Math.max(...far.map((w) => dot(v, w))));
+      total += weight * a / Math.max(a + b, 1e-12);
+    }
+    found.push({ item, cosine, tree: byTree, total });
+  }
+  found.sort((a, b) => a.total - b.total || a.item - b.item);
+  return { p, found: found.slice(0, nShown) };
+}
+
+/* ---- elements; text is set as text, so that no name is markup ---- */
+function element(tag, { text, ...attributes } = {}, ...inside) {
+  const e = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) if (value !== undefined) e.setAttribute(name, value);
+  if (text !== undefined) e.textContent = text;
+  e.append(...inside);
+  return e;
+}
+const picture = (item) => element("img", { src: data.images[item], alt: `image ${item}: ${classOf(item)}`, loading: "lazy" });
+function card(item, parts) {
+  const right = query === null || item === query ? "" : classOf(item) === classOf(query) ? " right" : " wrong";
+  const open = element("button", { type: "button", class: "open", "data-item": item, title: classOf(item) }, picture(item), element("span", { class: "label", text: classOf(item) }));
+  if (parts) open.append(element("span", { class: "parts", text: `cos ${parts.cosine.toFixed(2)} · tree ${parts.tree.toFixed(2)}` }));
+  open.addEventListener("click", () => search(item));
+  const box = element("div", { class: `card${parts ? right : ""}`, role: "listitem", "data-item": item }, open);
+  if (parts) {
+    const buttons = element("div", { class: "marks" });
+    for (const [kind, sign, relevant] of [["yes", "✓", true], ["no", "✗", false]]) {
+      const b = element("button", { type: "button", class: kind, "aria-pressed": String(marks.get(item) === relevant), "aria-label": `${relevant ? "relevant" : "irrelevant"}: image ${item}`, text: sign });
+      b.addEventListener("click", () => mark(item, relevant));
+      buttons.append(b);
+    }
+    box.append(buttons);
+  }
+  return box;
+}
+
+/* ---- the tree ---- */
+function treeItem(node) {
+  const inner = children[node], open = depths[node] < 1 || nNodes <= 80;
+  const li = element("li", { role: "treeitem", tabindex: "-1", "data-node": node, "aria-selected": "false", id: `node-${node}` });
+  if (inner.length) li.setAttribute("aria-expanded", String(open));
+  const row = element("div", {}, element("span", { class: "twist", text: inner.length ? (open ? "▾" : "▸") : "" }));
+  if (items[node].length) row.append(picture(items[node][0]));
+  row.append(element("span", { text: tree.name[node] }), element("span", { class: "count", text: String(items[node].length) }));
+  row.addEventListener("click", (event) => {
+    if (event.target.className === "twist") toggle(li); else choose(node);
+    li.focus();
+  });
+  li.append(row);
+  if (inner.length) li.append(element("ul", { role: "group" }, ...inner.map(treeItem)));
+  return li;
+}
+function toggle(li, open) {
+  if (!li.hasAttribute("aria-expanded")) return;
+  const now = open === undefined ? li.getAttribute("aria-expanded") !== "true" : open;
+  li.setAttribute("aria-expanded", String(now));
+  li.querySelector(".twist").textContent = now ? "▾" : "▸";
+}
+function choose(node) {
+  document.querySelectorAll('#tree [aria-selected="true"]').forEach((e) => e.setAttribute("aria-selected", "false"));
+  const li = document.getElementById(`node-${node}`);
+  li.setAttribute("aria-selected", "true");
+  for (let up = li.parentElement.closest("li"); up; up = up.parentElement.closest("li")) toggle(up, true);
+  document.querySelector("#node h2").textContent = `${tree.name[node]}: ${items[node].length} images, ${sizes[node]} ${sizes[node] === 1 ? "class" : "classes"}`;
+  document.querySelector("#node .grid").replaceChildren(...items[node].slice(0, 120).map((item) => card(item)));
+}
+document.getElementById("tree").addEventListener("keydown", (event) => {
+  const li = event.target.closest("li"), all = [...document.querySelectorAll("#tree li")].filter((e) => e.offsetParent !== null), at = all.indexOf(li);
+  const moves = { ArrowDown: all[at + 1], ArrowUp: all[at - 1], Home: all[0], End: all[all.length - 1] };
+  if (event.key in moves) { if (moves[event.key]) focusOn(moves[event.key]); }
+  else if (event.key === "ArrowRight") { if (li.getAttribute("aria-expanded") === "false") toggle(li, true); else if (all[at + 1]) focusOn(all[at + 1]); }
+  else if (event.key === "ArrowLeft") { if (li.getAttribute("aria-expanded") === "true") toggle(li, false); else { const up = li.parentElement.closest("li"); if (up) focusOn(up); } }
+  else if (event.key === "Enter" || event.key === " ") choose(Number(li.dataset.node));
+  else return;
+  event.preventDefault();
+});
+function focusOn(li) { document.querySelectorAll("#tree li[tabindex='0']").forEach((e) => e.setAttribute("tabindex", "-1")); li.setAttribute("tabindex", "0"); li.focus(); }
+
+/* ---- searching ---- */
+function listOf(name) {
+  const list = data.lists[name], found = [];
+  for (let r = query * perQuery; r < (query + 1) * perQuery; r++) found.push({ item: list.items[r], cosine: list.cosine[r], tree: list.tree[r] });
+  return found;
+}
+function search(item) { query = item; marks = new Map(); show(); document.getElementById("search").scrollIntoView({ block: "start" }); }
+function mark(item, relevant) { if (marks.get(item) === relevant) marks.delete(item); else marks.set(item, relevant); show(); }
+function show() {
+  const focused = document.activeElement && document.activeElement.dataset.item;
+  document.getElementById("search").hidden = false;
+  const facts = element("dl");
+  for (const [name, text] of [["image", String(query)], ["class", data.labels ? data.labels[query] : "not given"], ["leaf", `${tree.name[leafOf(query)]} (${data.probability[query][0].toFixed(2)})`]])
+    facts.append(element("dt", { text: name }), element("dd", { text }));
+  document.getElementById("query").replaceChildren(picture(query), facts);
+  const grids = document.querySelectorAll("#lists .grid"), combined = listOf("combined");
+  grids[0].replaceChildren(...listOf("cosine").map((f) => card(f.item, f)));
+  grids[1].replaceChildren(...combined.map((f) => card(f.item, f)));
+  const meant = document.getElementById("meant");
+  meant.hidden = !marks.size;
+  let found = combined;
+  if (marks.size) {
+    const result = rankedByMarks(), order = [...result.p.keys()].sort((a, b) => result.p[b] - result.p[a]).slice(0, 3);
+    found = result.found;
+    meant.querySelector("ol").replaceChildren(...order.map((node) => element("li", { text: `${tree.name[node]}: ${(100 * result.p[node]).toFixed(0)} %` })));
+    meant.querySelector(".grid").replaceChildren(...found.map((f) => card(f.item, f)));
+  }
+  document.querySelector("#facets div").replaceChildren(...facets(found.map((f) => f.item)));
+  if (focused !== undefined) { const again = document.querySelector(`#search button.open[data-item="${focused}"]`); if (again) again.focus(); }
+}
+function facets(found) {
+  let nodes = [nNodes - 1];
+  const held = (node) => found.filter((item) => items[node].includes(item)).length;
+  for (;;) {
+    const next = nodes.map((node) => [node, children[node].filter(held)]).filter(([, c]) => c.length && nodes.length - 1 + c.length <= 6).sort((a, b) => held(b[0]) - held(a[0]))[0];
+    if (!next) break;
+    nodes = nodes.filter((node) => node !== next[0]).concat(next[1]);
+  }
+  return nodes.sort((a, b) => held(b) - held(a)).map((node) => {
+    const row = element("div", { class: "row" });
+    for (const item of found.filter((x) => items[node].includes(x)).slice(0, 12)) {
+      const b = element("button", { type: "button", title: classOf(item), "aria-label": `search for image ${item}` }, picture(item));
+      b.addEventListener("click", () => search(item));
+      row.append(b);
+    }
+    const name = element("button", { type: "button", class: "name", text: `${tree.name[node]} (${held(node)})` });
+    name.addEventListener("click", () => choose(node));
+    return element("div", { class: "facet" }, name, row);
+  });
+}
+document.addEventListener("keydown", (event) => {
+  const open = event.target.closest && event.target.closest("button.open");
+  if (!open) return;
+  const item = Number(open.dataset.item), all = [...open.closest(".grid").querySelectorAll("button.open")], at = all.indexOf(open);
+  if ((event.key === "r" || event.key === "i") && query !== null && item !== query) mark(item, event.key === "r");
+  else if (event.key === "ArrowRight" && all[at + 1]) all[at + 1].focus();
+  else if (event.key === "ArrowLeft" && all[at - 1]) all[at - 1].focus();
+  else return;
+  event.preventDefault();
+});
+document.getElementById("forget").addEventListener("click", () => { marks = new Map(); show(); });
+document.querySelector("h1").textContent = data.title;
+if (Math.max(...data.size) <= 32) document.body.classList.add("pixels");
+document.getElementById("tree").append(treeItem(nNodes - 1));
+document.querySelector("#tree li").setAttribute("tabindex", "0");
+choose(nNodes - 1);

@@ -1,0 +1,456 @@
+"""Search as a conversation: a need, marks, and the next results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_hierret._arrays import check_positive_integer
+from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.interaction._belief import NodeBelief
+from sklearn_hierret.interaction._method import FeedbackMethod, Marks, Ranking
+from sklearn_hierret.interaction._node_posterior import NodePosterior
+from sklearn_hierret.interaction._proposals import most_informative
+from sklearn_hierret.retrieval import Found, HammingRetriever, HierarchicalRetriever
+
+#: Of the best results, those that are looked at for what to show next, or ranked by single marks as well.
+N_LOOKED_AT = 500
+#: Neighbours of each relevant item that are ranked by single marks.
+N_NEAR_MARKS = 50
+
+
+class RetrievalSession:
+    """One user's need, on a fitted retriever: query images, marks, and rankings that follow them.
+
+    The retriever stays as it is, and sessions do not know of each other. A session can be pickled, with the
+    retriever in it.
+
+    Parameters
+    ----------
+    retriever : fitted HierarchicalRetriever
+    X_query : array-like of shape (n_queries, n_features)
+        Query images of one need, often one.
+    method : NodePosterior, Rocchio or LinearFeedback, default=None
+        What marks do; None means `NodePosterior`.
+    error_rate : float in (0, 0.5), default=0.05
+        How often marks are expected to be wrong.
+
+    Attributes
+    ----------
+    relevant_, irrelevant_ : ndarrays of int
+        Positions in the gallery, in the order of the marks.
+
+    Raises
+    ------
+    RuntimeError
+        By every method, once the retriever's gallery has changed; see `moved_to`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_hierret import HierarchicalRetriever
+    >>> from sklearn_hierret.interaction import RetrievalSession
+    >>> X, y = load_digits(return_X_y=True)
+    >>> retriever = HierarchicalRetriever().fit(X[:900], y[:900])
+    >>> session = RetrievalSession(retriever, X[900:901])
+    >>> found = session.kneighbors(n_neighbors=5)[1][0]
+    >>> marked = session.mark(relevant=found[:3], irrelevant=found[3:])
+    >>> set(found) & set(session.kneighbors(n_neighbors=5)[1][0])
+    set()
+    """
+
+    def __init__(
+        self,
+        retriever: HierarchicalRetriever,
+        X_query: ArrayLike,
+        *,
+        method: FeedbackMethod | None = None,
+        error_rate: float = 0.05,
+    ) -> None:
+        self._set(retriever, method, error_rate)
+        self._begin(retriever._checked(X_query, retriever._there().dtype))
+
+    def _set(self, retriever: Any, method: FeedbackMethod | None, error_rate: float) -> None:
+        check_is_fitted(retriever, "class_model_")
+        if isinstance(retriever, HammingRetriever):
+            raise TypeError(
+                "A session needs features, which feedback can move; a HammingRetriever has codes."
+            )
+        if not 0 < error_rate < 0.5:
+            raise ValueError(f"error_rate must be between 0 and 0.5, got {error_rate!r}.")
+        if method is not None and not hasattr(method, "ranking"):
+            raise TypeError(f"method must be NodePosterior() or another method of feedback, got {method!r}.")
+        self.retriever = retriever
+        self.method = NodePosterior() if method is None else method
+        self.error_rate = float(error_rate)
+
+    @classmethod
+    def _of_checked(
+        cls,
+        retriever: Any,
+        X: NDArray,
+        method: FeedbackMethod | None = None,
+        error_rate: float = 0.05,
+    ) -> RetrievalSession:
+        """A session of queries as `_checked` returns them."""
+        session = cls.__new__(cls)
+        session._set(retriever, method, error_rate)
+        session._begin(X)
+        return session
+
+    def _begin(self, X: NDArray) -> None:
+        self._gallery = self.retriever._there()
+        self._X = X.astype(self._gallery.dtype, copy=False)
+        self._marked = np.empty(0, dtype=np.intp)
+        self._is_relevant = np.empty(0, dtype=bool)
+        self._first_belief = self._belief = self._belief_of_queries()
+
+    # -------------------------------------------------------------------------- marks
+
+    @property
+    def relevant_(self) -> NDArray[np.intp]:
+        return self._marked[self._is_relevant]
+
+    @property
+    def irrelevant_(self) -> NDArray[np.intp]:
+        return self._marked[~self._is_relevant]
+
+    def mark(
+        self, relevant: ArrayLike = (), irrelevant: ArrayLike = (), *, by: str = "position"
+    ) -> RetrievalSession:
+        """Say which items are what is meant, and which are not.
+
+        Parameters
+        ----------
+        relevant, irrelevant : array-like
+            Positions in the gallery, as `kneighbors` returns them, or ids.
+        by : {"position", "id"}, default="position"
+
+        Returns
+        -------
+        self : RetrievalSession
+
+        Raises
+        ------
+        ValueError
+            For items that are not there, or that are marked both ways or a second time; then nothing
+            is marked.
+        """
+        if by not in ("position", "id"):
+            raise ValueError(f"by must be 'position' or 'id', got {by!r}.")
+        self._check_gallery()
+        parts = [self._positions(items, by) for items in (relevant, irrelevant)]
+        new = np.concatenate(parts)
+        distinct, counts = np.unique(np.concatenate([self._marked, new]), return_counts=True)
+        if np.any(counts > 1):
+            twice = distinct[counts > 1][0]
+            raise ValueError(f"The item at position {twice} is marked twice; unmark takes marks back.")
+        self._marked = np.concatenate([self._marked, new])
+        self._is_relevant = np.concatenate(
+            [self._is_relevant, np.repeat([True, False], [len(p) for p in parts])]
+        )
+        if self._belief is not None and len(new):
+            self._belief = self._belief.marked(self._class_probabilities(new), self._is_relevant[-len(new) :])
+        return self
+
+    def unmark(self, items: ArrayLike, *, by: str = "position") -> RetrievalSession:
+        """Take marks back.
+
+        Parameters
+        ----------
+        items : array-like
+            Marked ones.
+        by : {"position", "id"}, default="position"
+
+        Returns
+        -------
+        self : RetrievalSession
+        """
+        self._check_gallery()
+        positions = self._positions(items, by)
+        unknown = np.setdiff1d(positions, self._marked)
+        if len(unknown):
+            raise ValueError(f"The item at position {unknown[0]} is not marked.")
+        kept = ~np.isin(self._marked, positions)
+        marked, is_relevant = self._marked[kept], self._is_relevant[kept]
+        self._marked, self._is_relevant, self._belief = marked[:0], is_relevant[:0], self._first_belief
+        return self.mark(marked[is_relevant], marked[~is_relevant])
+
+    # ---------------------------------------------------------------------- questions
+
+    def kneighbors(
+        self,
+        n_neighbors: int | None = None,
+        return_distance: bool = True,
+        *,
+        within: ArrayLike | None = None,
+        show_marked: bool = False,
+    ) -> Any:
+        """The best items, given all marks.
+
+        Parameters
+        ----------
+        n_neighbors : int, optional
+            Default: the retriever's.
+        return_distance : bool, default=True
+        within : array-like, optional
+            See `HierarchicalRetriever.kneighbors`.
+        show_marked : bool, default=False
+            Also those that are marked.
+
+        Returns
+        -------
+        distances, indices : ndarrays of shape (1, n_neighbors)
+            As `HierarchicalRetriever.kneighbors` returns them; the same as its for one query without marks.
+        """
+        found = self._search(n_neighbors, within, show_marked)
+        if not return_distance:
+            return found.indices
+        return found.distances.astype(self.retriever._distance_dtype), found.indices
+
+    def retrieve(
+        self,
+        n_neighbors: int | None = None,
+        *,
+        within: ArrayLike | None = None,
+        show_marked: bool = False,
+    ) -> pd.DataFrame:
+        """The same as a table.
+
+        Parameters
+        ----------
+        n_neighbors, within, show_marked
+            See `kneighbors`.
+
+        Returns
+        -------
+        table : DataFrame
+            The columns of `HierarchicalRetriever.retrieve`, and position.
+        """
+        found = self._search(n_neighbors, within, show_marked, with_leaves=True)
+        table = self.retriever._table_of(found)
+        table["position"] = found.indices.ravel()[found.indices.ravel() >= 0]
+        return table
+
+    def propose(self, n_items: int = 10, *, within: ArrayLike | None = None) -> NDArray[np.intp]:
+        """Items whose marks would tell most about the node that is meant.
+
+        They are chosen one after another from the best 500, each by the expected information that its mark
+        adds to those before [1]_.
+
+        Parameters
+        ----------
+        n_items : int, default=10
+        within : array-like, optional
+            See `kneighbors`.
+
+        Returns
+        -------
+        positions : ndarray of shape (n_items,)
+
+        References
+        ----------
+        .. [1] B. Barz, C. Käding, J. Denzler, "Information-Theoretic Active Learning for Content-Based Image
+           Retrieval", GCPR 2018.
+        """
+        check_positive_integer(n_items, "n_items")
+        belief = self._need_belief()
+        n_free = len(self._gallery) - len(self._marked)
+        indices = self._search(min(max(N_LOOKED_AT, n_items), max(n_free, 1)), within, False).indices[0]
+        indices = indices[indices >= 0]
+        if len(indices) < n_items:
+            raise ValueError(f"{n_items} items to propose, and only {len(indices)} are not marked.")
+        return indices[most_informative(belief, self._class_probabilities(indices), n_items)]
+
+    def nodes(self) -> pd.DataFrame:
+        """What is believed about the node that is meant.
+
+        Returns
+        -------
+        table : DataFrame
+            A row for each node below the root, the most probable first: node (its name), probability,
+            n_classes, height (relative to the root's), and n_items, those of the gallery whose most probable
+            leaf is below it.
+        """
+        belief = self._need_belief()
+        tree = belief.tree
+        order = np.argsort(-belief.probabilities[:-1], kind="stable")
+        leaves = self.retriever._gallery_with_leaves(self._gallery, of_own=False).leaves
+        counts = np.bincount(leaves["leaf"][:, 0], minlength=tree.n_classes)
+        names = np.empty(tree.n_nodes, dtype=object)
+        names[:] = tree.node_names
+        return pd.DataFrame(
+            {
+                "node": names[order],
+                "probability": belief.probabilities[order],
+                "n_classes": tree.node_sizes[order],
+                "height": (tree.heights / tree.height)[order],
+                "n_items": np.rint(tree.node_probabilities(counts[None])[0][order]).astype(int),
+            }
+        )
+
+    def moved_to(self, retriever: HierarchicalRetriever) -> RetrievalSession:
+        """The same need on another gallery: marked items are found by their ids.
+
+        Parameters
+        ----------
+        retriever : HierarchicalRetriever
+            The same one after its gallery changed, or one that was fitted to the same features.
+
+        Returns
+        -------
+        session : RetrievalSession
+            A new one.
+
+        Raises
+        ------
+        ValueError
+            If it lacks a marked item, or takes other features.
+        """
+        if self._X.shape[1] != retriever.n_features_in_:
+            raise ValueError(f"{self._X.shape[1]} features, but {retriever.n_features_in_} at fit.")
+        session = RetrievalSession._of_checked(retriever, self._X, self.method, self.error_rate)
+        ids = self._gallery.position_ids
+        return session.mark(ids[self.relevant_], ids[self.irrelevant_], by="id")
+
+    def __repr__(self) -> str:
+        return (
+            f"<RetrievalSession by {type(self.method).__name__}: {len(self._X)} query images, "
+            f"{len(self.relevant_)} relevant and {len(self.irrelevant_)} irrelevant items>"
+        )
+
+    # ------------------------------------------------------------------------- inside
+
+    def _search(
+        self, n_neighbors: int | None, within: ArrayLike | None, show_marked: bool, with_leaves: bool = False
+    ) -> Any:
+        self._check_gallery()
+        retriever, gallery = self.retriever, self._gallery
+        k = retriever.n_neighbors if n_neighbors is None else n_neighbors
+        check_positive_integer(k, "n_neighbors")
+        if not len(self._marked) and len(self._X) == 1:
+            return retriever._search(self._X, k, within, with_leaves, gallery, is_checked=True)
+        n_there = len(gallery) - (0 if show_marked else len(self._marked))
+        if k > n_there:
+            raise ValueError(f"n_neighbors = {k}, and the gallery holds {n_there} samples that may be shown.")
+        ranking = self._ranking()
+        if within is not None:
+            chosen = retriever._chosen(gallery, within)
+            if chosen.dtype != bool:
+                gallery = retriever._gallery_with_leaves(gallery, of_own=False)
+            within = retriever._mask(gallery, chosen).copy()
+        if not show_marked and len(self._marked):
+            within = np.ones(len(gallery), dtype=bool) if within is None else within
+            within[self._marked] = False
+        belief, alpha = ranking.belief, None if ranking.uses_leaves else 0.0
+        distances = None
+        if belief is not None:
+            stem = retriever._leaf_model.with_stem(retriever.stem).stem_used
+            distances, alpha = belief.class_distances(stem), max(retriever._weight(), ranking.least_alpha)
+        by_marks = bool(ranking.mark_weight and len(self.irrelevant_))
+        n_allowed = len(gallery) if within is None else int(np.sum(within))
+        found = retriever._search(
+            ranking.query[None].astype(gallery.dtype),
+            min(max(4 * k, N_LOOKED_AT), max(n_allowed, k)) if by_marks else k,
+            within,
+            with_leaves,
+            gallery,
+            class_distances=distances,
+            alpha=alpha,
+            is_checked=True,
+        )
+        if not by_marks or distances is None:
+            return found
+        return self._by_marks(found, k, ranking, distances, alpha, within)
+
+    def _by_marks(
+        self,
+        found: Found,
+        k: int,
+        ranking: Ranking,
+        class_distances: NDArray,
+        alpha: float | None,
+        within: NDArray | None,
+    ) -> Found:
+        """Rank by single marks as well: what was found, and the neighbours of relevant items."""
+        gallery, candidates = found.gallery, found.indices[0]
+        if len(self.relevant_):
+            rows = gallery.index.features(gallery.rows[self.relevant_]).astype(gallery.dtype)
+            n_near = min(N_NEAR_MARKS, len(gallery))
+            near = self.retriever._search(
+                rows, n_near, within, gallery=gallery, alpha=0.0, is_checked=True
+            ).indices
+            candidates = np.union1d(candidates, near)
+        candidates = candidates[candidates >= 0]
+        items = self._unit(gallery.index.features(gallery.rows[candidates]))
+        leaves = gallery.index.leaves(gallery.rows[candidates])
+        affinity = (leaves["probability"] * (1 - class_distances)[leaves["leaf"]]).sum(axis=1)
+        relevant = np.concatenate([self._X, gallery.index.features(gallery.rows[self.relevant_])])
+        to_relevant, to_irrelevant = (
+            1 - (items @ self._unit(rows).T).max(axis=1)
+            for rows in (relevant, gallery.index.features(gallery.rows[self.irrelevant_]))
+        )
+        both = np.maximum(to_relevant + to_irrelevant, 1e-12)
+        distances = 1 - items @ ranking.query + (alpha or 0.0) * (1 - affinity)
+        distances += ranking.mark_weight * np.maximum(to_relevant, 0) / both
+        order = np.lexsort((candidates, distances))[:k]
+        n_missing = k - len(order)  # where `within` allows too few
+        best = np.append(candidates[order], np.full(n_missing, -1, dtype=np.intp))
+        distances = np.append(distances[order], np.full(n_missing, np.inf))
+        return found._replace(distances=distances[None], indices=best[None])
+
+    def _ranking(self) -> Ranking:
+        rows = self._unit(self._X)
+        items = self._unit(self._gallery.index.features(self._gallery.rows[self._marked]))
+        return self.method.ranking(Marks(rows, items, self._is_relevant, self._belief))
+
+    def _unit(self, rows: NDArray) -> NDArray[np.float64]:
+        rows = rows.astype(np.float64)
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows / np.where(lengths > 0, lengths, 1.0)
+
+    def _belief_of_queries(self) -> NodeBelief | None:
+        model = self.retriever._leaf_model
+        if model is None or not isinstance(model.tree, ClassHierarchy):
+            return None
+        proba = self.retriever._class_probabilities(self._gallery, self._X)
+        return NodeBelief.of_queries(model.tree, proba, self.error_rate)
+
+    def _class_probabilities(self, positions: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Class probabilities of items, from their leaves."""
+        gallery = self.retriever._gallery_with_leaves(self._gallery, of_own=False)
+        leaves = gallery.index.leaves(gallery.rows[positions])
+        proba = np.zeros((len(positions), self.retriever._leaf_model.tree.n_classes))
+        np.add.at(proba, (np.arange(len(positions))[:, None], leaves["leaf"]), leaves["probability"])
+        return proba
+
+    def _need_belief(self) -> NodeBelief:
+        if self._belief is None:
+            raise ValueError("There is no tree of leaves to have a belief about.")
+        return self._belief
+
+    def _positions(self, items: ArrayLike, by: str) -> NDArray[np.intp]:
+        values = np.atleast_1d(np.asarray(items))
+        if not values.size:
+            return np.empty(0, dtype=np.intp)
+        if values.ndim > 1:
+            raise ValueError(f"Items to mark must be one-dimensional, got shape {values.shape}.")
+        if by == "id":
+            return self._gallery.positions_of(items)
+        if values.dtype.kind not in "iu":
+            raise ValueError(f"Positions are integers, got {values.dtype}; by='id' takes ids.")
+        beyond = values[(values < 0) | (values >= len(self._gallery))]
+        if len(beyond):
+            raise ValueError(f"No item is at position {beyond[0]}: the gallery holds {len(self._gallery)}.")
+        return values.astype(np.intp)
+
+    def _check_gallery(self) -> None:
+        if not self._gallery.holds_the_same(self.retriever._there()):
+            raise RuntimeError(
+                "The gallery changed since this session began: session.moved_to(retriever) goes on with "
+                "its marks."
+            )

@@ -1,0 +1,85 @@
+"""Query expansion: a second search, by the query and what it found."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils._param_validation import Interval
+
+from sklearn_hierret.reranking._step import RerankingStep, as_frame
+
+
+class QueryExpansion(RerankingStep):
+    """Search again for the query plus its nearest neighbours, weighted by their cosines [1]_.
+
+    ``q' = q + sum max(cos(q, x_i), 0)^alpha x_i`` over the first `n_expanded` results, of unit vectors. The
+    leaf is that of the new query.
+
+    Parameters
+    ----------
+    retriever : retriever or another step, default=None
+        It is cloned and fitted. None means a default `HierarchicalRetriever`.
+    n_expanded : int, default=10
+    alpha : float, default=3.0
+        0 is average query expansion.
+    n_neighbors : int, default=5
+        Default of `kneighbors`.
+
+    Attributes
+    ----------
+    retriever_ : fitted retriever
+
+    References
+    ----------
+    .. [1] F. Radenović, G. Tolias, O. Chum, "Fine-Tuning CNN Image Retrieval with No Human Annotation", IEEE
+       TPAMI 41(7), 2019.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_hierret.reranking import QueryExpansion
+    >>> X, y = load_iris(return_X_y=True)
+    >>> QueryExpansion().fit(X, y).kneighbors(X[:2], n_neighbors=3)[1].shape
+    (2, 3)
+    """
+
+    _parameter_constraints: dict = {
+        **RerankingStep._parameter_constraints,
+        "n_expanded": [Interval(Integral, 1, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self, retriever: Any = None, *, n_expanded: int = 10, alpha: float = 3.0, n_neighbors: int = 5
+    ) -> None:
+        self.retriever = retriever
+        self.n_expanded = n_expanded
+        self.alpha = alpha
+        self.n_neighbors = n_neighbors
+
+    def _ranked_again(self, X: ArrayLike | None, k: int) -> tuple[NDArray, NDArray[np.intp]]:
+        gallery, is_own = self._features(), X is None
+        queries = gallery if is_own else self._features(X)
+        n = min(self.n_expanded, len(gallery) - is_own)
+        found = self.retriever_.kneighbors(X, n, return_distance=False)
+        moved = queries.copy()
+        for column in found.T:  # one after another: no array of all neighbours' features
+            items = gallery[column]
+            cosines = np.maximum(np.einsum("ij,ij->i", queries, items), 0)
+            moved += (cosines**self.alpha)[:, None] * items
+        moved = as_frame(self.retriever_, moved)
+        if not is_own:
+            return self.retriever_.kneighbors(moved, k)
+        distances, indices = self.retriever_.kneighbors(moved, k + 1)
+        return without_own(distances, indices)
+
+
+def without_own(distances: NDArray, indices: NDArray[np.intp]) -> tuple[NDArray, NDArray[np.intp]]:
+    """Without each row's own number, or without the last."""
+    is_other = indices != np.arange(len(indices))[:, None]
+    is_other[is_other.all(axis=1), -1] = False
+    shape = len(indices), indices.shape[1] - 1
+    return distances[is_other].reshape(shape), indices[is_other].reshape(shape)

@@ -1,0 +1,195 @@
+"""What re-ranking steps share: a retriever inside, which they are used like."""
+
+from __future__ import annotations
+
+import copy
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_hierret._arrays import check_positive_integer, unchanged_on_error
+from sklearn_hierret.retrieval import HammingRetriever, HierarchicalRetriever
+
+
+class RerankingStep(ClassifierMixin, BaseEstimator):
+    """A retriever whose `kneighbors` ranks again what another retriever, or step, found."""
+
+    retriever: Any
+    retriever_: Any
+
+    _parameter_constraints: dict = {
+        "retriever": [None, HasMethods(["fit", "kneighbors", "set_gallery"])],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Any:
+        """Fit the retriever; the training set becomes the gallery.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Class labels.
+
+        Returns
+        -------
+        self : object
+        """
+        with unchanged_on_error(self):
+            retriever = HierarchicalRetriever() if self.retriever is None else clone(self.retriever)
+            if isinstance(retriever, HammingRetriever):
+                raise TypeError(f"{type(self).__name__} works on features; a HammingRetriever has codes.")
+            self.retriever_ = retriever.fit(X, y)
+            self.n_features_in_ = retriever.n_features_in_
+            if hasattr(retriever, "feature_names_in_"):
+                self.feature_names_in_: NDArray = retriever.feature_names_in_
+            elif hasattr(self, "feature_names_in_"):
+                del self.feature_names_in_
+            self._prepare()
+        return self
+
+    def set_gallery(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        ids: ArrayLike | None = None,
+        *,
+        gallery_leaves: str | None = None,
+    ) -> Any:
+        """Replace the gallery; see `HierarchicalRetriever.set_gallery`.
+
+        Parameters
+        ----------
+        X, y, ids, gallery_leaves
+            See there.
+
+        Returns
+        -------
+        self : object
+        """
+        check_is_fitted(self, "retriever_")
+        self._validate_params()
+        # A copy, so that copies of this step do not change each other.
+        self.retriever_ = copy.copy(self.retriever_).set_gallery(X, y, ids, gallery_leaves=gallery_leaves)
+        self._prepare()
+        return self
+
+    def kneighbors(
+        self, X: ArrayLike | None = None, n_neighbors: int | None = None, return_distance: bool = True
+    ) -> Any:
+        """Nearest gallery samples after this step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features), optional
+            Default: the gallery, where no sample is its own neighbour.
+        n_neighbors : int, optional
+            Default: the parameter of that name.
+        return_distance : bool, default=True
+
+        Returns
+        -------
+        distances, indices : ndarrays of shape (n_queries, n_neighbors)
+            See `HierarchicalRetriever.kneighbors`.
+        """
+        check_is_fitted(self, "retriever_")
+        self._validate_params()
+        k = self.n_neighbors if n_neighbors is None else n_neighbors
+        check_positive_integer(k, "n_neighbors")
+        n_there = self.n_samples_fit_ - (X is None)
+        if k > n_there:
+            raise ValueError(
+                f"Expected n_neighbors <= n_samples_fit_, but n_neighbors = {k} and the gallery holds "
+                f"{max(0, n_there)} samples" + (" besides the query." if X is None else ".")
+            )
+        distances, indices = self._ranked_again(X, int(k))
+        return (distances, indices) if return_distance else indices
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Most frequent label among the nearest neighbours; ties go to the first class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_queries,)
+        """
+        labels = self.gallery_labels_
+        if labels is None:
+            raise ValueError("The gallery has no labels: pass y to set_gallery to predict.")
+        codes = np.searchsorted(self.classes_, labels)[self.kneighbors(X, return_distance=False)]
+        votes = np.zeros((len(codes), len(self.classes_)), dtype=np.intp)
+        np.add.at(votes, (np.arange(len(codes))[:, None], codes), 1)
+        return self.classes_[votes.argmax(axis=1)]
+
+    @property
+    def classes_(self) -> NDArray:
+        """Labels that `predict` can return."""
+        return self.retriever_.classes_
+
+    @property
+    def gallery_labels_(self) -> NDArray | None:
+        """Label of each sample of the gallery."""
+        return self.retriever_.gallery_labels_
+
+    @property
+    def gallery_ids_(self) -> NDArray:
+        """Id of each sample of the gallery."""
+        return self.retriever_.gallery_ids_
+
+    @property
+    def n_samples_fit_(self) -> int:
+        """Size of the gallery."""
+        return self.retriever_.n_samples_fit_
+
+    @property
+    def hierarchy_(self) -> Any:
+        """The retriever's hierarchy."""
+        return self.retriever_.hierarchy_
+
+    @property
+    def gallery_leaves(self) -> Any:
+        """The retriever's parameter."""
+        return innermost(self).gallery_leaves
+
+    # ------------------------------------------------------------------------- inside
+
+    def _prepare(self) -> None:
+        """What is computed once for a gallery."""
+
+    def _ranked_again(self, X: ArrayLike | None, k: int) -> tuple[NDArray, NDArray[np.intp]]:
+        raise NotImplementedError
+
+    def _features(self, X: ArrayLike | None = None) -> NDArray:
+        """Unit rows of queries, or of the gallery."""
+        retriever = innermost(self)
+        gallery = retriever._there()
+        rows = gallery.features if X is None else retriever._checked(X, gallery.dtype)
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows / np.where(lengths > 0, lengths, 1)
+
+
+def innermost(step: Any) -> Any:
+    """The retriever inside steps."""
+    while isinstance(step, RerankingStep):
+        check_is_fitted(step, "retriever_")
+        step = step.retriever_
+    return step
+
+
+def as_frame(retriever: Any, rows: NDArray) -> Any:
+    """Rows with the names of the features, where the retriever knows some."""
+    names = getattr(retriever, "feature_names_in_", None)
+    if names is None:
+        return rows
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=names)

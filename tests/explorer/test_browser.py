@@ -1,0 +1,163 @@
+"""The page in a browser, which `.ci/run` has: Debian's chromium and chromium-driver, and selenium."""
+
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+from sklearn_hierret import ClassHierarchy, HierarchicalRetriever
+from sklearn_hierret.datasets import make_hierarchical_blobs
+from sklearn_hierret.explorer import explore
+from sklearn_hierret.interaction import RetrievalSession
+
+selenium = pytest.importorskip("selenium", reason="needs selenium")
+if shutil.which("chromedriver") is None:
+    pytest.skip("needs chromium and chromedriver", allow_module_level=True)
+
+EVIL = "<script>document.title='broken'</script>"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1250,1000"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def data():
+    X, y, tree = make_hierarchical_blobs(500, level_std=(2, 1), n_features=12, random_state=0)
+    names = np.array([EVIL, *(f"class {i}" for i in range(1, tree.n_classes))])
+    tree = ClassHierarchy(names[tree.classes], tree.parents, tree.heights)
+    retriever = HierarchicalRetriever(tree).fit(X[:300], names[y[:300]])
+    shade = (25 * y[300:]).astype(np.uint8)
+    images = np.broadcast_to(shade[:, None, None, None], (200, 40, 40, 3)).copy()
+    return retriever, X[300:], names[y[300:]], images
+
+
+@pytest.fixture
+def page(browser, data, tmp_path):
+    retriever, X, y, images = data
+    explore(retriever, X, y, images=images, path=tmp_path / "page.html", title=EVIL)
+    browser.set_window_size(1250, 1000)
+    browser.get((tmp_path / "page.html").as_uri())
+    yield browser
+    problems = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert problems == []
+
+
+def found(browser, place):
+    """Numbers of the images in a grid."""
+    script = f"return [...document.querySelectorAll('{place} button.open')].map(e => Number(e.dataset.item))"
+    return browser.execute_script(script)
+
+
+def click(browser, selector):
+    browser.execute_script("document.querySelector(arguments[0]).click()", selector)
+
+
+def test_lists_are_those_of_the_retriever(page, data):
+    retriever, X, _, _ = data
+    click(page, "#node button.open[data-item='3']")
+    grids = [found(page, f"#lists > div:nth-child({i}) .grid") for i in (1, 2)]
+    for alpha, grid in zip((0.0, retriever.alpha), grids, strict=True):
+        model = HierarchicalRetriever(retriever.hierarchy_, alpha=alpha)
+        model.__dict__.update({k: v for k, v in vars(retriever).items() if k != "alpha"})
+        model.set_gallery(X)
+        assert grid == model.kneighbors(None, 20)[1][3].tolist()
+    assert page.execute_script("return document.querySelectorAll('#facets .facet').length") >= 1
+
+
+def test_names_are_text(page):
+    assert page.title == EVIL
+    assert page.find_element("tag name", "h1").text == EVIL
+    names = page.execute_script(
+        "return [...document.querySelectorAll('#tree li > div')].map(e => e.innerText)"
+    )
+    assert any("<script>" in name for name in names)
+    assert page.execute_script("return document.querySelectorAll('script').length") == 2
+
+
+def test_marks_rank_as_a_session_does(page, data):
+    retriever, X, y, _ = data
+    import copy
+
+    searched = copy.copy(retriever).set_gallery(X, gallery_leaves="predicted")
+    session = RetrievalSession(searched, X[[3]])
+    session.mark(relevant=[3])  # the page never shows the query
+    click(page, "#node button.open[data-item='3']")
+    shown = found(page, "#lists > div:nth-child(2) .grid")
+    relevant = [i for i in shown if y[i] == y[3]][:4]
+    irrelevant = [i for i in shown if y[i] != y[3]][:2]
+    for sign, items in (("yes", relevant), ("no", irrelevant)):
+        for item in items:
+            click(page, f"#lists > div:nth-child(2) .card[data-item='{item}'] button.{sign}")
+    session.mark(relevant, irrelevant)
+    ours = found(page, "#meant .grid")
+    theirs = session.kneighbors(24, False)[0].tolist()
+    assert len(set(ours) & set(theirs)) >= 18  # a leaf has six classes there, and the query is a mark here
+    assert not set(ours) & {3, *relevant, *irrelevant}
+    top = page.execute_script("return document.querySelector('#meant li').textContent")
+    assert session.nodes()["node"][0] in top
+    click(page, "#forget")
+    assert page.execute_script("return document.getElementById('meant').hidden")
+
+
+def test_keys_are_enough(page):
+    from selenium.webdriver.common.keys import Keys
+
+    root = page.find_element("css selector", "#tree li")
+    root.send_keys(Keys.ARROW_DOWN, Keys.ARROW_DOWN)
+    inside = page.execute_script("return document.activeElement.id")
+    assert inside.startswith("node-")
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    assert (
+        page.execute_script(f"return document.getElementById('{inside}').getAttribute('aria-selected')")
+        == "true"
+    )
+    first = page.find_element("css selector", "#node button.open")
+    first.send_keys(Keys.ENTER)
+    result = page.find_element("css selector", "#lists .grid button.open")
+    item = result.get_attribute("data-item")
+    result.send_keys("r")
+    assert page.execute_script("return !document.getElementById('meant').hidden")
+    pressed = f"return document.querySelector('#lists .card[data-item=\"{item}\"] button.yes').ariaPressed"
+    assert page.execute_script(pressed) == "true"
+
+
+def test_small_screens(page):
+    page.set_window_size(420, 800)
+    click(page, "#node button.open")
+    wide = page.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 1
+    assert (
+        page.execute_script(
+            "return getComputedStyle(document.getElementById('lists')).gridTemplateColumns.split(' ').length"
+        )
+        == 1
+    )
+
+
+@pytest.mark.slow
+def test_two_thousand_images(browser, data, tmp_path, rng):
+    retriever, X, y, _ = data
+    X = np.repeat(X, 10, axis=0) + 0.3 * rng.normal(size=(2000, X.shape[1]))
+    base = rng.integers(0, 256, (2000, 8, 8, 3))
+    images = np.repeat(np.repeat(base, 8, axis=1), 8, axis=2).astype(np.uint8)
+    path = tmp_path / "page.html"
+    explore(retriever, X, np.repeat(y, 10), images=images, path=path)
+    assert path.stat().st_size < 15e6
+    start = time.perf_counter()
+    browser.get(path.as_uri())
+    click(browser, "#node button.open")
+    click(browser, "#lists button.yes")
+    assert len(found(browser, "#meant .grid")) == 24
+    assert time.perf_counter() - start < 30  # usable, on a slow machine, too

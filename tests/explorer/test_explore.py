@@ -1,0 +1,99 @@
+import base64
+import json
+import re
+
+import numpy as np
+import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_hierret import HammingRetriever, HierarchicalRetriever, HierarchyBuilder, LinkageHierarchyBuilder
+from sklearn_hierret.explorer import explore
+from tests.strategies import blobs
+
+
+@pytest.fixture
+def data(rng):
+    X, y = blobs(rng, n_classes=4, n_features=6)
+    names = np.array(["ant", "bee", "cow", "</script><b>"])[y]
+    return X[:60], names[:60], X[60:90], names[60:90], rng.integers(0, 256, (30, 12, 10, 3), dtype=np.uint8)
+
+
+def content(page):
+    text = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, flags=re.DOTALL)[1]
+    return json.loads(text)
+
+
+def test_what_is_in_the_page(data, tmp_path):
+    X, y, Q, t, images = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    before = retriever.kneighbors(Q)[1]
+    explorer = explore(retriever, Q, t, images=images, path=tmp_path / "page.html", n_neighbors=5)
+    assert (tmp_path / "page.html").read_text() == explorer.html
+    np.testing.assert_array_equal(retriever.kneighbors(Q)[1], before)  # the gallery is as it was
+    found = content(explorer.html)
+    assert found["labels"] == t.tolist()
+    assert len(found["images"]) == 30
+    combined = HierarchicalRetriever().fit(X, y).set_gallery(Q).kneighbors(None, 5)
+    assert found["lists"]["combined"]["items"] == combined[1].ravel().tolist()
+    numbers = np.frombuffer(base64.b64decode(found["features"]), dtype="<i2").reshape(30, -1) * found["scale"]
+    unit = Q / np.linalg.norm(Q, axis=1, keepdims=True)
+    np.testing.assert_allclose(numbers @ numbers.T, unit @ unit.T, atol=1e-3)
+    assert "sandbox" in explorer._repr_html_()
+    assert "http" not in re.sub(r"data:image/\w+;base64,[^\"]*", "", explorer.html)  # nothing is fetched
+
+
+def test_pixels_survive(data):
+    image = pytest.importorskip("PIL.Image", reason="pillow comes with matplotlib")
+    import io
+
+    X, y, Q, t, images = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    for given, expected in [
+        (images, images),
+        (images[..., 0], images[..., 0]),
+        (images / 255, images),
+        (images[:, :, :, :2], images[..., 0]),
+    ]:
+        text = content(explore(retriever, Q, images=given, path=None).html)["images"][7]
+        kind, _, coded = text.partition(";base64,")
+        assert kind == "data:image/png"
+        np.testing.assert_array_equal(
+            np.asarray(image.open(io.BytesIO(base64.b64decode(coded)))), expected[7]
+        )
+
+
+def test_pipelines_names_and_titles(data):
+    X, y, Q, _, images = data
+    pipe = make_pipeline(StandardScaler(), HierarchicalRetriever(alpha=np.inf)).fit(X, y)
+    page = explore(
+        pipe, Q, images=images, path=None, class_names={"ant": "{{script}} & <ant>"}, title="{{data}}"
+    )
+    assert "<title>{{data}}</title>" in page.html
+    found = content(page.html)
+    assert "{{script}} & <ant>" in found["tree"]["name"]
+    assert found["labels"] is None
+    assert np.isfinite(found["alpha"])
+
+
+def test_bad_input(data):
+    X, y, Q, t, images = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    several = HierarchicalRetriever([HierarchyBuilder(), LinkageHierarchyBuilder()]).fit(X, y)
+    codes = HammingRetriever().fit((X > 0).astype(np.uint8), y)
+    wrong = [
+        (lambda: explore(retriever, Q, images=images[:-1], path=None), ValueError, "inconsistent numbers"),
+        (lambda: explore(retriever, Q, t[:-1], images=images, path=None), ValueError, "inconsistent numbers"),
+        (lambda: explore(retriever, Q[:, 1:], images=images, path=None), ValueError, "features"),
+        (lambda: explore(retriever, Q * np.nan, images=images, path=None), ValueError, "NaN"),
+        (lambda: explore(retriever, Q, images=images.astype(str), path=None), (ValueError, OSError), "."),
+        (lambda: explore(retriever, Q, images=images[0], path=None), ValueError, "."),
+        (lambda: explore(retriever, Q[:1], images=images[:1], path=None), ValueError, "two at least"),
+        (lambda: explore(retriever, Q, images=images, path=None, n_neighbors=0), ValueError, "n_neighbors"),
+        (lambda: explore(several, Q, images=images, path=None), TypeError, "one tree"),
+        (lambda: explore(codes, Q, images=images, path=None), TypeError, "has codes"),
+        (lambda: explore(retriever, Q, images=[images[0], images[1, :5]] * 15, path=None), ValueError, "."),
+    ]
+    for call, error, message in wrong:
+        with pytest.raises(error, match=message):
+            call()
