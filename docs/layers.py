@@ -56,7 +56,19 @@ LAYERS: dict[str, tuple[str, str]] = {
         "`HierarchicalRetrieverCV`: one class model a fold, every alpha, stem and weight scored",
         "_arrays building evaluation hierarchy metrics retrieval",
     ),
-    "display": ("what matplotlib draws", "_arrays evaluation hierarchy"),
+    "interaction": (
+        "`RetrievalSession` and methods of feedback, query sets, facets, simulated users",
+        "_arrays evaluation hierarchy metrics retrieval",
+    ),
+    "reranking": (
+        "steps that rank again what a retriever found",
+        "_arrays retrieval",
+    ),
+    "explorer": (
+        "`explore`: one self-contained page",
+        "_arrays _files evaluation hierarchy images retrieval",
+    ),
+    "display": ("what matplotlib draws", "_arrays evaluation hierarchy interaction"),
     "nn": (
         "images -> network -> features or codes (torch, skorch)",
         "_arrays embedding hashing hierarchy images metrics",

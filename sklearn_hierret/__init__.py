@@ -13,7 +13,9 @@ from sklearn_hierret.building import (
 )
 from sklearn_hierret.discriminant import DiscriminantClassifier
 from sklearn_hierret.display import (
+    FacetDisplay,
     HierarchyDisplay,
+    InteractionDisplay,
     PrecisionCurveDisplay,
     RetrievalDisplay,
     ThresholdPathDisplay,
@@ -53,6 +55,7 @@ __all__ = [
     "CombinedHierarchy",
     "CombinedHierarchyBuilder",
     "DiscriminantClassifier",
+    "FacetDisplay",
     "HammingRetriever",
     "HierarchicalEmbedding",
     "HierarchicalNeighborsTransformer",
@@ -60,6 +63,7 @@ __all__ = [
     "HierarchyBuilder",
     "HierarchyDisplay",
     "ITQHasher",
+    "InteractionDisplay",
     "LinkageHierarchyBuilder",
     "MahalanobisClassifier",
     "PCAHasher",

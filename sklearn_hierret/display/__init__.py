@@ -2,7 +2,15 @@
 
 from sklearn_hierret.display._curves import PrecisionCurveDisplay
 from sklearn_hierret.display._hierarchy import HierarchyDisplay
+from sklearn_hierret.display._interaction import FacetDisplay, InteractionDisplay
 from sklearn_hierret.display._retrieval import RetrievalDisplay
 from sklearn_hierret.display._threshold import ThresholdPathDisplay
 
-__all__ = ["HierarchyDisplay", "PrecisionCurveDisplay", "RetrievalDisplay", "ThresholdPathDisplay"]
+__all__ = [
+    "FacetDisplay",
+    "HierarchyDisplay",
+    "InteractionDisplay",
+    "PrecisionCurveDisplay",
+    "RetrievalDisplay",
+    "ThresholdPathDisplay",
+]

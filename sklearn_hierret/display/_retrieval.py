@@ -178,7 +178,7 @@ class RetrievalDisplay:
             similarity = 1 - self.hierarchy.distance(self.query_labels[:, None], self.labels)
         for row in range(n_queries):
             y = -row * (step + line)
-            _draw_image(ax, self.query_images[row], 0, y, cmap)
+            draw_image(ax, self.query_images[row], 0, y, cmap)
             ax.add_patch(Rectangle((0, y), 1, 1, fill=False, edgecolor="0.4", linewidth=1))
             self._write(ax, self.query_labels[row], 0.5, y, "black")
             if self.notes is not None:
@@ -186,7 +186,7 @@ class RetrievalDisplay:
                 ax.text(0, y - 0.29, note, ha="left", va="top", fontsize=8, color="0.4", parse_math=False)
             for rank in range(k):
                 x = (rank + 1) * step + gap
-                _draw_image(ax, self.images[row, rank], x, y, cmap)
+                draw_image(ax, self.images[row, rank], x, y, cmap)
                 if similarity is None:
                     is_right = self.labels[row, rank] == self.query_labels[row]
                     color: Any = RIGHT if is_right else WRONG
@@ -252,7 +252,7 @@ def _backed_off(
     return notes
 
 
-def _draw_image(ax: Any, image: NDArray, x: float, y: float, cmap: str) -> None:
+def draw_image(ax: Any, image: NDArray, x: float, y: float, cmap: str) -> None:
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
     if image.ndim not in (2, 3):

@@ -224,8 +224,6 @@ def _encoded(image: NDArray) -> str:
     from PIL import Image
 
     pixels = image if image.dtype == np.uint8 else np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    if pixels.shape[2] not in (1, 3, 4):
-        pixels = pixels[:, :, :1]
     picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels[:, :, :3])
     is_small = max(pixels.shape[:2]) <= SMALL
     buffer = io.BytesIO()

@@ -40,20 +40,19 @@ def test_what_is_in_the_page(data, tmp_path):
     unit = Q / np.linalg.norm(Q, axis=1, keepdims=True)
     np.testing.assert_allclose(numbers @ numbers.T, unit @ unit.T, atol=1e-3)
     assert "sandbox" in explorer._repr_html_()
-    assert "http" not in re.sub(r"data:image/\w+;base64,[^\"]*", "", explorer.html)  # nothing is fetched
+    assert "://" not in explorer.html  # nothing is fetched
 
 
 def test_pixels_survive(data):
     image = pytest.importorskip("PIL.Image", reason="pillow comes with matplotlib")
     import io
 
-    X, y, Q, t, images = data
+    X, y, Q, _, images = data
     retriever = HierarchicalRetriever().fit(X, y)
     for given, expected in [
         (images, images),
         (images[..., 0], images[..., 0]),
         (images / 255, images),
-        (images[:, :, :, :2], images[..., 0]),
     ]:
         text = content(explore(retriever, Q, images=given, path=None).html)["images"][7]
         kind, _, coded = text.partition(";base64,")
