@@ -33,6 +33,7 @@ from sklearn_hierret import (
     evaluate_retrieval,
     make_retrieval_scorer,
 )
+from sklearn_hierret.explorer import explore
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, random_state=0, stratify=y)
@@ -98,7 +99,7 @@ for ax, name in zip(axes, ["cosine", "defaults"], strict=True):
 tree = HierarchyDisplay.from_estimator(methods["defaults"])
 
 # %%
-# Save the pictures where this file is.
+# Save the pictures where this file is, and a page on which the test digits search each other.
 if "__file__" in globals():
     folder = Path(__file__).resolve().parent
     for name, figure in {
@@ -108,3 +109,6 @@ if "__file__" in globals():
     }.items():
         figure.savefig(folder / f"{name}.png", dpi=120)
         print(f"saved {folder / name}.png")
+    images = X_test.reshape(-1, 8, 8) / 16
+    page = explore(methods["defaults"], X_test, y_test, images=images, path=folder / "digits_explorer.html")
+    print(f"saved {page.path}: open it in a browser")

@@ -37,6 +37,13 @@ def test_getting_started_runs():
     assert run_blocks(ROOT / "docs" / "start.md")["indices"].shape == (450, 5)
 
 
+def test_interaction_guide_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks(ROOT / "docs" / "interaction.md")
+    assert names["is_right"].mean() > 0.8
+    assert (tmp_path / "explorer.html").stat().st_size > 100_000
+
+
 def test_hashing_guide_runs(capsys):
     run_blocks(ROOT / "docs" / "hashing.md")
     scores = [float(s) for s in re.findall(r"mAP@5 (0\.\d+)", capsys.readouterr().out)]

@@ -22,6 +22,7 @@ from sklearn_hierret import (
     TextHierarchyBuilder,
 )
 from sklearn_hierret.model_selection import HierarchicalRetrieverCV
+from sklearn_hierret.reranking import DatabaseAugmentation, Diffusion, KReciprocal, QueryExpansion
 
 LETTERS = HashingVectorizer(analyzer="char", ngram_range=(1, 2), n_features=64, norm=None)
 ESTIMATORS = [
@@ -51,6 +52,10 @@ ESTIMATORS = [
     HierarchicalNeighborsTransformer(),
     HierarchicalNeighborsTransformer(HierarchicalRetriever(alpha=0), mode="connectivity", n_neighbors=1),
     HierarchicalRetrieverCV(alphas=[0, 1], cv=2),
+    QueryExpansion(),
+    DatabaseAugmentation(HierarchicalRetriever(alpha=0)),
+    KReciprocal(k1=5),
+    Diffusion(),
     PCAHasher(8),
     ITQHasher(8, random_state=0),
     # Codes come from a hasher.

@@ -14,6 +14,8 @@ import pytest
 
 import sklearn_hierret
 
+#: Packages with public names.
+PACKAGES = ["", ".datasets", ".explorer", ".images", ".interaction", ".model_selection", ".nn", ".reranking"]
 ROOT = Path(sklearn_hierret.__file__).parent
 MODULES = {
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path
@@ -91,7 +93,10 @@ def test_import_loads_nothing_optional():
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("package", ["", ".datasets", ".images", ".model_selection", ".nn"])
+@pytest.mark.parametrize(
+    "package",
+    PACKAGES,
+)
 def test_every_public_name_has_an_example(package):
     if package == ".nn":
         pytest.importorskip("skorch", reason="needs the extra nn")
@@ -101,7 +106,10 @@ def test_every_public_name_has_an_example(package):
     assert without == []
 
 
-@pytest.mark.parametrize("package", ["", ".datasets", ".images", ".model_selection", ".nn"])
+@pytest.mark.parametrize(
+    "package",
+    PACKAGES,
+)
 def test_parameters_are_documented(package):
     if package == ".nn":
         pytest.importorskip("skorch", reason="needs the extra nn")

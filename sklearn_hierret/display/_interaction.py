@@ -116,7 +116,7 @@ class FacetDisplay:
         images = np.asarray(self.gallery_images)
         n_rows, width = len(self.table), max(len(positions) for positions in self.table["positions"])
         left = 0.0 if self.query_image is None else 1.5
-        ax = new_axes(ax, (left + 3.2 + 1.1 * width) * 0.8, max(1, n_rows) * 0.9 + 0.2)
+        ax = new_axes(ax, (left + 2.4 + 1.1 * width) * 0.8, max(1, n_rows) * 0.9 + 0.2)
         if self.query_image is not None:
             draw_image(ax, np.asarray(self.query_image), 0.0, 0.0, cmap)
             ax.text(0.5, 1.05, "query", ha="center", va="bottom", fontsize=8)
@@ -127,8 +127,8 @@ class FacetDisplay:
             ax.text(left, y + 0.6, name, fontsize=9, va="center", parse_math=False)
             ax.text(left, y + 0.25, f"{row.n_results} results", fontsize=8, va="center", color="0.4")
             for j, position in enumerate(row.positions):
-                draw_image(ax, images[position], left + 3.2 + 1.1 * j, y, cmap)
-        ax.set_xlim(-0.1, left + 3.2 + 1.1 * width)
+                draw_image(ax, images[position], left + 2.4 + 1.1 * j, y, cmap)
+        ax.set_xlim(-0.1, left + 2.4 + 1.1 * width)
         ax.set_ylim(-1.12 * (n_rows - 1) - 0.1, 1.3)
         ax.set_aspect("equal")
         ax.axis("off")

@@ -41,6 +41,12 @@ class Explorer:
         The page.
     path : Path or None
         Where it was written.
+
+    Examples
+    --------
+    >>> from sklearn_hierret.explorer import Explorer
+    >>> Explorer("<!doctype html>", None)
+    <Explorer: 0.0 MB, not written>
     """
 
     def __init__(self, page: str, path: Path | None) -> None:

@@ -122,6 +122,7 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
         -------
         labels : ndarray of shape (n_queries,)
         """
+        check_is_fitted(self, "retriever_")
         labels = self.gallery_labels_
         if labels is None:
             raise ValueError("The gallery has no labels: pass y to set_gallery to predict.")
