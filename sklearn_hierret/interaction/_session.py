@@ -15,7 +15,7 @@ from sklearn_hierret.interaction._belief import NodeBelief
 from sklearn_hierret.interaction._method import FeedbackMethod, Marks, Ranking
 from sklearn_hierret.interaction._node_posterior import NodePosterior
 from sklearn_hierret.interaction._proposals import most_informative
-from sklearn_hierret.retrieval import Found, HammingRetriever, HierarchicalRetriever
+from sklearn_hierret.retrieval import Found, Gallery, HammingRetriever, HierarchicalRetriever
 
 #: Of the best results, those that are looked at for what to show next, or ranked by single marks as well.
 N_LOOKED_AT = 500
@@ -107,6 +107,7 @@ class RetrievalSession:
         self._X = X.astype(self._gallery.dtype, copy=False)
         self._marked = np.empty(0, dtype=np.intp)
         self._is_relevant = np.empty(0, dtype=bool)
+        self._near: dict[int, NDArray[np.intp]] = {}
         self._first_belief = self._belief = self._belief_of_queries()
 
     # -------------------------------------------------------------------------- marks
@@ -378,13 +379,8 @@ class RetrievalSession:
     ) -> Found:
         """Rank by single marks as well: what was found, and the neighbours of relevant items."""
         gallery, candidates = found.gallery, found.indices[0]
-        if len(self.relevant_):
-            rows = gallery.index.features(gallery.rows[self.relevant_]).astype(gallery.dtype)
-            n_near = min(N_NEAR_MARKS, len(gallery))
-            near = self.retriever._search(
-                rows, n_near, within, gallery=gallery, alpha=0.0, is_checked=True
-            ).indices
-            candidates = np.union1d(candidates, near)
+        near = self._near_relevant(gallery)
+        candidates = np.union1d(candidates, near if within is None else near[within[near]])
         candidates = candidates[candidates >= 0]
         items = self._unit(gallery.index.features(gallery.rows[candidates]))
         leaves = gallery.index.leaves(gallery.rows[candidates])
@@ -402,6 +398,16 @@ class RetrievalSession:
         best = np.append(candidates[order], np.full(n_missing, -1, dtype=np.intp))
         distances = np.append(distances[order], np.full(n_missing, np.inf))
         return found._replace(distances=distances[None], indices=best[None])
+
+    def _near_relevant(self, gallery: Gallery) -> NDArray[np.intp]:
+        """Nearest neighbours of relevant items; each item is searched for once."""
+        new = [item for item in self.relevant_.tolist() if item not in self._near]
+        if new:
+            rows = gallery.index.features(gallery.rows[new]).astype(gallery.dtype)
+            n_near = min(N_NEAR_MARKS, len(gallery))
+            found = self.retriever._search(rows, n_near, gallery=gallery, alpha=0.0, is_checked=True).indices
+            self._near = {**self._near, **dict(zip(new, found, strict=True))}
+        return np.array([self._near[item] for item in self.relevant_.tolist()], dtype=np.intp).ravel()
 
     def _ranking(self) -> Ranking:
         rows = self._unit(self._X)

@@ -1,8 +1,15 @@
 """The retrievers: of features and of binary codes."""
 
+from sklearn_hierret.retrieval._gallery import Gallery
 from sklearn_hierret.retrieval._hamming import HammingRetriever
 from sklearn_hierret.retrieval._leaf_search import Found
 from sklearn_hierret.retrieval._retriever import HierarchicalRetriever
 from sklearn_hierret.retrieval._transformer import HierarchicalNeighborsTransformer
 
-__all__ = ["Found", "HammingRetriever", "HierarchicalNeighborsTransformer", "HierarchicalRetriever"]
+__all__ = [
+    "Found",
+    "Gallery",
+    "HammingRetriever",
+    "HierarchicalNeighborsTransformer",
+    "HierarchicalRetriever",
+]
