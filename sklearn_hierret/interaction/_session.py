@@ -20,7 +20,7 @@ from sklearn_hierret.retrieval import Found, Gallery, HammingRetriever, Hierarch
 #: Of the best results, those that are looked at for what to show next, or ranked by single marks as well.
 N_LOOKED_AT = 500
 #: Neighbours of each relevant item that are ranked by single marks.
-N_NEAR_MARKS = 50
+N_NEAR_MARKS = 100
 
 
 class RetrievalSession:
