@@ -36,6 +36,10 @@ def written_whole(target: Path) -> Iterator[Path]:
         part = workplace / target.name
         yield part
         if target.is_dir():
+            if not part.is_dir():
+                raise IsADirectoryError(
+                    f"{target} is a folder, and a file is to be written: name a file in it."
+                )
             shutil.rmtree(target)
         elif target.exists():
             shutil.copymode(target, part)

@@ -73,6 +73,7 @@ def explore(
     n_neighbors: int = 20,
     class_names: Mapping | None = None,
     image_size: tuple[int, int] | None = None,
+    thumbnail: int = 128,
     title: str = "What the retriever finds",
 ) -> Explorer:
     """Write a page in which the images search each other: no server, no network, one file.
@@ -97,6 +98,8 @@ def explore(
     class_names : mapping from class label to str, optional
     image_size : (int, int), optional
         (height, width) that image files are resized to, such as (64, 64).
+    thumbnail : int, default=128
+        Larger images are reduced to so many pixels on their longer side.
     title : str, optional
 
     Returns
@@ -123,6 +126,12 @@ def explore(
     '<!doctype html>'
     """
     check_positive_integer(n_neighbors, "n_neighbors")
+    check_positive_integer(thumbnail, "thumbnail")
+    if path is not None and Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file in it, such as explorer.html.")
+    if class_names is not None and not isinstance(class_names, Mapping):
+        raise TypeError(f"class_names must be a mapping, got {type(class_names).__name__}.")
+    title = str(title)
     retriever, X = retriever_of(estimator, X)
     if isinstance(retriever, HammingRetriever):
         raise TypeError("The page compares features by cosine; a HammingRetriever has codes.")
@@ -146,7 +155,7 @@ def explore(
     searched = copy.copy(retriever).set_gallery(X, gallery_leaves="predicted")
     data = {
         "title": title,
-        "images": [_encoded(image) for image in source.batch(slice(None))],
+        "images": [_encoded(source.batch([i])[0], thumbnail) for i in range(len(source))],
         "size": list(source.image_shape[:2]),
         "labels": labels,
         "tree": _tree(model.tree, class_names),
@@ -215,22 +224,25 @@ def _for_marks(retriever: Any, rows: NDArray) -> dict:
     scale = float(np.abs(unit).max()) or 1.0
     numbers = np.rint(unit / scale * 32767).astype("<i2")
     gallery = retriever._gallery_with_leaves(retriever._there(), of_own=True)
-    leaves = gallery.leaves[:, :N_LEAVES]
+    leaves, known = gallery.leaves[:, :N_LEAVES], retriever._known(gallery, None)
+    known = np.ones(len(rows)) if known is None else known
     return {
         "n_dimensions": unit.shape[1],
         "scale": scale / 32767,
         "features": base64.b64encode(numbers.tobytes()).decode("ascii"),
+        "known": known.round(4).tolist(),
         "leaf": leaves["leaf"].astype(int).tolist(),
         "probability": leaves["probability"].astype(float).round(4).tolist(),
     }
 
 
-def _encoded(image: NDArray) -> str:
-    """An image as a data URI: PNG where it is small, else JPEG."""
+def _encoded(image: NDArray, longest: int) -> str:
+    """An image as a data URI, made smaller if need be: PNG where it is small, else JPEG."""
     from PIL import Image
 
     pixels = image if image.dtype == np.uint8 else np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
     picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels[:, :, :3])
+    picture.thumbnail((longest, longest))
     is_small = max(pixels.shape[:2]) <= SMALL
     buffer = io.BytesIO()
     if is_small:

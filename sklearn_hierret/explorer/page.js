@@ -31,18 +31,26 @@ function masses(item) {
 /* ---- what is meant: see NodeBelief in the package ---- */
 let query = null, marks = new Map();
 function belief() {
-  const logs = new Float64Array(nNodes), prior = new Float64Array(nNodes), own = masses(query);
+  const logs = new Float64Array(nNodes + 1), prior = new Float64Array(nNodes), own = masses(query);
   for (let c = 0; c < nClasses; c++) for (let node = c; node !== -1; node = tree.parent[node]) prior[node] += 1 / Math.max(depths[c], 1);
   prior[nNodes - 1] = 0;
-  for (let node = 0; node < nNodes; node++) logs[node] = Math.log(prior[node] + 1e-12) + Math.log((1 - errorRate) * own[node] / sizes[node] + errorRate / nClasses);
+  for (let node = 0; node < nNodes; node++) prior[node] = (prior[node] + 1e-12) * ((1 - errorRate) * own[node] / sizes[node] + errorRate / nClasses);
+  // The last is that no node is meant: then any mark is as likely as not.
+  const sum = prior.reduce((a, b) => a + b, 0), some = (1 - errorRate) * data.known[query] ** 2;
+  for (let node = 0; node < nNodes; node++) logs[node] = Math.log(some * prior[node] / sum + 1e-300);
+  logs[nNodes] = Math.log(1 - some);
   for (const [item, relevant] of marks) {
-    const m = masses(item);
-    for (let node = 0; node < nNodes; node++) { const yes = errorRate + (1 - 2 * errorRate) * Math.min(m[node], 1); logs[node] += Math.log(relevant ? yes : 1 - yes); }
+    const m = masses(item), k = data.known[item];
+    for (let node = 0; node < nNodes; node++) {
+      const yes = k * (errorRate + (1 - 2 * errorRate) * Math.min(m[node], 1)) + (1 - k) / 2;
+      logs[node] += Math.log(relevant ? yes : 1 - yes);
+    }
+    logs[nNodes] += Math.log(0.5);
   }
-  const top = Math.max(...logs), p = logs.map((x) => Math.exp(x - top)), sum = p.reduce((a, b) => a + b, 0);
-  return p.map((x) => x / sum);
+  const top = Math.max(...logs), p = logs.map((x) => Math.exp(x - top)), total = p.reduce((a, b) => a + b, 0);
+  return p.map((x) => x / total);
 }
-function classDistances(p) {
+function expectedDistances(p) {
   const below = Float64Array.from(p), distance = new Float64Array(nNodes);
   for (let node = 0; node < nNodes - 1; node++) below[tree.parent[node]] += below[node];
   for (let node = nNodes - 2; node >= 0; node--) {
@@ -50,6 +58,14 @@ function classDistances(p) {
     distance[node] = distance[above] + height * (below[above] - below[node] - p[above]);
   }
   return distance;
+}
+function classDistances(p) {
+  // Where no node is meant, the distance is that of the query's own leaf, as far as it is known.
+  const leaf = new Float64Array(nNodes), k = data.known[query] ** 4;
+  let left = 1;
+  data.leaf[query].forEach((c, i) => { leaf[c] += k * data.probability[query][i]; left -= k * data.probability[query][i]; });
+  const own = expectedDistances(leaf), none = p[nNodes], distances = expectedDistances(p.slice(0, nNodes));
+  return distances.map((x, node) => x + none * (own[node] + left));
 }
 function rankedByMarks() {
   const first = unit(feature(query)), moved = Float64Array.from(first);
@@ -170,7 +186,7 @@ function show() {
   meant.hidden = !marks.size;
   let found = combined;
   if (marks.size) {
-    const result = rankedByMarks(), order = [...result.p.keys()].sort((a, b) => result.p[b] - result.p[a]).slice(0, 3);
+    const result = rankedByMarks(), order = [...result.p.keys()].slice(0, nNodes).sort((a, b) => result.p[b] - result.p[a]).slice(0, 3);
     found = result.found;
     meant.querySelector("ol").replaceChildren(...order.map((node) => element("li", { text: `${tree.name[node]}: ${(100 * result.p[node]).toFixed(0)} %` })));
     meant.querySelector(".grid").replaceChildren(...found.map((f) => card(f.item, f)));

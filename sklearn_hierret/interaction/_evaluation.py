@@ -15,7 +15,7 @@ from sklearn_hierret._arrays import check_positive_integer
 from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.interaction._linear import LinearFeedback
-from sklearn_hierret.interaction._method import FeedbackMethod
+from sklearn_hierret.interaction._method import FeedbackMethod, check_retriever
 from sklearn_hierret.interaction._node_posterior import NodePosterior
 from sklearn_hierret.interaction._rocchio import Rocchio
 from sklearn_hierret.interaction._session import RetrievalSession
@@ -105,6 +105,12 @@ def evaluate_interaction(
         raise TypeError(f"hierarchy must be a ClassHierarchy, got {type(hierarchy).__name__}.")
     if not 0 <= error_rate <= 0.5:
         raise ValueError(f"error_rate must be between 0 and 0.5, got {error_rate!r}.")
+    if n_queries is not None:
+        check_positive_integer(n_queries, "n_queries")
+    if not isinstance(random_state, Integral) or isinstance(random_state, bool):
+        raise ValueError(f"random_state must be an integer, got {random_state!r}.")
+    if methods is not None and (not isinstance(methods, Mapping) or not methods):
+        raise TypeError(f"methods must be a mapping from names to methods of feedback, got {methods!r}.")
     if methods is None:
         methods = {
             "node posterior": NodePosterior(),
@@ -113,6 +119,7 @@ def evaluate_interaction(
             "linear": LinearFeedback(),
         }
     retriever, X = retriever_of(estimator, X)
+    check_retriever(retriever)
     y = labels_of_queries(X, y)
     codes = hierarchy.index(y)
     retriever = copy.copy(retriever).set_gallery(X, y, gallery_leaves="predicted")
@@ -182,7 +189,8 @@ class _User:
         counts = [self._n_relevant]
         precision = found[:N_PRECISION].mean() if self._n_relevant else np.nan
         ap = average_precision_at_k([True], found[None], n_relevant=counts)[0]
-        hp = np.cumsum(self.relevance[ranked]) / np.cumsum(self._best)
+        best = np.cumsum(self._best)
+        hp = np.cumsum(self.relevance[ranked]) / best if best[0] > 0 else np.full(len(best), np.nan)
         return float(precision), float(ap), float(hp.mean())
 
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn_hierret._arrays import check_positive_integer
 from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.interaction._method import check_retriever
 
 
 def facets(
@@ -65,16 +66,17 @@ def facets(
     check_positive_integer(n_facets, "n_facets")
     check_positive_integer(n_examples, "n_examples")
     retriever, X = retriever_of(estimator, X)
+    check_retriever(retriever, with_tree=True)
     found = retriever._search(X, n_neighbors, with_leaves=True)
     tree = retriever._leaf_model.tree
-    if not isinstance(tree, ClassHierarchy):
-        raise TypeError("Facets are nodes of one tree, and hierarchy_ is a CombinedHierarchy.")
     names = np.empty(tree.n_nodes, dtype=object)
     names[:] = tree.node_names
     leaves = found.gallery.leaves["leaf"][:, 0]
-    of_query = retriever._class_probabilities(found.gallery, retriever._checked(X, found.gallery.dtype))
+    rows_of_query = retriever._checked(X, found.gallery.dtype)
+    proba, known = retriever._class_probabilities(found.gallery, rows_of_query)
+    of_query = known[:, None] * proba
     of_query = tree.node_probabilities(of_query)
-    rows = []
+    rows: list[dict] = []
     for query, (distances, positions) in enumerate(zip(found.distances, found.indices, strict=True)):
         counts = np.bincount(leaves[positions], minlength=tree.n_classes).astype(float)
         nodes = splitting_nodes(tree, counts, n_facets)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from sklearn_hierret.interaction._method import Marks, Ranking, unit
+from sklearn_hierret.interaction._method import Marks, Ranking, check_weights, unit
 from sklearn_hierret.interaction._rocchio import Rocchio
 
 
@@ -34,6 +34,9 @@ class LinearFeedback:
     """
 
     C: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_weights(self)
 
     def ranking(self, marks: Marks) -> Ranking:
         """Search in the direction of the classifier's weights, which orders items as the classifier does."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from numbers import Real
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
+from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.interaction._belief import NodeBelief
+from sklearn_hierret.retrieval import HammingRetriever, HierarchicalRetriever
 
 
 class Marks(NamedTuple):
@@ -59,6 +63,34 @@ class FeedbackMethod(Protocol):
     def ranking(self, marks: Marks) -> Ranking:
         """What to search for, after these marks."""
         ...
+
+
+def check_retriever(estimator: Any, *, with_tree: bool = False) -> None:
+    """Raise a TypeError unless an estimator is a fitted retriever of features.
+
+    Parameters
+    ----------
+    estimator : object
+    with_tree : bool, default=False
+        Whether its hierarchy must be one tree.
+    """
+    if isinstance(estimator, HammingRetriever):
+        raise TypeError("Features are needed, which feedback can move; a HammingRetriever has codes.")
+    if not isinstance(estimator, HierarchicalRetriever):
+        raise TypeError(
+            f"A fitted HierarchicalRetriever is needed, got {type(estimator).__name__}; of a Pipeline or a "
+            "re-ranking step, pass the retriever inside, and queries as that sees them."
+        )
+    check_is_fitted(estimator, "class_model_")
+    if with_tree and not (estimator._leaf_model and isinstance(estimator._leaf_model.tree, ClassHierarchy)):
+        raise TypeError("One tree is needed, and hierarchy_ is a CombinedHierarchy.")
+
+
+def check_weights(method: Any) -> None:
+    """Raise a ValueError unless all numbers of a method are finite and not negative."""
+    for name, value in vars(method).items():
+        if not isinstance(value, Real) or not 0 <= float(value) < np.inf:
+            raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}.")
 
 
 def unit(vector: NDArray, otherwise: NDArray) -> NDArray:

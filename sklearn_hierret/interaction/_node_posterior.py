@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sklearn_hierret.interaction._method import Marks, Ranking
+from sklearn_hierret.interaction._method import Marks, Ranking, check_weights
 from sklearn_hierret.interaction._rocchio import Rocchio
 
 #: So many marks give half of the largest weight.
@@ -20,13 +20,15 @@ class NodePosterior:
     see `Rocchio` for the moved query. A class below the node that is meant is at distance 0, whatever its own
     leaf. The relative distance is ``d+ / (d+ + d-)``, of the nearest relevant and the nearest irrelevant
     item [2]_; it corrects what the leaves of items get wrong, and its weight grows with the number of marks n
-    as ``mark_weight * n / (n + 30)``.
+    as ``mark_weight * n / (n + 30)``. Where no node explains the marks, the distance is that of
+    the query's own leaf.
 
     Parameters
     ----------
     mark_weight : float, default=16.0
     least_alpha : float, default=8.0
-        The weight is the retriever's, and this at least: marks make the node surer than one query can.
+        The weight is the retriever's, and this at least: marks make the node surer than one query can. A
+        retriever with alpha 0 stays without leaves.
     beta, gamma : float, default=0.75, 0.25
         See `Rocchio`.
 
@@ -54,13 +56,11 @@ class NodePosterior:
     beta: float = 0.75
     gamma: float = 0.25
 
+    def __post_init__(self) -> None:
+        check_weights(self)
+
     def ranking(self, marks: Marks) -> Ranking:
         """Search near the node that is meant."""
-        if marks.belief is None:
-            raise ValueError(
-                "NodePosterior needs one tree and leaves: a retriever with alpha above 0, and no "
-                "CombinedHierarchy. Rocchio and LinearFeedback do without."
-            )
         n_marks = len(marks.is_relevant)
         weight = self.mark_weight * n_marks / (n_marks + HALF_WEIGHT)
         moved = Rocchio(self.beta, self.gamma).moved(marks)

@@ -12,7 +12,9 @@ from sklearn_hierret.interaction._belief import NodeBelief
 N_ANSWERS = 64
 
 
-def most_informative(belief: NodeBelief, proba: NDArray, n_items: int) -> NDArray[np.intp]:
+def most_informative(
+    belief: NodeBelief, proba: NDArray, n_items: int, known: NDArray | float = 1.0
+) -> NDArray[np.intp]:
     """Greedy choice of the items whose marks have the most information about the node, together.
 
     The information of a mark F about the node V, given marks F' on the items before, is
@@ -25,6 +27,8 @@ def most_informative(belief: NodeBelief, proba: NDArray, n_items: int) -> NDArra
     proba : ndarray of shape (n_candidates, n_classes)
         The best item first, which is preferred where information is equal.
     n_items : int
+    known : float or ndarray of shape (n_candidates,), default=1.0
+        See `NodeBelief.marked`.
 
     Returns
     -------
@@ -33,7 +37,7 @@ def most_informative(belief: NodeBelief, proba: NDArray, n_items: int) -> NDArra
     """
     nodes = np.flatnonzero(belief.probabilities > 1e-9)
     p = belief.probabilities[nodes] / belief.probabilities[nodes].sum()
-    yes = belief.says_yes(belief.tree.node_probabilities(proba))[:, nodes]  # (n_candidates, n_nodes)
+    yes = belief.says_yes(proba, known)[:, nodes]  # (n_candidates, n_nodes)
     given_node = (entr(yes) + entr(1 - yes)) @ p
     random = np.random.RandomState(0)
     meant = random.choice(len(nodes), N_ANSWERS, p=p)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
 from sklearn_hierret.evaluation import retriever_of
+from sklearn_hierret.interaction._method import check_retriever
 from sklearn_hierret.interaction._session import RetrievalSession
 
 
@@ -20,7 +21,8 @@ def kneighbors_of_set(
     Each image is a sample of some class below the node of the hierarchy that is meant, so that the node's
     probability is a product over the images, and large nodes, in which these images would be a coincidence,
     are less probable than small ones [1]_. Results are ranked by the cosine distance to the mean
-    direction, plus alpha times the expected distance to that node; see `NodePosterior`.
+    direction, plus alpha times the expected distance to that node, alpha being 8 at least unless it is 0; see
+    `NodePosterior`. With a `CombinedHierarchy`, the mean direction is searched for.
 
     Parameters
     ----------
@@ -53,6 +55,7 @@ def kneighbors_of_set(
     (2, 5)
     """
     retriever, X = retriever_of(estimator, X)
+    check_retriever(retriever)
     X = retriever._checked(X)
     if groups is None:
         groups = np.zeros(len(X), dtype=int)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from numpy.typing import NDArray
 
-from sklearn_hierret.interaction._method import Marks, Ranking, unit
+from sklearn_hierret.interaction._method import Marks, Ranking, check_weights, unit
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ class Rocchio:
     beta: float = 0.75
     gamma: float = 0.25
     uses_leaves: bool = True
+
+    def __post_init__(self) -> None:
+        check_weights(self)
 
     def ranking(self, marks: Marks) -> Ranking:
         """Search for the moved query."""

@@ -7,18 +7,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_hierret._arrays import check_positive_integer
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.interaction._belief import NodeBelief
-from sklearn_hierret.interaction._method import FeedbackMethod, Marks, Ranking
+from sklearn_hierret.interaction._method import FeedbackMethod, Marks, Ranking, check_retriever
 from sklearn_hierret.interaction._node_posterior import NodePosterior
 from sklearn_hierret.interaction._proposals import most_informative
-from sklearn_hierret.retrieval import Found, Gallery, HammingRetriever, HierarchicalRetriever
+from sklearn_hierret.interaction._rocchio import Rocchio
+from sklearn_hierret.retrieval import Found, Gallery, HierarchicalRetriever
 
 #: Of the best results, those that are looked at for what to show next, or ranked by single marks as well.
 N_LOOKED_AT = 500
+#: The belief that some node is meant starts at ``P(known) ** POWER``. Marks make up for a start that is too
+#: low or too high, so the exponent may be smaller than that of a single search.
+POWER = 2
+#: Weight of leaves that stands for an infinite one.
+MOST_ALPHA = 1e6
 #: Neighbours of each relevant item that are ranked by single marks.
 N_NEAR_MARKS = 100
 
@@ -35,8 +40,8 @@ class RetrievalSession:
     X_query : array-like of shape (n_queries, n_features)
         Query images of one need, often one.
     method : NodePosterior, Rocchio or LinearFeedback, default=None
-        What marks do; None means `NodePosterior`.
-    error_rate : float in (0, 0.5), default=0.05
+        What marks do; None means `NodePosterior`, or `Rocchio` where there is a `CombinedHierarchy`.
+    error_rate : float in [1e-6, 0.5), default=0.05
         How often marks are expected to be wrong.
 
     Attributes
@@ -75,17 +80,21 @@ class RetrievalSession:
         self._begin(retriever._checked(X_query, retriever._there().dtype))
 
     def _set(self, retriever: Any, method: FeedbackMethod | None, error_rate: float) -> None:
-        check_is_fitted(retriever, "class_model_")
-        if isinstance(retriever, HammingRetriever):
-            raise TypeError(
-                "A session needs features, which feedback can move; a HammingRetriever has codes."
-            )
-        if not 0 < error_rate < 0.5:
-            raise ValueError(f"error_rate must be between 0 and 0.5, got {error_rate!r}.")
-        if method is not None and not hasattr(method, "ranking"):
+        check_retriever(retriever)
+        if not 1e-6 <= error_rate < 0.5:
+            raise ValueError(f"error_rate must be from 1e-6 to below 0.5, got {error_rate!r}.")
+        if isinstance(method, type) or (method is not None and not hasattr(method, "ranking")):
             raise TypeError(f"method must be NodePosterior() or another method of feedback, got {method!r}.")
         self.retriever = retriever
-        self.method = NodePosterior() if method is None else method
+        has_tree = isinstance(getattr(retriever._leaf_model, "tree", None), ClassHierarchy)
+        if isinstance(method, NodePosterior) and not has_tree:
+            raise ValueError(
+                "NodePosterior needs one tree: a retriever that has no CombinedHierarchy. Rocchio and "
+                "LinearFeedback do without."
+            )
+        if method is None:
+            method = NodePosterior() if has_tree else Rocchio()
+        self.method = method
         self.error_rate = float(error_rate)
 
     @classmethod
@@ -155,7 +164,8 @@ class RetrievalSession:
             [self._is_relevant, np.repeat([True, False], [len(p) for p in parts])]
         )
         if self._belief is not None and len(new):
-            self._belief = self._belief.marked(self._class_probabilities(new), self._is_relevant[-len(new) :])
+            proba, known = self._class_probabilities(new)
+            self._belief = self._belief.marked(proba, self._is_relevant[-len(new) :], known)
         return self
 
     def unmark(self, items: ArrayLike, *, by: str = "position") -> RetrievalSession:
@@ -265,7 +275,8 @@ class RetrievalSession:
         indices = indices[indices >= 0]
         if len(indices) < n_items:
             raise ValueError(f"{n_items} items to propose, and only {len(indices)} are not marked.")
-        return indices[most_informative(belief, self._class_probabilities(indices), n_items)]
+        proba, known = self._class_probabilities(indices)
+        return indices[most_informative(belief, proba, n_items, known)]
 
     def nodes(self) -> pd.DataFrame:
         """What is believed about the node that is meant.
@@ -275,11 +286,14 @@ class RetrievalSession:
         table : DataFrame
             A row for each node below the root, the most probable first: node (its name), probability,
             n_classes, height (relative to the root's), and n_items, those of the gallery whose most probable
-            leaf is below it.
+            leaf is below it. What the probabilities leave of 1 is that of no node: the marks have no
+            explanation in the tree.
         """
         belief = self._need_belief()
         tree = belief.tree
-        order = np.argsort(-belief.probabilities[:-1], kind="stable")
+        self._check_gallery()
+        probabilities = np.delete(belief.probabilities, tree.root)
+        order = np.argsort(-probabilities[:-1], kind="stable")
         leaves = self.retriever._gallery_with_leaves(self._gallery, of_own=False).leaves
         counts = np.bincount(leaves["leaf"][:, 0], minlength=tree.n_classes)
         names = np.empty(tree.n_nodes, dtype=object)
@@ -287,7 +301,7 @@ class RetrievalSession:
         return pd.DataFrame(
             {
                 "node": names[order],
-                "probability": belief.probabilities[order],
+                "probability": probabilities[order],
                 "n_classes": tree.node_sizes[order],
                 "height": (tree.heights / tree.height)[order],
                 "n_items": np.rint(tree.node_probabilities(counts[None])[0][order]).astype(int),
@@ -312,6 +326,7 @@ class RetrievalSession:
         ValueError
             If it lacks a marked item, or takes other features.
         """
+        check_retriever(retriever)
         if self._X.shape[1] != retriever.n_features_in_:
             raise ValueError(f"{self._X.shape[1]} features, but {retriever.n_features_in_} at fit.")
         session = RetrievalSession._of_checked(retriever, self._X, self.method, self.error_rate)
@@ -351,8 +366,10 @@ class RetrievalSession:
         distances = None
         if belief is not None:
             stem = retriever._leaf_model.with_stem(retriever.stem).stem_used
-            distances, alpha = belief.class_distances(stem), max(retriever._weight(), ranking.least_alpha)
-        by_marks = bool(ranking.mark_weight and len(self.irrelevant_))
+            distances, alpha = belief.class_distances(stem, self._own_distances), retriever._weight()
+            if alpha:  # 0 is without leaves
+                alpha = min(max(alpha, ranking.least_alpha), MOST_ALPHA)
+        by_marks = bool(ranking.mark_weight and len(self.irrelevant_)) and distances is not None
         n_allowed = len(gallery) if within is None else int(np.sum(within))
         found = retriever._search(
             ranking.query[None].astype(gallery.dtype),
@@ -383,15 +400,17 @@ class RetrievalSession:
         candidates = np.union1d(candidates, near if within is None else near[within[near]])
         candidates = candidates[candidates >= 0]
         items = self._unit(gallery.index.features(gallery.rows[candidates]))
-        leaves = gallery.index.leaves(gallery.rows[candidates])
-        affinity = (leaves["probability"] * (1 - class_distances)[leaves["leaf"]]).sum(axis=1)
+        by_leaf: Any = 0.0
+        if alpha:
+            leaves = gallery.index.leaves(gallery.rows[candidates])
+            by_leaf = 1 - (leaves["probability"] * (1 - class_distances)[leaves["leaf"]]).sum(axis=1)
         relevant = np.concatenate([self._X, gallery.index.features(gallery.rows[self.relevant_])])
         to_relevant, to_irrelevant = (
             1 - (items @ self._unit(rows).T).max(axis=1)
             for rows in (relevant, gallery.index.features(gallery.rows[self.irrelevant_]))
         )
         both = np.maximum(to_relevant + to_irrelevant, 1e-12)
-        distances = 1 - items @ ranking.query + (alpha or 0.0) * (1 - affinity)
+        distances = 1 - items @ ranking.query + (alpha or 0.0) * by_leaf
         distances += ranking.mark_weight * np.maximum(to_relevant, 0) / both
         order = np.lexsort((candidates, distances))[:k]
         n_missing = k - len(order)  # where `within` allows too few
@@ -423,16 +442,23 @@ class RetrievalSession:
         model = self.retriever._leaf_model
         if model is None or not isinstance(model.tree, ClassHierarchy):
             return None
-        proba = self.retriever._class_probabilities(self._gallery, self._X)
-        return NodeBelief.of_queries(model.tree, proba, self.error_rate)
+        proba, known = self.retriever._class_probabilities(self._gallery, self._X)
+        self._own_distances = self.retriever._distances_to_classes(self._gallery, self._X).mean(axis=0)
+        return NodeBelief.of_queries(model.tree, proba, self.error_rate, float(np.mean(known**POWER)))
 
-    def _class_probabilities(self, positions: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Class probabilities of items, from their leaves."""
+    def _class_probabilities(
+        self, positions: NDArray[np.intp]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Class probabilities of items, from their leaves, and that their classes are known."""
         gallery = self.retriever._gallery_with_leaves(self._gallery, of_own=False)
         leaves = gallery.index.leaves(gallery.rows[positions])
         proba = np.zeros((len(positions), self.retriever._leaf_model.tree.n_classes))
         np.add.at(proba, (np.arange(len(positions))[:, None], leaves["leaf"]), leaves["probability"])
-        return proba
+        if gallery.kind is not None and gallery.kind.source == "predicted":
+            known = self.retriever._known(gallery, gallery.index.features(gallery.rows[positions]))
+            if known is not None:
+                return proba, known
+        return proba, np.ones(len(positions))
 
     def _need_belief(self) -> NodeBelief:
         if self._belief is None:
@@ -455,7 +481,10 @@ class RetrievalSession:
         return values.astype(np.intp)
 
     def _check_gallery(self) -> None:
-        if not self._gallery.holds_the_same(self.retriever._there()):
+        there = self.retriever._there()
+        if self._gallery.holds_the_same(there):
+            self._gallery = there  # perhaps sorted by other leaves
+        else:
             raise RuntimeError(
                 "The gallery changed since this session began: session.moved_to(retriever) goes on with "
                 "its marks."

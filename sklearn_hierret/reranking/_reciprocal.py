@@ -17,7 +17,8 @@ class KReciprocal(RerankingStep):
     """Rank again by how many mutual neighbours two samples share [1]_.
 
     A sample is described by its k-reciprocal neighbours, the neighbours that have it among theirs, and by
-    those of these that share two thirds of them; each weighs ``exp(-distance)``. Descriptions are averaged
+    those of these that share two thirds of them; each weighs ``exp(-distance)``, distances being relative to
+    that of the k1-th neighbour. Descriptions are averaged
     over the nearest `k2` samples. The distance is ``(1 - mix) Jaccard + mix * original``, the original one
     relative to the largest of a query's candidates. Queries do not count as each other's neighbours, unlike
     in the authors' code, so that the result does not depend on the batch.
@@ -113,7 +114,8 @@ class KReciprocal(RerankingStep):
         distance_of = dict(zip(near.tolist(), distances.tolist(), strict=True))
         farthest = float(distances[-1])
         order = np.array(sorted(members), dtype=np.intp)
-        return order, np.exp([-distance_of.get(g, farthest) for g in order.tolist()])
+        relative = np.array([distance_of.get(g, farthest) for g in order.tolist()]) / max(farthest, 1e-12)
+        return order, np.exp(-relative)
 
     @staticmethod
     def _with_own(

@@ -52,6 +52,7 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
             elif hasattr(self, "feature_names_in_"):
                 del self.feature_names_in_
             self._prepare()
+            self._prepared_for = innermost(self)._there()
         return self
 
     def set_gallery(
@@ -75,9 +76,11 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "retriever_")
         self._validate_params()
-        # A copy, so that copies of this step do not change each other.
-        self.retriever_ = copy.copy(self.retriever_).set_gallery(X, y, ids, gallery_leaves=gallery_leaves)
-        self._prepare()
+        with unchanged_on_error(self):
+            # A copy, so that copies of this step do not change each other.
+            self.retriever_ = copy.copy(self.retriever_).set_gallery(X, y, ids, gallery_leaves=gallery_leaves)
+            self._prepare()
+            self._prepared_for = innermost(self)._there()
         return self
 
     def kneighbors(
@@ -100,6 +103,11 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "retriever_")
         self._validate_params()
+        if not self._prepared_for.holds_the_same(innermost(self)._there()):
+            raise RuntimeError(
+                f"The gallery of the retriever inside {type(self).__name__} changed: call set_gallery of the "
+                "outermost step instead."
+            )
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         check_positive_integer(k, "n_neighbors")
         n_there = self.n_samples_fit_ - (X is None)

@@ -184,8 +184,10 @@ class LeafSearch(BaseEstimator):
             )
         return self.novelty is not False and tells
 
-    def _class_probabilities(self, gallery: Gallery, X: NDArray) -> NDArray[np.float64]:
-        """Probabilities of the leaves' classes, for checked samples; unknown classes are all as likely."""
+    def _class_probabilities(
+        self, gallery: Gallery, X: NDArray
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Probabilities of the leaves' classes for checked samples, and that their classes are known."""
         self._require_leaves()
         tree, model = self._leaf_model.tree, self.class_model_
         proba, own = np.zeros((len(X), tree.n_classes)), tree.index(model.classes_)
@@ -195,9 +197,15 @@ class LeafSearch(BaseEstimator):
         else:
             proba[np.arange(len(X)), tree.index(model.predict(features))] = 1.0
         known = self._known(self._gallery_with_leaves(gallery, of_own=False), X)
-        if known is not None:
-            proba = known[:, None] * proba + (1 - known[:, None]) / tree.n_classes
-        return proba
+        return proba, np.ones(len(X)) if known is None else known
+
+    def _distances_to_classes(self, gallery: Gallery, X: NDArray) -> NDArray[np.float64]:
+        """Hierarchical distances of checked samples to all classes, as a search takes them."""
+        gallery = self._gallery_with_leaves(gallery, of_own=False)
+        leaves, known = self._assign(X), self._known(gallery, X)
+        if known is not None and known.min(initial=1) < 1:
+            leaves = weighed_leaves(leaves, known)
+        return self._leaf_distance(gallery, leaves).distances_of(leaves)
 
     def _known(self, gallery: Gallery, X: NDArray | None) -> NDArray[np.float64] | None:
         """Probability that the class of each query, or sample of the gallery, is known."""
@@ -302,7 +310,11 @@ class LeafSearch(BaseEstimator):
 
     def _chosen(self, gallery: Gallery, within: ArrayLike) -> NDArray:
         """A mask of positions, or labels of leaves."""
+        if isinstance(within, (set, frozenset)):
+            within = list(within)
         chosen = np.asarray(within)
+        if isinstance(within, (list, tuple)) and chosen.dtype.kind in "US" and chosen.ndim == 1:
+            chosen = np.array(within, dtype=object)  # numbers beside names stay numbers
         is_mask = chosen.dtype == bool
         if chosen.dtype == object and chosen.size:  # of a DataFrame, say
             is_mask = all(isinstance(value, (bool, np.bool_)) for value in chosen.ravel())
@@ -388,19 +400,23 @@ class LeafSearch(BaseEstimator):
 
 def _classes_below(tree: Any, values: NDArray) -> NDArray:
     """Classes, and those below inner nodes that are named instead."""
-    if not isinstance(tree, ClassHierarchy) or np.isin(values, tree.classes).all():
+    classes = set(tree.classes.tolist())
+    if not isinstance(tree, ClassHierarchy) or classes.issuperset(values.tolist()):
         return values
     inner = list(range(tree.n_classes, tree.n_nodes))
     number = {tree.node_names[node]: node for node in inner}
     repeated = len(number) < len(inner)
     parts = []
+    unknown = [value for value in values.tolist() if value not in classes and value not in number]
+    if unknown:
+        raise ValueError(f"Neither classes nor nodes of the hierarchy: {unknown[:10]}.")
     for value in values.tolist():
-        if value in number and value not in tree.classes:
+        if value not in classes:
             if repeated and sum(tree.node_names[node] == value for node in inner) > 1:
                 raise ValueError(f"Several nodes are called {value!r}: give the classes below one of them.")
             parts.append(tree.members(number[value]))
         else:
-            parts.append(np.array([value], dtype=values.dtype))
+            parts.append(np.array([value], dtype=tree.classes.dtype))
     return np.concatenate(parts)
 
 

@@ -75,7 +75,7 @@ def test_pipelines_names_and_titles(data):
     assert np.isfinite(found["alpha"])
 
 
-def test_bad_input(data):
+def test_bad_input(data, tmp_path):
     X, y, Q, t, images = data
     retriever = HierarchicalRetriever().fit(X, y)
     several = HierarchicalRetriever([HierarchyBuilder(), LinkageHierarchyBuilder()]).fit(X, y)
@@ -93,6 +93,29 @@ def test_bad_input(data):
         (lambda: explore(codes, Q, images=images, path=None), TypeError, "has codes"),
         (lambda: explore(retriever, Q, images=[images[0], images[1, :5]] * 15, path=None), ValueError, "."),
     ]
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "kept.txt").write_text("kept")
+    wrong += [
+        (
+            lambda: explore(retriever, Q, images=images, path=tmp_path / "folder"),
+            IsADirectoryError,
+            "is a folder",
+        ),
+        (
+            lambda: explore(retriever, Q, images=images, path=None, class_names=["a"]),
+            TypeError,
+            "class_names",
+        ),
+        (lambda: explore(retriever, Q, images=images, path=None, thumbnail=0), ValueError, "thumbnail"),
+    ]
     for call, error, message in wrong:
         with pytest.raises(error, match=message):
             call()
+    assert (tmp_path / "folder" / "kept.txt").read_text() == "kept"
+
+
+def test_large_images_become_small(data, rng):
+    X, y, Q, _, _ = data
+    images = rng.integers(0, 256, (30, 300, 200, 3), dtype=np.uint8)
+    page = explore(HierarchicalRetriever().fit(X, y), Q, images=images, path=None, thumbnail=64)
+    assert len(page.html) < 300_000

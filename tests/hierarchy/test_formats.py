@@ -292,3 +292,11 @@ def test_a_very_deep_chain_in_every_format():
     assert ClassHierarchy.from_json(chain.to_json()) == chain
     with pytest.raises(ValueError, match="mostly indentation"):
         chain.to_outline()
+
+
+def test_a_folder_is_not_replaced_by_a_file(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "kept.txt").write_text("kept")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        ClassHierarchy.flat(["a", "b"]).to_json(tmp_path / "folder")
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "kept.txt"]

@@ -25,9 +25,9 @@ def path_below_root(tree, c):
     return path
 
 
-def naive(tree, queries, items, relevant, error_rate):
-    """The posterior in loops, from who could have drawn these images and made these marks."""
-    below, weights = members(tree), np.zeros(tree.n_nodes)
+def naive(tree, queries, items, relevant, error_rate, known=1.0):
+    """The posterior in loops: who drew these images and made these marks? The last is of no node."""
+    below, weights = members(tree), np.zeros(tree.n_nodes + 1)
     for c in range(tree.n_classes):
         for node in path_below_root(tree, c):
             weights[node] += 1 / len(path_below_root(tree, c))
@@ -35,10 +35,14 @@ def naive(tree, queries, items, relevant, error_rate):
         n = below[node].sum()
         for p in queries:
             weights[node] *= (1 - error_rate) * p[below[node]].sum() / n + error_rate / tree.n_classes
+    weights *= (1 - error_rate) * known / weights.sum()
+    weights[-1] = 1 - (1 - error_rate) * known
+    for node in range(tree.n_nodes):
         for p, is_relevant in zip(items, relevant, strict=True):
             yes = p[below[node]].sum()
             yes = (1 - error_rate) * yes + error_rate * (1 - yes)
             weights[node] *= yes if is_relevant else 1 - yes
+    weights[-1] *= 0.5 ** len(items)
     return weights / weights.sum()
 
 
@@ -64,13 +68,14 @@ def test_class_distances_in_loops(tree, rng, stem):
     proba = rng.dirichlet(np.ones(tree.n_classes), 3)
     belief = NodeBelief.of_queries(tree, proba[:1], 0.05).marked(proba[1:], np.array([True, False]))
     below, expected = members(tree), np.zeros(tree.n_classes)
-    for node, p in enumerate(belief.probabilities):
+    for node, p in enumerate(belief.probabilities[:-1]):
         for c in range(tree.n_classes):
             above = node
             while not below[above, c]:
                 above = tree.parents[above]
             if above != node:
                 expected[c] += p * (stem + (1 - stem) * tree.heights[above] / tree.height)
+    expected += belief.probabilities[-1]  # of no node
     np.testing.assert_allclose(belief.class_distances(stem), expected, atol=1e-9)
 
 
@@ -83,7 +88,7 @@ def test_the_first_proposal_has_the_most_information(tree, rng):
     for item in items:
         total = 0.0
         for answer in (True, False):
-            yes = belief.says_yes(tree.node_probabilities(item[None])[0])
+            yes = belief.says_yes(item[None])[0]
             joint = p * (yes if answer else 1 - yes)
             kept = joint > 0
             total += np.sum(joint[kept] * np.log(joint[kept] / p[kept] / joint.sum()))

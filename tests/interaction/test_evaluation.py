@@ -111,6 +111,10 @@ def test_objectives(data):
         ({"marks": 1.5}, ValueError, "marks must be a positive integer"),
         ({"error_rate": 0.6}, ValueError, "error_rate"),
         ({"rounds": 100}, ValueError, "need more samples"),
+        ({"n_queries": -2}, ValueError, "n_queries must be"),
+        ({"random_state": None}, ValueError, "random_state must be"),
+        ({"methods": {}}, TypeError, "methods must be"),
+        ({"methods": [Rocchio()]}, TypeError, "methods must be"),
     ]:
         with pytest.raises(error, match=message):
             evaluate_interaction(retriever, X, y, tree, **{**few, **params})

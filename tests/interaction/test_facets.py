@@ -70,7 +70,12 @@ def test_display_and_bad_input(data, rng):
             facets(retriever, Q, **params)
     with pytest.raises(ValueError, match="nowhere"):
         retriever.kneighbors(Q, 2, within=["nowhere"])
+    named = [retriever.hierarchy_.node_names[-1], 2]  # a number beside a name stays one
+    np.testing.assert_array_equal(retriever.kneighbors(Q, 2, within=named)[1], retriever.kneighbors(Q, 2)[1])
+    np.testing.assert_array_equal(
+        retriever.kneighbors(Q, 2, within={1, 2})[1], retriever.kneighbors(Q, 2, within=[1, 2])[1]
+    )
     several = HierarchicalRetriever([HierarchyBuilder(), LinkageHierarchyBuilder()])
     several.fit(retriever._gallery.features, retriever.gallery_labels_)
-    with pytest.raises(TypeError, match="one tree"):
+    with pytest.raises(TypeError, match="One tree"):
         facets(several, Q, 5)

@@ -89,7 +89,7 @@ def naive_reciprocal(D, q_to, k1, k2, mix):
         far = distance[own_near[k1 - 1]]
         v = np.zeros(n)
         for j in members:
-            v[j] = np.exp(-distance[j] if j in own_near[:k1] else -far)
+            v[j] = np.exp(-distance[j] / far if j in own_near[:k1] else -1)
         return v
 
     rows = []
@@ -182,3 +182,25 @@ def test_bad_input(data, step):
     for name in parameters:
         with pytest.raises(ValueError, match=f"'{name}' parameter"):
             clone(step).set_params(**{name: -1}).fit(X, y)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: type(step).__name__)
+def test_galleries_change_whole_or_not_at_all(data, step):
+    X, y, Q, _ = data
+    fitted = clone(step).fit(X, y)
+    before = fitted.kneighbors(Q, 4)[1]
+    with pytest.raises(ValueError, match="ids must be distinct"):
+        fitted.set_gallery(X, y, np.zeros(len(X), dtype=int))
+    if isinstance(step, KReciprocal | Diffusion):
+        with pytest.raises(ValueError, match="two samples at least"):
+            fitted.set_gallery(X[:1], y[:1])
+    np.testing.assert_array_equal(fitted.kneighbors(Q, 4)[1], before)
+    fitted.retriever_.remove_from_gallery([3])
+    with pytest.raises(RuntimeError, match="changed: call set_gallery"):
+        fitted.kneighbors(Q, 4)
+
+
+def test_large_distances_are_no_trouble(data):
+    X, y, Q, _ = data
+    step = KReciprocal(HierarchicalRetriever(alpha=1e4), k1=8).fit(X, y)
+    assert np.isfinite(step.kneighbors(Q, 20)[0]).all()
