@@ -409,7 +409,7 @@ def _classes_below(tree: Any, values: NDArray) -> NDArray:
     parts = []
     unknown = [value for value in values.tolist() if value not in classes and value not in number]
     if unknown:
-        raise ValueError(f"Neither classes nor nodes of the hierarchy: {unknown[:10]}.")
+        raise ValueError(f"Labels missing in the hierarchy, and no names of its nodes: {unknown[:10]}.")
     for value in values.tolist():
         if value not in classes:
             if repeated and sum(tree.node_names[node] == value for node in inner) > 1:
