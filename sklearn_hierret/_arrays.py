@@ -140,6 +140,16 @@ def few_rows(n_rows: int, n_columns: int) -> Iterator[slice]:
         yield slice(start, min(n_rows, start + size))
 
 
+def without_own(
+    own: NDArray[np.intp], distances: NDArray, indices: NDArray[np.intp]
+) -> tuple[NDArray, NDArray[np.intp]]:
+    """Neighbours of each row without its own number, or without the last."""
+    is_other = indices != own[:, None]
+    is_other[is_other.all(axis=1), -1] = False
+    shape = len(indices), indices.shape[1] - 1
+    return distances[is_other].reshape(shape), indices[is_other].reshape(shape)
+
+
 def unit_rows(X: NDArray) -> tuple[NDArray, NDArray[np.float64]]:
     """Rows divided by their norms, and the norms; zero rows stay zero.
 

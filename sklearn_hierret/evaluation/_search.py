@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from sklearn_hierret._arrays import rows_of
+from sklearn_hierret._arrays import rows_of, without_own
 from sklearn_hierret.metrics import (
     Ranking,
     count_relevant,
@@ -121,10 +121,7 @@ class Search:
             return self._ask(None, k)
         # One more than needed; then without the query, or without the last.
         distances, neighbours = self._ask(rows_of(self._X, rows, n_queries), k + 1)
-        is_other = neighbours != np.arange(n_queries)[rows, None]
-        is_other[is_other.all(axis=1), -1] = False
-        shape = (len(neighbours), k)
-        return distances[is_other].reshape(shape), neighbours[is_other].reshape(shape)
+        return without_own(np.arange(n_queries)[rows], distances, neighbours)
 
     def _ask(self, X: Any, k: int) -> tuple[NDArray, NDArray[np.intp]]:
         """Neighbours, at distances that rounding does not tie where ties count."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
-from sklearn_hierret._arrays import check_positive_integer
+from sklearn_hierret._arrays import check_positive_integer, unit_rows
 from sklearn_hierret._files import written_whole
 from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.hierarchy import ClassHierarchy
@@ -216,8 +216,7 @@ def _finite(retriever: Any) -> float:
 
 def _for_marks(retriever: Any, rows: NDArray) -> dict:
     """Leading components of unit features, and the likeliest classes, of each image."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit = (rows / np.where(lengths > 0, lengths, 1)).astype(np.float64)
+    unit = unit_rows(rows.astype(np.float64))[0]
     if unit.shape[1] > N_DIMENSIONS:
         moments = unit.T @ unit
         unit = unit @ np.linalg.eigh(moments)[1][:, -N_DIMENSIONS:]

@@ -71,16 +71,16 @@ def facets(
     tree = retriever._leaf_model.tree
     names = np.empty(tree.n_nodes, dtype=object)
     names[:] = tree.node_names
-    leaves = found.gallery.leaves["leaf"][:, 0]
     rows_of_query = retriever._checked(X, found.gallery.dtype)
     proba, known = retriever._class_probabilities(found.gallery, rows_of_query)
     of_query = known[:, None] * proba
     of_query = tree.node_probabilities(of_query)
     rows: list[dict] = []
     for query, (distances, positions) in enumerate(zip(found.distances, found.indices, strict=True)):
-        counts = np.bincount(leaves[positions], minlength=tree.n_classes).astype(float)
+        leaves = found.gallery.index.leaves(found.gallery.rows[positions])["leaf"][:, 0]
+        counts = np.bincount(leaves, minlength=tree.n_classes).astype(float)
         nodes = splitting_nodes(tree, counts, n_facets)
-        below = tree.is_below(tree.classes[leaves[positions]][:, None], nodes[None, :])
+        below = tree.is_below(tree.classes[leaves][:, None], nodes[None, :])
         for node, ranks in sorted(
             ((node, np.flatnonzero(column)) for node, column in zip(nodes, below.T, strict=True)),
             key=lambda pair: pair[1][0],

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_hierret._arrays import check_positive_integer
+from sklearn_hierret._arrays import check_positive_integer, unit_rows
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.interaction._belief import NodeBelief
 from sklearn_hierret.interaction._method import FeedbackMethod, Marks, Ranking, check_retriever
@@ -369,11 +369,11 @@ class RetrievalSession:
             distances, alpha = belief.class_distances(stem, self._own_distances), retriever._weight()
             if alpha:  # 0 is without leaves
                 alpha = min(max(alpha, ranking.least_alpha), MOST_ALPHA)
-        by_marks = bool(ranking.mark_weight and len(self.irrelevant_)) and distances is not None
+        by_marks = bool(ranking.mark_weight and len(self.irrelevant_))
         n_allowed = len(gallery) if within is None else int(np.sum(within))
         found = retriever._search(
             ranking.query[None].astype(gallery.dtype),
-            min(max(4 * k, N_LOOKED_AT), max(n_allowed, k)) if by_marks else k,
+            k if distances is None or not by_marks else min(max(4 * k, N_LOOKED_AT), max(n_allowed, k)),
             within,
             with_leaves,
             gallery,
@@ -381,7 +381,7 @@ class RetrievalSession:
             alpha=alpha,
             is_checked=True,
         )
-        if not by_marks or distances is None:
+        if distances is None or not by_marks:
             return found
         return self._by_marks(found, k, ranking, distances, alpha, within)
 
@@ -399,15 +399,14 @@ class RetrievalSession:
         near = self._near_relevant(gallery)
         candidates = np.union1d(candidates, near if within is None else near[within[near]])
         candidates = candidates[candidates >= 0]
-        items = self._unit(gallery.index.features(gallery.rows[candidates]))
+        items = gallery.unit_features(candidates)
         by_leaf: Any = 0.0
         if alpha:
             leaves = gallery.index.leaves(gallery.rows[candidates])
             by_leaf = 1 - (leaves["probability"] * (1 - class_distances)[leaves["leaf"]]).sum(axis=1)
-        relevant = np.concatenate([self._X, gallery.index.features(gallery.rows[self.relevant_])])
+        relevant = np.concatenate([self._unit_queries(), gallery.unit_features(self.relevant_)])
         to_relevant, to_irrelevant = (
-            1 - (items @ self._unit(rows).T).max(axis=1)
-            for rows in (relevant, gallery.index.features(gallery.rows[self.irrelevant_]))
+            1 - (items @ rows.T).max(axis=1) for rows in (relevant, gallery.unit_features(self.irrelevant_))
         )
         both = np.maximum(to_relevant + to_irrelevant, 1e-12)
         distances = 1 - items @ ranking.query + (alpha or 0.0) * by_leaf
@@ -429,14 +428,11 @@ class RetrievalSession:
         return np.array([self._near[item] for item in self.relevant_.tolist()], dtype=np.intp).ravel()
 
     def _ranking(self) -> Ranking:
-        rows = self._unit(self._X)
-        items = self._unit(self._gallery.index.features(self._gallery.rows[self._marked]))
-        return self.method.ranking(Marks(rows, items, self._is_relevant, self._belief))
+        items = self._gallery.unit_features(self._marked)
+        return self.method.ranking(Marks(self._unit_queries(), items, self._is_relevant, self._belief))
 
-    def _unit(self, rows: NDArray) -> NDArray[np.float64]:
-        rows = rows.astype(np.float64)
-        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        return rows / np.where(lengths > 0, lengths, 1.0)
+    def _unit_queries(self) -> NDArray[np.float64]:
+        return unit_rows(self._X.astype(np.float64))[0]
 
     def _belief_of_queries(self) -> NodeBelief | None:
         model = self.retriever._leaf_model

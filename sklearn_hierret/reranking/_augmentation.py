@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval
 
-from sklearn_hierret.reranking._step import RerankingStep, as_frame, innermost
+from sklearn_hierret.reranking._step import RerankingStep, as_frame
 
 
 class DatabaseAugmentation(RerankingStep):
@@ -59,9 +59,9 @@ class DatabaseAugmentation(RerankingStep):
         self.n_neighbors = n_neighbors
 
     def _prepare(self) -> None:
-        if not hasattr(innermost(self), "_gallery") or isinstance(self.retriever_, RerankingStep):
+        if isinstance(self.retriever_, RerankingStep):
             raise TypeError("DatabaseAugmentation changes the gallery of a retriever, not of another step.")
-        rows, k = self._features(), min(self.n_augmented, self.n_samples_fit_ - 1)
+        rows, k = self._unit_queries(None), min(self.n_augmented, self.n_samples_fit_ - 1)
         augmented = rows.copy()
         if k:
             found = self.retriever_.kneighbors(None, k, return_distance=False)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval
 
+from sklearn_hierret._arrays import without_own
 from sklearn_hierret.reranking._step import RerankingStep, as_frame
 
 
@@ -61,25 +62,16 @@ class QueryExpansion(RerankingStep):
         self.n_neighbors = n_neighbors
 
     def _ranked_again(self, X: ArrayLike | None, k: int) -> tuple[NDArray, NDArray[np.intp]]:
-        gallery, is_own = self._features(), X is None
-        queries = gallery if is_own else self._features(X)
-        n = min(self.n_expanded, len(gallery) - is_own)
+        is_own, queries = X is None, self._unit_queries(X)
+        n = min(self.n_expanded, self.n_samples_fit_ - is_own)
         found = self.retriever_.kneighbors(X, n, return_distance=False)
         moved = queries.copy()
         for column in found.T:  # one after another: no array of all neighbours' features
-            items = gallery[column]
+            items = self._prepared_for.unit_features(column)
             cosines = np.maximum(np.einsum("ij,ij->i", queries, items), 0)
             moved += (cosines**self.alpha)[:, None] * items
         moved = as_frame(self.retriever_, moved)
         if not is_own:
             return self.retriever_.kneighbors(moved, k)
         distances, indices = self.retriever_.kneighbors(moved, k + 1)
-        return without_own(distances, indices)
-
-
-def without_own(distances: NDArray, indices: NDArray[np.intp]) -> tuple[NDArray, NDArray[np.intp]]:
-    """Without each row's own number, or without the last."""
-    is_other = indices != np.arange(len(indices))[:, None]
-    is_other[is_other.all(axis=1), -1] = False
-    shape = len(indices), indices.shape[1] - 1
-    return distances[is_other].reshape(shape), indices[is_other].reshape(shape)
+        return without_own(np.arange(len(queries)), distances, indices)

@@ -18,10 +18,10 @@ class KReciprocal(RerankingStep):
 
     A sample is described by its k-reciprocal neighbours, the neighbours that have it among theirs, and by
     those of these that share two thirds of them; each weighs ``exp(-distance)``, distances being relative to
-    that of the k1-th neighbour. Descriptions are averaged
-    over the nearest `k2` samples. The distance is ``(1 - mix) Jaccard + mix * original``, the original one
-    relative to the largest of a query's candidates. Queries do not count as each other's neighbours, unlike
-    in the authors' code, so that the result does not depend on the batch.
+    that of the k1-th neighbour. Descriptions are averaged over the nearest `k2` samples. The distance is
+    ``(1 - mix) Jaccard + mix * original``, the original one relative to the largest of a query's candidates.
+    Queries do not count as each other's neighbours, unlike in the authors' code, so that the result does not
+    depend on the batch.
 
     Parameters
     ----------
@@ -84,11 +84,11 @@ class KReciprocal(RerankingStep):
         if self._k < 1:
             raise ValueError("Mutual neighbours need a gallery of two samples at least.")
         self._distances, self._lists = self.retriever_.kneighbors(None, self._k)
-        #: Own reciprocal neighbours of each sample, for k1 and for half of it.
-        self._reciprocal = self._mutual(self._k)
+        #: Reciprocal neighbours of each sample, for half of k1.
         self._half = self._mutual(max(1, self._k // 2))
         described = [
-            self._description(self._lists[i], self._distances[i], self._reciprocal[i]) for i in range(n)
+            self._description(self._lists[i], self._distances[i], reciprocal)
+            for i, reciprocal in enumerate(self._mutual(self._k))
         ]
         described = [self._with_own(i, *row) for i, row in enumerate(described)]
         self._rows = self._averaged(described)

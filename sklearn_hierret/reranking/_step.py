@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from scipy.stats import mode as most_frequent
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_hierret._arrays import check_positive_integer, unchanged_on_error
-from sklearn_hierret.retrieval import HammingRetriever, HierarchicalRetriever
+from sklearn_hierret._arrays import check_positive_integer, unchanged_on_error, unit_rows
+from sklearn_hierret.retrieval import HammingRetriever, fit_inside
 
 
 class RerankingStep(ClassifierMixin, BaseEstimator):
@@ -42,17 +43,11 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
         self : object
         """
         with unchanged_on_error(self):
-            retriever = HierarchicalRetriever() if self.retriever is None else clone(self.retriever)
-            if isinstance(retriever, HammingRetriever):
+            if isinstance(self.retriever, HammingRetriever):
                 raise TypeError(f"{type(self).__name__} works on features; a HammingRetriever has codes.")
-            self.retriever_ = retriever.fit(X, y)
-            self.n_features_in_ = retriever.n_features_in_
-            if hasattr(retriever, "feature_names_in_"):
-                self.feature_names_in_: NDArray = retriever.feature_names_in_
-            elif hasattr(self, "feature_names_in_"):
-                del self.feature_names_in_
-            self._prepare()
+            fit_inside(self, X, y)
             self._prepared_for = innermost(self)._there()
+            self._prepare()
         return self
 
     def set_gallery(
@@ -79,8 +74,8 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
         with unchanged_on_error(self):
             # A copy, so that copies of this step do not change each other.
             self.retriever_ = copy.copy(self.retriever_).set_gallery(X, y, ids, gallery_leaves=gallery_leaves)
-            self._prepare()
             self._prepared_for = innermost(self)._there()
+            self._prepare()
         return self
 
     def kneighbors(
@@ -135,9 +130,7 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
         if labels is None:
             raise ValueError("The gallery has no labels: pass y to set_gallery to predict.")
         codes = np.searchsorted(self.classes_, labels)[self.kneighbors(X, return_distance=False)]
-        votes = np.zeros((len(codes), len(self.classes_)), dtype=np.intp)
-        np.add.at(votes, (np.arange(len(codes))[:, None], codes), 1)
-        return self.classes_[votes.argmax(axis=1)]
+        return self.classes_[most_frequent(codes, axis=1).mode]
 
     @property
     def classes_(self) -> NDArray:
@@ -177,13 +170,10 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
     def _ranked_again(self, X: ArrayLike | None, k: int) -> tuple[NDArray, NDArray[np.intp]]:
         raise NotImplementedError
 
-    def _features(self, X: ArrayLike | None = None) -> NDArray:
-        """Unit rows of queries, or of the gallery."""
-        retriever = innermost(self)
-        gallery = retriever._there()
-        rows = gallery.features if X is None else retriever._checked(X, gallery.dtype)
-        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        return rows / np.where(lengths > 0, lengths, 1)
+    def _unit_queries(self, X: ArrayLike | None) -> NDArray:
+        """Unit rows of queries, or of the whole gallery."""
+        retriever, gallery = innermost(self), self._prepared_for
+        return unit_rows(gallery.features if X is None else retriever._checked(X, gallery.dtype))[0]
 
 
 def innermost(step: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from sklearn_hierret.retrieval._gallery import Gallery
 from sklearn_hierret.retrieval._hamming import HammingRetriever
+from sklearn_hierret.retrieval._inside import fit_inside
 from sklearn_hierret.retrieval._leaf_search import Found
 from sklearn_hierret.retrieval._retriever import HierarchicalRetriever
 from sklearn_hierret.retrieval._transformer import HierarchicalNeighborsTransformer
@@ -12,4 +13,5 @@ __all__ = [
     "HammingRetriever",
     "HierarchicalNeighborsTransformer",
     "HierarchicalRetriever",
+    "fit_inside",
 ]

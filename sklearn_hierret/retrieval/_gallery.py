@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import column_or_1d
 
-from sklearn_hierret._arrays import check_none_missing, check_same_kind
+from sklearn_hierret._arrays import check_none_missing, check_same_kind, unit_rows
 from sklearn_hierret.retrieval._gallery_leaves import LeafKind, LeafOrigin
 from sklearn_hierret.search import Index
 
@@ -301,6 +301,10 @@ class Gallery(PickledFields):
             raw = self.raw[0] if len(self.raw) == 1 else np.concatenate(self.raw)
             return raw if self.is_alive is None else raw[self.serials]
         return self.index.features(self.rows)
+
+    def unit_features(self, positions: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Features at some positions, of length one or zero."""
+        return unit_rows(self.index.features(self.rows[positions]).astype(np.float64))[0]
 
     @property
     def leaves(self) -> NDArray:

@@ -6,14 +6,14 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_hierret._arrays import unchanged_on_error
-from sklearn_hierret.retrieval._retriever import HierarchicalRetriever
+from sklearn_hierret.retrieval._inside import fit_inside
 
 
 class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -66,6 +66,8 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
     }
 
+    retriever_: Any
+
     def __init__(self, retriever: Any = None, *, mode: str = "distance", n_neighbors: int = 5) -> None:
         self.retriever = retriever
         self.mode = mode
@@ -86,14 +88,7 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
         self : object
         """
         with unchanged_on_error(self):
-            retriever = HierarchicalRetriever() if self.retriever is None else clone(self.retriever)
-            self.retriever_ = retriever.fit(X, y)
-            self.n_samples_fit_ = self._n_features_out = retriever.n_samples_fit_
-            self.n_features_in_ = retriever.n_features_in_
-            if hasattr(retriever, "feature_names_in_"):
-                self.feature_names_in_: NDArray = retriever.feature_names_in_
-            elif hasattr(self, "feature_names_in_"):
-                del self.feature_names_in_
+            self.n_samples_fit_ = self._n_features_out = fit_inside(self, X, y).n_samples_fit_
         return self
 
     def transform(self, X: ArrayLike) -> csr_array:
