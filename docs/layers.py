@@ -66,7 +66,7 @@ LAYERS: dict[str, tuple[str, str]] = {
     ),
     "explorer": (
         "`explore`: one self-contained page",
-        "_arrays _files evaluation hierarchy images retrieval",
+        "_arrays _files evaluation hierarchy images interaction retrieval",
     ),
     "display": ("what matplotlib draws", "_arrays evaluation hierarchy interaction"),
     "nn": (

@@ -22,6 +22,7 @@ from sklearn_hierret._files import written_whole
 from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.images import ImageSource
+from sklearn_hierret.interaction._session import session_numbers
 from sklearn_hierret.retrieval import HammingRetriever
 
 #: Dimensions and classes of a sample that the page ranks with after marks.
@@ -163,7 +164,7 @@ def explore(
             "cosine": _list(copy.copy(searched).set_params(alpha=0.0), n_neighbors),
             "combined": _list(searched, n_neighbors),
         },
-        "alpha": _finite(searched),
+        "feedback": session_numbers(searched),
         "stem": model.with_stem(searched.stem).stem_used,
         **_for_marks(searched, rows),
     }
@@ -207,11 +208,6 @@ def _list(retriever: Any, n_neighbors: int) -> dict:
         "cosine": table["cosine_distance"].round(4).tolist(),
         "tree": table["hierarchical_distance"].round(4).tolist(),
     }
-
-
-def _finite(retriever: Any) -> float:
-    """Weight of the tree after marks; infinity is no number of JSON."""
-    return float(min(max(retriever._weight(), 8.0), 1e3))
 
 
 def _for_marks(retriever: Any, rows: NDArray) -> dict:

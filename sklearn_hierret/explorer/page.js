@@ -1,7 +1,7 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const n = data.images.length, tree = data.tree, nNodes = tree.parent.length, nClasses = tree.n_classes;
-const perQuery = data.lists.cosine.items.length / n, nShown = 24, errorRate = 0.05;
+const perQuery = data.lists.cosine.items.length / n, nShown = 24, rule = data.feedback, errorRate = rule.error_rate;
 const children = Array.from({ length: nNodes }, () => []);
 for (let node = nNodes - 2; node >= 0; node--) children[tree.parent[node]].push(node);
 // Inner nodes before classes, by name.
@@ -36,7 +36,7 @@ function belief() {
   prior[nNodes - 1] = 0;
   for (let node = 0; node < nNodes; node++) prior[node] = (prior[node] + 1e-12) * ((1 - errorRate) * own[node] / sizes[node] + errorRate / nClasses);
   // The last is that no node is meant: then any mark is as likely as not.
-  const sum = prior.reduce((a, b) => a + b, 0), some = (1 - errorRate) * data.known[query] ** 2;
+  const sum = prior.reduce((a, b) => a + b, 0), some = (1 - errorRate) * data.known[query] ** rule.power;
   for (let node = 0; node < nNodes; node++) logs[node] = Math.log(some * prior[node] / sum + 1e-300);
   logs[nNodes] = Math.log(1 - some);
   for (const [item, relevant] of marks) {
@@ -61,7 +61,7 @@ function expectedDistances(p) {
 }
 function classDistances(p) {
   // Where no node is meant, the distance is that of the query's own leaf, as far as it is known.
-  const leaf = new Float64Array(nNodes), k = data.known[query] ** 4;
+  const leaf = new Float64Array(nNodes), k = data.known[query] ** rule.power_of_leaf;
   let left = 1;
   data.leaf[query].forEach((c, i) => { leaf[c] += k * data.probability[query][i]; left -= k * data.probability[query][i]; });
   const own = expectedDistances(leaf), none = p[nNodes], distances = expectedDistances(p.slice(0, nNodes));
@@ -69,14 +69,14 @@ function classDistances(p) {
 }
 function rankedByMarks() {
   const first = unit(feature(query)), moved = Float64Array.from(first);
-  for (const [weight, wanted] of [[0.75, true], [-0.25, false]]) {
+  for (const [weight, wanted] of [[rule.beta, true], [-rule.gamma, false]]) {
     const chosen = [...marks].filter(([, r]) => r === wanted).map(([item]) => unit(feature(item)));
     for (const v of chosen) for (let j = 0; j < d; j++) moved[j] += weight * v[j] / chosen.length;
   }
   const q = unit(moved), p = belief(), distances = classDistances(p);
   const near = [first, ...[...marks].filter(([, r]) => r).map(([item]) => unit(feature(item)))];
   const far = [...marks].filter(([, r]) => !r).map(([item]) => unit(feature(item)));
-  const weight = far.length ? 16 * marks.size / (marks.size + 30) : 0;
+  const weight = far.length ? rule.mark_weight * marks.size / (marks.size + rule.half_weight) : 0;
   const found = [];
   for (let item = 0; item < n; item++) {
     if (item === query || marks.has(item)) continue;
@@ -84,7 +84,7 @@ function rankedByMarks() {
     let affinity = 0;
     data.leaf[item].forEach((c, i) => { affinity += data.probability[item][i] * (1 - distances[c]); });
     const cosine = 1 - dot(v, q), byTree = 1 - affinity;
-    let total = cosine + data.alpha * byTree;
+    let total = cosine + rule.alpha * byTree;
     if (weight) {
       const a = Math.max(0, 1 - Math.max(...near.map((w) => dot(v, w)))), b = Math.max(0, 1 - Math.max(...far.map((w) => dot(v, w))));
       total += weight * a / Math.max(a + b, 1e-12);

@@ -12,16 +12,18 @@ from sklearn_hierret._arrays import check_positive_integer, unit_rows
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.interaction._belief import NodeBelief
 from sklearn_hierret.interaction._method import FeedbackMethod, Marks, Ranking, check_retriever
-from sklearn_hierret.interaction._node_posterior import NodePosterior
+from sklearn_hierret.interaction._node_posterior import HALF_WEIGHT, NodePosterior
 from sklearn_hierret.interaction._proposals import most_informative
 from sklearn_hierret.interaction._rocchio import Rocchio
-from sklearn_hierret.retrieval import Found, Gallery, HierarchicalRetriever
+from sklearn_hierret.retrieval import POWER_OF_LEAF, Found, Gallery, HierarchicalRetriever
 
 #: Of the best results, those that are looked at for what to show next, or ranked by single marks as well.
 N_LOOKED_AT = 500
 #: The belief that some node is meant starts at ``P(known) ** POWER``. Marks make up for a start that is too
 #: low or too high, so the exponent may be smaller than that of a single search.
 POWER = 2
+#: How often marks are expected to be wrong.
+ERROR_RATE = 0.05
 #: Weight of leaves that stands for an infinite one.
 MOST_ALPHA = 1e6
 #: Neighbours of each relevant item that are ranked by single marks.
@@ -74,7 +76,7 @@ class RetrievalSession:
         X_query: ArrayLike,
         *,
         method: FeedbackMethod | None = None,
-        error_rate: float = 0.05,
+        error_rate: float = ERROR_RATE,
     ) -> None:
         self._set(retriever, method, error_rate)
         self._begin(retriever._checked(X_query, retriever._there().dtype))
@@ -103,7 +105,7 @@ class RetrievalSession:
         retriever: Any,
         X: NDArray,
         method: FeedbackMethod | None = None,
-        error_rate: float = 0.05,
+        error_rate: float = ERROR_RATE,
     ) -> RetrievalSession:
         """A session of queries as `_checked` returns them."""
         session = cls.__new__(cls)
@@ -367,8 +369,7 @@ class RetrievalSession:
         if belief is not None:
             stem = retriever._leaf_model.with_stem(retriever.stem).stem_used
             distances, alpha = belief.class_distances(stem, self._own_distances), retriever._weight()
-            if alpha:  # 0 is without leaves
-                alpha = min(max(alpha, ranking.least_alpha), MOST_ALPHA)
+            alpha = _weight_of_leaves(alpha, ranking.least_alpha)
         by_marks = bool(ranking.mark_weight and len(self.irrelevant_))
         n_allowed = len(gallery) if within is None else int(np.sum(within))
         found = retriever._search(
@@ -485,3 +486,23 @@ class RetrievalSession:
                 "The gallery changed since this session began: session.moved_to(retriever) goes on with "
                 "its marks."
             )
+
+
+def session_numbers(retriever: HierarchicalRetriever) -> dict[str, float]:
+    """The numbers of a default session's ranking, for a page that ranks by them itself."""
+    method = NodePosterior()
+    return {
+        "alpha": _weight_of_leaves(retriever._weight(), method.least_alpha),
+        "beta": method.beta,
+        "gamma": method.gamma,
+        "mark_weight": method.mark_weight,
+        "half_weight": HALF_WEIGHT,
+        "error_rate": ERROR_RATE,
+        "power": POWER,
+        "power_of_leaf": POWER_OF_LEAF,
+    }
+
+
+def _weight_of_leaves(alpha: float, least: float) -> float:
+    """Weight of the tree after marks; 0 stays without leaves."""
+    return min(max(alpha, least), MOST_ALPHA) if alpha else 0.0

@@ -4,10 +4,12 @@ from sklearn_hierret.retrieval._gallery import Gallery
 from sklearn_hierret.retrieval._hamming import HammingRetriever
 from sklearn_hierret.retrieval._inside import fit_inside
 from sklearn_hierret.retrieval._leaf_search import Found
+from sklearn_hierret.retrieval._novelty import POWER as POWER_OF_LEAF
 from sklearn_hierret.retrieval._retriever import HierarchicalRetriever
 from sklearn_hierret.retrieval._transformer import HierarchicalNeighborsTransformer
 
 __all__ = [
+    "POWER_OF_LEAF",
     "Found",
     "Gallery",
     "HammingRetriever",

@@ -72,7 +72,7 @@ def test_pipelines_names_and_titles(data):
     found = content(page.html)
     assert "{{script}} & <ant>" in found["tree"]["name"]
     assert found["labels"] is None
-    assert np.isfinite(found["alpha"])
+    assert np.isfinite(found["feedback"]["alpha"])
 
 
 def test_bad_input(data, tmp_path):
