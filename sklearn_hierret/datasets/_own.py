@@ -13,8 +13,7 @@ from sklearn.utils import Bunch
 
 from sklearn_hierret.datasets._files import require
 from sklearn_hierret.hierarchy import ClassHierarchy
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+from sklearn_hierret.images._reading import EXTENSIONS, image_files
 
 
 def load_image_folder(
@@ -50,17 +49,7 @@ def load_image_folder(
     >>> paths, y = load_image_folder("PATH/images", return_X_y=True)  # doctest: +SKIP
     """
     root = require(Path(folder).expanduser(), "a folder with a folder for each class")
-    if not root.is_dir():
-        raise ValueError(f"{root} is no folder.")
-    paths = sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in extensions
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and path.is_file()
-    )
-    if not paths:
-        raise ValueError(f"{root}: no image found ({', '.join(extensions)}).")
+    paths = image_files(root, extensions)
     where: dict[str, Path] = {}
     for path in paths:
         if path.parent == root:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._arrays import row_chunks
+from sklearn_hierret.images._reading import paths_of, read_image
 
 _CHANNELS = (1, 3, 4)
 
@@ -58,14 +58,16 @@ class ImageSource:
         self._paths: list[str] | None = None
         self._resize = image_size is not None
         self._size, self._n_channels = image_size, n_channels
-        if _are_paths(X):
-            paths = [os.fspath(path) for path in np.asarray(X, dtype=object).ravel()]
+        if isinstance(X, (str, os.PathLike)):
+            raise TypeError("X is one path; pass a list of paths.")
+        paths = paths_of(X)
+        if paths is not None:
             first = self._read(paths[0])
             self._paths = paths
             self._size, self._n_channels = first.shape[:2], first.shape[2]
             self.image_shape = first.shape
         else:
-            self._images = _checked_array(X)
+            self._images = checked_images(X)
             self.image_shape = self._images.shape[1:]
 
     def __len__(self) -> int:
@@ -103,47 +105,25 @@ class ImageSource:
         return mean.astype(np.float32), np.where(deviation > 1e-6, deviation, 1.0).astype(np.float32)
 
     def _read(self, path: str) -> NDArray[np.uint8]:
-        try:
-            from PIL import Image, UnidentifiedImageError
-        except ImportError:
-            raise ImportError("Reading image files needs pillow: python -m pip install pillow") from None
-        try:
-            with Image.open(path) as file:
-                own = "L" if file.mode in ("L", "1", "I;16") else "RGB"
-                image = file.convert({1: "L", 3: "RGB", 4: "RGBA", None: own}[self._n_channels])
-                if self._size is not None and image.size[::-1] != tuple(self._size):
-                    image = self._resized(image, path)
-                array = np.asarray(image)
-        except FileNotFoundError:
-            raise
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            if str(error).startswith(path):
-                raise
-            raise ValueError(f"{path}: this is no image that can be read ({error}).") from error
-        return array[:, :, None] if array.ndim == 2 else array
+        array = read_image(path, self._n_channels)
+        if self._size is not None and array.shape[:2] != tuple(self._size):
+            return self._resized(array, path)
+        return array
 
-    def _resized(self, image: Any, path: str) -> Any:
+    def _resized(self, array: NDArray[np.uint8], path: str) -> NDArray[np.uint8]:
         if not self._resize:
             raise ValueError(
-                f"{path}: the image is {image.size[1]} x {image.size[0]} pixels, the first one "
+                f"{path}: the image is {array.shape[0]} x {array.shape[1]} pixels, the first one "
                 f"{self._size[0]} x {self._size[1]}; pass image_size=(height, width)."  # type: ignore[index]
             )
-        return image.resize(self._size[::-1])  # type: ignore[index]
+        from PIL import Image
+
+        image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+        resized = np.asarray(image.resize(self._size[::-1]))  # type: ignore[index]
+        return resized[:, :, None] if resized.ndim == 2 else resized
 
 
-def _are_paths(X: Any) -> bool:
-    if isinstance(X, (str, os.PathLike)):
-        raise TypeError("X is one path; pass a list of paths.")
-    if isinstance(X, np.ndarray):
-        return X.dtype.kind in "US" or (
-            X.dtype == object and X.size > 0 and isinstance(X.flat[0], (str, os.PathLike))
-        )
-    if hasattr(X, "iloc"):
-        return _are_paths(X.to_numpy())
-    return isinstance(X, Sequence) and len(X) > 0 and isinstance(X[0], (str, os.PathLike))
-
-
-def _checked_array(X: ArrayLike) -> NDArray:
+def checked_images(X: ArrayLike) -> NDArray:
     """Images as (n, height, width, channels), uint8 or floating; not copied if they can be taken."""
     if isinstance(X, (list, tuple)):
         shapes = [np.shape(image) for image in X]

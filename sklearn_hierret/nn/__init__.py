@@ -17,6 +17,7 @@ from sklearn_hierret.nn._hash import CNNHashExtractor
 from sklearn_hierret.nn._latent_gaussian import LatentGaussianExtractor
 from sklearn_hierret.nn._presets import training_preset
 from sklearn_hierret.nn.backbones import Plain11, PyramidNet, ResNetCifar, TinyNet, make_backbone
+from sklearn_hierret.nn.frozen import FrozenFeatureExtractor
 from sklearn_hierret.nn.losses import (
     CenterLoss,
     Correlation,
@@ -36,6 +37,7 @@ __all__ = [
     "Correlation",
     "CrossEntropy",
     "DeViSE",
+    "FrozenFeatureExtractor",
     "HierarchyPreservingHashing",
     "LabelEmbedding",
     "LatentGaussianExtractor",

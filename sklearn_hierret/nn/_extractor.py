@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
@@ -22,6 +21,7 @@ from sklearn_hierret._arrays import check_two_classes
 from sklearn_hierret.images import ImageSource
 from sklearn_hierret.nn import _saving
 from sklearn_hierret.nn._data import ImageDataset
+from sklearn_hierret.nn._device import digest_of_state
 from sklearn_hierret.nn._head import HeadClassifier
 from sklearn_hierret.nn._net import ImageNeuralNet, as_float
 from sklearn_hierret.nn._network import ImageNetwork
@@ -416,12 +416,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         return caught[0].flatten(2).mean(dim=2) if caught[0].ndim > 2 else caught[0]
 
     def _state_hash(self) -> str:
-        digest = hashlib.blake2b(digest_size=16)
-        for name, tensor in self.module_.state_dict().items():
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).tobytes())
-        digest.update(str(self.mixed_precision).encode())
-        return digest.hexdigest()
+        return digest_of_state(self.module_, str(self.mixed_precision))
 
 
 def _cached_features(

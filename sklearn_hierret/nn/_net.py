@@ -27,6 +27,7 @@ from sklearn_hierret.embedding import class_embedding
 from sklearn_hierret.images import ImageSource
 from sklearn_hierret.nn._callbacks import DivergenceCheck, RetrievalScoring, code_accuracy
 from sklearn_hierret.nn._data import ImageDataset, loader
+from sklearn_hierret.nn._device import autocast, check_device, memory_hint, settled_device
 from sklearn_hierret.nn._network import Vectors
 from sklearn_hierret.nn.backbones import make_backbone, make_pooling
 from sklearn_hierret.nn.backbones._adapter import n_features_of
@@ -43,10 +44,7 @@ class ImageNeuralNet(NeuralNetClassifier):
     @property
     def device(self) -> str:
         """The device in use; "auto" is settled here."""
-        wanted = self.__dict__["device"]
-        if not isinstance(wanted, str) or wanted != "auto":
-            return wanted
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return settled_device(self.__dict__["device"])
 
     @device.setter
     def device(self, value: str) -> None:
@@ -173,7 +171,7 @@ class ImageNeuralNet(NeuralNetClassifier):
     def __setstate__(self, state: dict[str, Any]) -> None:
         device = state["device"]
         if device == "auto":
-            state = {**state, "device": "cuda" if torch.cuda.is_available() else "cpu"}
+            state = {**state, "device": settled_device(device)}
         super().__setstate__(state)
         if device == "auto":
             self.__dict__["device"] = device
@@ -205,11 +203,7 @@ class ImageNeuralNet(NeuralNetClassifier):
             raise ValueError(f"validation_fraction must be in [0, 1), got {self.validation_fraction}.")
         if self.early_stopping and not self.validation_fraction and self.train_split is None:
             raise ValueError("early_stopping needs validation_fraction, a share of the training images.")
-        if str(self.device).startswith("cuda") and not torch.cuda.is_available():
-            raise ValueError(
-                f"device={self.device!r}, but torch finds no CUDA device here; "
-                "device='auto' takes what there is."
-            )
+        check_device(self.device)
 
     def _check_loss(self) -> None:
         names = (*LOSSES, "corr", "corr+cls")
@@ -228,8 +222,7 @@ class ImageNeuralNet(NeuralNetClassifier):
         return Correlation(n_features, phi, weight=0.1 if self.loss == "corr+cls" else 0.0)
 
     def _autocast(self) -> Any:
-        kind = torch.device(self.device).type
-        return torch.autocast(kind, dtype=torch.bfloat16, enabled=bool(self.mixed_precision))
+        return autocast(self.device, bool(self.mixed_precision))
 
     @contextlib.contextmanager
     def _seeded(self) -> Iterator[None]:
@@ -243,17 +236,8 @@ class ImageNeuralNet(NeuralNetClassifier):
             torch.manual_seed(seed)
             yield
 
-    @contextlib.contextmanager
-    def _memory_hint(self) -> Iterator[None]:
-        try:
-            yield
-        except RuntimeError as error:
-            if "memory" not in str(error).lower() or "allocate" not in str(error).lower():
-                raise
-            raise RuntimeError(
-                f"Out of memory on {self.device} with batch_size={self.batch_size}: try a smaller "
-                "batch_size, smaller images or mixed_precision=True."
-            ) from error
+    def _memory_hint(self) -> Any:
+        return memory_hint(self.device, self.batch_size)
 
 
 def as_float(outputs: Any) -> Any:

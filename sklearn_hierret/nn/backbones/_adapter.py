@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sklearn_hierret.nn.backbones._plain import Plain11, TinyNet
+from sklearn_hierret.nn.backbones._pretrained import timm_network, torchvision_network
 from sklearn_hierret.nn.backbones._pyramid import PyramidNet
 from sklearn_hierret.nn.backbones._resnet import ResNetCifar
 
@@ -53,7 +54,11 @@ def make_backbone(backbone: Any, in_channels: int = 3) -> nn.Module:
             name, _, weights = name.partition(":")
             if weights not in ("", "pretrained"):
                 raise ValueError(f"After the second ':' comes 'pretrained' or nothing, got {weights!r}.")
-            return (_from_timm if source == "timm" else _from_torchvision)(name, in_channels, bool(weights))
+            if source == "timm":
+                return timm_network(name, bool(weights), in_channels)
+            if in_channels != 3:
+                raise ValueError(f"torchvision's networks take images of 3 channels, got {in_channels}.")
+            return torchvision_network(name, bool(weights))[0]
         if backbone not in BACKBONES:
             raise ValueError(
                 f"backbone must be one of {tuple(BACKBONES)}, 'timm:NAME', 'torchvision:NAME', a module "
@@ -69,41 +74,20 @@ def make_backbone(backbone: Any, in_channels: int = 3) -> nn.Module:
 
 
 def n_features_of(modules: nn.Module, in_channels: int, image_size: tuple[int, int]) -> int:
-    """Length of the vectors that a module makes of images, seen on one image of zeros."""
+    """Length of the vectors that a module makes of images, seen on two images of zeros."""
     was_training = modules.training
     modules.eval()
     try:
         with torch.no_grad():
-            shape = modules(torch.zeros(1, in_channels, *image_size)).shape
+            shape = modules(torch.zeros(2, in_channels, *image_size)).shape
     except RuntimeError as error:
         raise ValueError(
             f"The network can't take images of {image_size[0]} x {image_size[1]} pixels with {in_channels} "
             f"channels: {error}"
         ) from error
     modules.train(was_training)
-    if len(shape) != 2:
-        raise ValueError(f"The network must give one vector an image, got a shape of {tuple(shape)}.")
+    if len(shape) != 2 or shape[0] != 2 or not shape[1]:
+        raise ValueError(
+            f"The network must give one vector an image, got a shape of {tuple(shape)} for two images."
+        )
     return int(shape[1])
-
-
-def _from_timm(name: str, in_channels: int, pretrained: bool) -> nn.Module:
-    try:
-        import timm
-    except ImportError:
-        raise ImportError(f"Network {name!r} needs timm: python -m pip install timm") from None
-    return timm.create_model(name, pretrained=pretrained, in_chans=in_channels, num_classes=0)
-
-
-def _from_torchvision(name: str, in_channels: int, pretrained: bool) -> nn.Module:
-    try:
-        from torchvision import models
-    except ImportError:
-        raise ImportError(f"Network {name!r} needs torchvision: python -m pip install torchvision") from None
-    if in_channels != 3:
-        raise ValueError(f"torchvision's networks take images of 3 channels, got {in_channels}.")
-    network = models.get_model(name, weights="DEFAULT" if pretrained else None)
-    for classifier in ("fc", "classifier", "head", "heads"):
-        if hasattr(network, classifier):
-            setattr(network, classifier, nn.Identity())
-            return network
-    raise ValueError(f"torchvision's {name!r} has no classifier that this package knows how to take off.")

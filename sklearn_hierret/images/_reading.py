@@ -1,0 +1,144 @@
+"""Image files of any kind to arrays of bytes, upright and on white."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def image_files(folder: Any, extensions: Sequence[str] = EXTENSIONS) -> list[Path]:
+    """Paths of the images in a folder and all folders below it, sorted; hidden ones are passed over.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it is no folder.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise ValueError(f"{root} is no folder.")
+    found = sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in extensions
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and path.is_file()
+    )
+    if not found:
+        raise ValueError(f"{root}: no image found ({', '.join(extensions)}).")
+    return found
+
+
+def paths_of(X: Any) -> list[str] | None:
+    """Paths in a list, an array, or a data frame of one column; None if X holds something else."""
+    if isinstance(X, np.ndarray):
+        if X.dtype.kind in "US" or (
+            X.dtype == object and X.size > 0 and isinstance(X.flat[0], (str, os.PathLike))
+        ):
+            return [os.fsdecode(path) for path in X.ravel().tolist()]
+        return None
+    if hasattr(X, "iloc"):
+        values = X.to_numpy(dtype=object)
+        if values.ndim == 2 and values.shape[1] != 1:
+            raise ValueError(
+                f"A data frame of paths has one column, got {values.shape[1]}: pass that column."
+            )
+        return paths_of(values)
+    if isinstance(X, Sequence) and len(X) > 0 and isinstance(X[0], (str, os.PathLike)):
+        return [os.fsdecode(path) for path in X]
+    return None
+
+
+def read_image(
+    file: Any, n_channels: int | None = None, *, name: str | None = None, at_least: Any = None
+) -> NDArray[np.uint8]:
+    """Pixels of an image file.
+
+    EXIF's orientation is followed, the first image of an animation is taken, what is transparent becomes
+    white, and 16 bits become 8.
+
+    Parameters
+    ----------
+    file : path or bytes
+        bytes: the content of a file.
+    n_channels : {1, 3, 4}, optional
+        Default: 1 for grey images, else 3.
+    name : str, optional
+        For messages; default: the path.
+    at_least : (int, int), optional
+        A JPEG may be decoded at a reduced scale that keeps so many rows and columns.
+
+    Returns
+    -------
+    pixels : ndarray of shape (height, width, n_channels), uint8
+
+    Raises
+    ------
+    ValueError
+        If the file is no image, is damaged, or has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
+    FileNotFoundError
+    """
+    try:
+        from PIL import Image, ImageOps
+    except ImportError:
+        raise ImportError("Reading image files needs pillow: python -m pip install pillow") from None
+    name = str(file) if name is None else name
+    try:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+            _check_size(image.size, Image.MAX_IMAGE_PIXELS)
+            if at_least is not None and image.format == "JPEG":
+                # Decoding takes most of the time of a photograph; turned ones may have these exchanged.
+                image.draft(image.mode, (max(at_least), max(at_least)))
+            return _pixels(ImageOps.exif_transpose(image), n_channels)
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"{name}: this image is too large ({error}).") from None
+    except Exception as error:  # decoders of damaged files raise what they like
+        raise ValueError(f"{name}: this is no image that can be read ({error}).") from error
+
+
+def _check_size(size: tuple[int, int], most: int | None) -> None:
+    if min(size) < 1:
+        raise ValueError(f"it has {size[1]} x {size[0]} pixels")
+    if most is not None and size[0] * size[1] > most:
+        raise ValueError(
+            f"{size[1]} x {size[0]} pixels are more than {most:,}; if you trust the file, raise "
+            "PIL.Image.MAX_IMAGE_PIXELS"
+        )
+
+
+def _pixels(image: Any, n_channels: int | None) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    if image.mode.startswith("I") or image.mode == "F":
+        image = Image.fromarray(_eight_bits(np.asarray(image)))
+    is_grey = image.mode in ("1", "L", "LA", "La")
+    if n_channels is None:
+        n_channels = 1 if is_grey else 3
+    if n_channels < 4 and image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    array = np.asarray(image.convert(_MODES[n_channels]))
+    return array[:, :, None] if array.ndim == 2 else array
+
+
+def _eight_bits(values: NDArray) -> NDArray[np.uint8]:
+    """16-bit integers by their upper bits, floats from 0 to 1 times 255; others are 0 ... 255 already."""
+    low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high)) or low < 0 or high > 65535:
+        raise ValueError(f"its values are {low} ... {high}")
+    if values.dtype.kind == "f" and high <= 1:
+        return np.rint(values * 255).astype(np.uint8)
+    # A 16-bit file is one however dark it is; 32-bit integers and floats tell it by their values.
+    is_16_bits = values.dtype.itemsize == 2 or high > 255
+    return (values // 256 if is_16_bits else values).astype(np.uint8)

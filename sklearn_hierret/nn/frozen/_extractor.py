@@ -1,0 +1,394 @@
+"""The frozen network as a transformer: images in, features out."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.utils import TransformerTags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from sklearn_hierret._arrays import unchanged_on_error
+from sklearn_hierret.nn._device import autocast, check_device, digest_of_state, memory_hint, settled_device
+from sklearn_hierret.nn.backbones._adapter import n_features_of
+from sklearn_hierret.nn.frozen._images import ImageList
+from sklearn_hierret.nn.frozen._loading import Settings, ahead, prepare
+from sklearn_hierret.nn.frozen._network import FrozenNetwork, open_network
+from sklearn_hierret.nn.frozen._store import FeatureStore
+
+
+class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Features of images by a network that is not trained: the first step before a retriever.
+
+    Images are arrays of one or of different sizes, PIL images, paths, a data frame of paths, or a folder with
+    all images in it and below.
+
+    Parameters
+    ----------
+    network : str, path, nn.Module or callable, default="efficientnet-lite0"
+        - ``"efficientnet-lite0"``, whose weights come with the extra ``pretrained``;
+        - ``"timm:NAME"`` or ``"torchvision:NAME"``, with the weights that these packages download;
+        - a module, whose output is vectors (n, d), maps (n, d, height, width) or tokens (n, n_tokens, d);
+        - the path of a TorchScript (``.pt``, ``.pth``, ``.ts``) or ONNX file (``.onnx``). These are programs:
+          take them from people whom you trust;
+        - a function from a tensor (n, channels, height, width) to an array.
+    weights : path, default=None
+        A state dict to load into the network: safetensors, or a file of torch without code.
+    pooling : str or nn.Module, default=None
+        What makes vectors of maps or tokens: "average", "max" (MAC), "gem", "spoc", "partial_mean", "rmac".
+        None: the network's own, or the average.
+    layers : sequence of str, default=None
+        Names of modules whose outputs are the features, as in ``named_modules()``. Several are put one after
+        another, each of length 1.
+    image_size : int or (int, int), default=None
+        (height, width) that images are resized to, bicubically. None: what the network was trained on, or
+        (224, 224).
+    resize : {"stretch", "crop", "pad"}, default="stretch"
+        What becomes of images with other ratios of sides: they are stretched, only their middle is seen, or
+        they get grey borders.
+    tiles : int or (int, int), default=1
+        Large images are cut into so many rows and columns, each as large as `image_size`; the features
+        are the mean of those of the tiles.
+    mean, std : sequence of float, default=None
+        Of each channel, from 0 to 1, subtracted and divided by. None: the network's, or those of ImageNet.
+        A network of one channel has one number here.
+    batch_size : int, default=32
+        Images, or tiles, that the network computes at once. Larger ones suit a GPU; a processor is fastest
+        with few.
+    n_jobs : int, default=None
+        Threads that read and resize images while the network computes; -1: as many as there are
+        processors.
+    device : str, default="auto"
+        "auto" is "cuda" where there is such a device, else "cpu".
+    mixed_precision : bool, default=False
+        Compute in bfloat16 where that is safe.
+    compile : bool, default=False
+        Compile the network by `torch.compile`.
+    memory : str or joblib.Memory, default=None
+        A folder where features are kept, by the content of the image. An image is computed once, whatever
+        its name, its position, or the fold it is in; a run that was interrupted goes on where it was. A
+        function has to have an attribute ``cache_key`` that changes whenever its results do.
+    on_error : {"raise", "warn"}, default="raise"
+        "warn": damaged images are named in a warning, and their features are NaN, so that rows stay where
+        they are.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    network_ : FrozenNetwork
+    image_size_ : (int, int)
+    n_features_out_ : int
+
+    See Also
+    --------
+    CNNFeatureExtractor : Trains a network.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn_hierret import HierarchicalRetriever
+    >>> from sklearn_hierret.nn import FrozenFeatureExtractor, TinyNet
+    >>> images = np.random.default_rng(0).integers(0, 256, (20, 40, 30, 3), dtype=np.uint8)
+    >>> frozen = FrozenFeatureExtractor(TinyNet(), image_size=32).fit(images)
+    >>> frozen.transform(images).shape
+    (20, 64)
+    >>> pipe = make_pipeline(frozen, HierarchicalRetriever()).fit(images, np.repeat([0, 1], 10))
+    """
+
+    _parameter_constraints: dict = {
+        "resize": [StrOptions({"stretch", "crop", "pad"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [None, Integral],
+        "device": [str],
+        "mixed_precision": ["boolean"],
+        "compile": ["boolean"],
+        "on_error": [StrOptions({"raise", "warn"})],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        network: Any = "efficientnet-lite0",
+        *,
+        weights: Any = None,
+        pooling: Any = None,
+        layers: Sequence[str] | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        resize: str = "stretch",
+        tiles: int | tuple[int, int] = 1,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        batch_size: int = 32,
+        n_jobs: int | None = None,
+        device: str = "auto",
+        mixed_precision: bool = False,
+        compile: bool = False,
+        memory: Any = None,
+        on_error: str = "raise",
+        verbose: int = 0,
+    ) -> None:
+        self.network = network
+        self.weights = weights
+        self.pooling = pooling
+        self.layers = layers
+        self.image_size = image_size
+        self.resize = resize
+        self.tiles = tiles
+        self.mean = mean
+        self.std = std
+        self.batch_size = batch_size
+        self.n_jobs = n_jobs
+        self.device = device
+        self.mixed_precision = mixed_precision
+        self.compile = compile
+        self.memory = memory
+        self.on_error = on_error
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any = None, y: Any = None) -> FrozenFeatureExtractor:
+        """Open the network; nothing is learnt, and the images are not looked at.
+
+        Parameters
+        ----------
+        X, y : object
+            Not used.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ImportError
+            If the network needs a package that is not installed; it is named.
+        ValueError
+            For a name that is not known, weights that do not fit, layers that the network lacks, a network
+            whose output is not one vector, map, or sequence of tokens for each image.
+        """
+        with unchanged_on_error(self):
+            return self._fit()
+
+    def _fit(self) -> FrozenFeatureExtractor:
+        layers = [self.layers] if isinstance(self.layers, str) else self.layers
+        picks_layers = layers is not None
+        source = open_network(
+            self.network,
+            self.weights,
+            pools=self.pooling is not None and not picks_layers,
+            picks_layers=picks_layers,
+        )
+        mean = source.mean if self.mean is None else self.mean
+        std = source.std if self.std is None else self.std
+        mean, std = _statistics(mean, std)
+        size = source.image_size if self.image_size is None else _pair(self.image_size, "image_size")
+        device = settled_device(self.device)
+        check_device(device)
+        network = FrozenNetwork(source, self.pooling, layers, mean, std).eval()
+        settings = Settings(
+            image_size=size,
+            n_channels=len(mean),
+            resize=self.resize,
+            grid=_pair(self.tiles, "tiles"),
+            batch_size=int(self.batch_size),
+            n_threads=max(1, joblib.effective_n_jobs(self.n_jobs)),
+            device=device,
+            mixed_precision=bool(self.mixed_precision),
+            memory=_folder(self.memory),
+            on_error=self.on_error,
+            verbose=int(self.verbose),
+            n_features=0,
+            key=None,
+        )
+        settings.n_features = n_features_of(network, len(mean), size)
+        if settings.memory is not None:
+            if source.digest is None:
+                raise ValueError(
+                    "memory= needs to tell the network from others, and a function can't be told: give it an "
+                    "attribute cache_key that changes whenever its results do."
+                )
+            settings.key = _key(source.digest, network, settings)
+        network = network.to(device, memory_format=torch.channels_last)
+        self._run: Any = torch.compile(network) if self.compile else network
+        self.network_, self._settings = network, settings
+        self.image_size_, self.n_features_out_ = size, settings.n_features
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Features of images.
+
+        Parameters
+        ----------
+        X : array-like of images, of paths, data frame of paths, or folder
+            Arrays have shape (height, width[, channels]), uint8, or floats from 0 to 1.
+
+        Returns
+        -------
+        features : ndarray of shape (n, n_features), float32
+
+        Raises
+        ------
+        ValueError
+            If an image is damaged, and ``on_error="raise"``; it is named.
+
+        Warns
+        -----
+        UserWarning
+            If images are damaged, and ``on_error="warn"``; they are named.
+        """
+        check_is_fitted(self)
+        settings = self._settings
+        images = ImageList(X, settings.n_channels)
+        store = None
+        if settings.memory is not None and settings.key is not None:
+            store = FeatureStore(settings.memory, settings.key, settings.n_features)
+        try:
+            return self._transform(images, store)
+        finally:
+            if store is not None:
+                store.close()
+
+    def _transform(self, images: ImageList, store: FeatureStore | None) -> NDArray[np.float32]:
+        settings = self._settings
+        features = np.full((len(images), settings.n_features), np.nan, dtype=np.float32)
+        chunks = [
+            range(start, min(start + settings.batch_size, len(images)))
+            for start in range(0, len(images), settings.batch_size)
+        ]
+        damaged: list[str] = []
+        with (
+            torch.inference_mode(),
+            memory_hint(settings.device, settings.batch_size),
+            tqdm(total=len(images), unit="image") if settings.verbose else contextlib.nullcontext() as bar,
+            # Closed before the store is, whatever happens: threads use it.
+            contextlib.closing(
+                ahead(partial(prepare, images, store, settings), chunks, settings.n_threads)
+            ) as batches,
+        ):
+            for batch in batches:
+                for row, error in batch.errors.items():
+                    if settings.on_error == "raise":
+                        raise error
+                    damaged.append(
+                        str(error) if images.name(row) in str(error) else f"{images.name(row)}: {error}"
+                    )
+                for row, values in batch.known.items():
+                    features[row] = values
+                if batch.inputs is not None:
+                    features[batch.to_do] = computed = self._features(batch.inputs)
+                    if store is not None:
+                        store.put(batch.digests, computed)
+                if bar is not None:
+                    bar.update(len(batch.rows))
+        if damaged:
+            more = "" if len(damaged) <= 5 else f", and {len(damaged) - 5} more"
+            warnings.warn(
+                f"{len(damaged)} of {len(images)} images are damaged, their features are NaN: "
+                f"{'; '.join(damaged[:5])}{more}",
+                UserWarning,
+                3,
+            )
+        return features
+
+    def _features(self, inputs: Tensor) -> NDArray[np.float32]:
+        settings = self._settings
+        n_tiles = settings.grid[0] * settings.grid[1]
+        # Convolutions are up to twice as fast when the channels of a pixel lie side by side.
+        inputs = inputs.to(settings.device, memory_format=torch.channels_last)
+        with autocast(settings.device, settings.mixed_precision):
+            vectors = [self._run(part) for part in inputs.split(settings.batch_size)]
+        for part, given in zip(vectors, inputs.split(settings.batch_size), strict=True):
+            if part.shape != (len(given), settings.n_features):
+                raise ValueError(
+                    f"The network gave an array of shape {tuple(part.shape)} for {len(given)} images, "
+                    f"expected {(len(given), settings.n_features)}."
+                )
+        found = torch.cat(vectors)
+        if n_tiles > 1:
+            found = found.reshape(-1, n_tiles, found.shape[1]).mean(dim=1)
+        return found.float().cpu().numpy()
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_features_out_
+
+    def __sklearn_clone__(self) -> FrozenFeatureExtractor:
+        # Nothing changes a network that was given, so that clones need no copies of it.
+        return type(self)(**self.get_params(deep=False))
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_run"}  # compiled code stays here
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "network_"):
+            self._settings.device = settled_device(self.device)
+            self.network_.to(self._settings.device)
+            self._run = torch.compile(self.network_) if self.compile else self.network_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags = TransformerTags(preserves_dtype=["float32"])
+        tags.requires_fit = True
+        return tags
+
+
+def _pair(value: Any, name: str) -> tuple[int, int]:
+    """(rows, columns) from one number or two."""
+    both = (value, value) if isinstance(value, Integral) else value
+    if (
+        not isinstance(both, Sequence)
+        or len(both) != 2
+        or not all(isinstance(one, Integral) and not isinstance(one, bool) and int(one) > 0 for one in both)
+    ):
+        raise ValueError(f"{name} must be a positive integer or two of them, got {value!r}.")
+    return int(both[0]), int(both[1])
+
+
+def _statistics(mean: Any, std: Any) -> tuple[list[float], list[float]]:
+    mean, std = (np.atleast_1d(np.asarray(values, dtype=np.float64)) for values in (mean, std))
+    if mean.shape not in ((1,), (3,)) or mean.shape != std.shape:
+        raise ValueError(
+            f"mean and std have one number each, or three, got shapes {mean.shape}, {std.shape}."
+        )
+    if not np.isfinite([mean, std]).all() or not (std > 0).all():
+        raise ValueError(f"mean must be finite and std above 0, got {mean.tolist()}, {std.tolist()}.")
+    return mean.tolist(), std.tolist()
+
+
+def _folder(memory: Any) -> Path | None:
+    if isinstance(memory, joblib.Memory):
+        memory = memory.location
+    if memory is None:
+        return None
+    if not isinstance(memory, (str, Path)):
+        raise TypeError(f"memory must be a path or a joblib.Memory, got a {type(memory).__name__}.")
+    return Path(memory).expanduser()
+
+
+def _key(digest: str, network: FrozenNetwork, settings: Settings) -> str:
+    """A name of everything that features depend on."""
+    pooling = digest_of_state(network.pooling, str(network.pooling))
+    statistics = network.mean.flatten().tolist(), network.std.flatten().tolist()
+    how = settings.image_size, settings.resize, settings.grid, settings.mixed_precision
+    text = repr((digest, pooling, network.layers, statistics, how))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

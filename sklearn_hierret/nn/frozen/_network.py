@@ -1,0 +1,254 @@
+"""From whatever is called a network to one module: images from 0 to 1 in, one vector each out."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import hashlib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from sklearn_hierret.nn._device import digest_of_state
+from sklearn_hierret.nn.backbones import make_pooling
+from sklearn_hierret.nn.backbones._pretrained import Inside, pretrained_network
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass
+class Source:
+    """A network before pooling, with what it was trained on."""
+
+    body: nn.Module
+    image_size: tuple[int, int] = (224, 224)
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+    #: What tells it from others, for features that are kept; None: nothing does.
+    digest: str | None = None
+    #: Modules whose outputs can be asked for.
+    has_layers: bool = True
+
+
+def open_network(network: Any, weights: Any, *, pools: bool, picks_layers: bool) -> Source:
+    """A network by name, from a file, or as it is.
+
+    Parameters
+    ----------
+    network : str, path, nn.Module or callable
+    weights : path, optional
+        Of a state dict.
+    pools, picks_layers : bool
+        See `pretrained_network`.
+    """
+    if isinstance(network, nn.Module):
+        source = Source(copy.deepcopy(network))
+    elif isinstance(network, (str, Path)):
+        if Path(network).suffix.lower() in (".pt", ".pth", ".ts", ".torchscript", ".onnx"):
+            source = _from_file(Path(network).expanduser())
+        else:
+            options = {"load": weights is None, "pools": pools, "picks_layers": picks_layers}
+            source = Source(*pretrained_network(str(network), **options))
+    elif callable(network):
+        key = getattr(network, "cache_key", None)
+        source = Source(_Called(network), digest=None if key is None else str(key), has_layers=False)
+    else:
+        raise TypeError(
+            f"network must be a name, a path, a module or a callable, got a {type(network).__name__}."
+        )
+    if weights is not None:
+        body = source.body.network if isinstance(source.body, Inside) else source.body
+        _load_weights(body, Path(weights).expanduser())
+    if source.has_layers:
+        source.body.eval().requires_grad_(False)
+    if source.digest is None and source.has_layers:
+        source.digest = digest_of_state(source.body, str(source.body))
+    return source
+
+
+class FrozenNetwork(nn.Module):
+    """Normalisation, network, pooling; several layers one after another, each of length 1.
+
+    Parameters
+    ----------
+    source : Source
+    pooling : str, nn.Module or None
+    layers : sequence of str, optional
+        Names of modules of the network.
+    mean, std : sequence of float
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, source: Source, pooling: Any, layers: Sequence[str] | None, mean: Any, std: Any
+    ) -> None:
+        super().__init__()
+        self.body = source.body
+        self.pooling = make_pooling("average" if pooling is None else pooling)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32)[:, None, None])
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32)[:, None, None])
+        self.layers = None if layers is None else tuple(layers)
+        if self.layers is not None:
+            modules = dict(self.body.named_modules()) if source.has_layers else {}
+            for name in self.layers:
+                if name not in modules:
+                    raise ValueError(f"The network has no module {name!r}{_like(name, modules)}.")
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = (images - self.mean) / self.std
+        if self.layers is None:
+            return self._vectors(self.body(images), "The network").float()
+        caught: dict[str, Any] = {}
+        modules = dict(self.body.named_modules())
+        hooks = [
+            modules[name].register_forward_hook(
+                lambda module, inputs, output, name=name: caught.update({name: output})
+            )
+            for name in self.layers
+        ]
+        try:
+            self.body(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        missing = [name for name in self.layers if name not in caught]
+        if missing:
+            raise ValueError(f"The network has the module {missing[0]!r}, but does not call it.")
+        parts = [self._vectors(caught[name], f"Layer {name!r}").float() for name in self.layers]
+        return parts[0] if len(parts) == 1 else torch.cat([normalize(part, dim=1) for part in parts], dim=1)
+
+    def _vectors(self, output: Any, what: str) -> Tensor:
+        """Maps (n, d, height, width) and tokens (n, n_tokens, d), pooled; vectors (n, d) as they are."""
+        if not isinstance(output, Tensor):
+            raise ValueError(f"{what} must give an array, got a {type(output).__name__}: pass a callable.")
+        if output.ndim == 3:
+            output = output.transpose(1, 2)[..., None]
+        if output.ndim == 4:
+            output = self.pooling(output.float())
+        if output.ndim != 2:
+            raise ValueError(
+                f"{what} must give vectors, maps or tokens, got an array of shape {tuple(output.shape)}."
+            )
+        return output
+
+
+class _Called(nn.Module):
+    """A function from images to arrays or tensors."""
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, images: Tensor) -> Any:
+        output = self.function(images)
+        if isinstance(output, Tensor):
+            return output
+        try:
+            return torch.from_numpy(np.asarray(output, dtype=np.float32))
+        except (TypeError, ValueError):
+            return output  # refused by its type
+
+
+class _ONNX(nn.Module):
+    """An ONNX file, run by onnxruntime."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise ImportError("An ONNX file needs onnxruntime: python -m pip install onnxruntime") from None
+        providers = onnxruntime.get_available_providers()
+        try:
+            self.session = onnxruntime.InferenceSession(str(self.path), providers=providers)
+        except Exception as error:  # its own types, which it does not export
+            raise ValueError(f"{self.path}: onnxruntime can't read this file ({error}).") from error
+
+    def forward(self, images: Tensor) -> Tensor:
+        entry = self.session.get_inputs()[0]
+        n = entry.shape[0] if isinstance(entry.shape[0], int) else len(images)
+        found = []
+        for start in range(0, len(images), n):  # some files take batches of one size only
+            some = images[start : start + n].cpu().numpy()
+            batch = np.concatenate([some, np.repeat(some[-1:], n - len(some), axis=0)])
+            try:
+                output = self.session.run(None, {entry.name: batch})[0]
+            except Exception as error:
+                raise ValueError(f"{self.path}: the network failed ({error}).") from error
+            found.append(output[: len(some)] if len(output) == n else output)
+        return torch.from_numpy(np.concatenate(found).astype(np.float32, copy=False))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "session"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open()
+
+
+def _from_file(path: Path) -> Source:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there: is it the file of a network?")
+    digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    if path.suffix.lower() == ".onnx":
+        return Source(_ONNX(path), digest=digest, has_layers=False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch asks authors of such files to export others
+            module = torch.jit.load(str(path), map_location="cpu")
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path}: this is no TorchScript file ({str(error).splitlines()[0]}). Weights alone go into "
+            "weights=, beside the network that they are for."
+        ) from error
+    return Source(module, digest=digest, has_layers=False)
+
+
+def _load_weights(body: nn.Module, path: Path) -> None:
+    """A state dict, from a safetensors file or one of torch's without code."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there: are these the weights?")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        state = {
+            name.removeprefix("module."): value for name, value in state.get("state_dict", state).items()
+        }
+    except (SafetensorError, RuntimeError, OSError, EOFError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path}: these are no weights that can be read ({error}).") from error
+    except Exception as error:  # pickle.UnpicklingError, where there is code in the file
+        raise ValueError(f"{path}: this file holds more than weights, so it was not read.") from error
+    try:
+        # A classifier that was taken off may be among the weights.
+        missing = body.load_state_dict(state, strict=False).missing_keys
+    except (RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: the weights do not fit the network: {reason[:500]}") from error
+    if missing:
+        raise ValueError(
+            f"{path}: the weights do not fit the network: {len(missing)} of its {len(body.state_dict())} "
+            f"arrays are missing, such as {missing[:3]}."
+        )
+
+
+def _like(name: str, names: Any) -> str:
+    close = difflib.get_close_matches(name, [n for n in names if n], n=5, cutoff=0.3)
+    return f"; some that it has: {close}" if close else ""
