@@ -24,7 +24,10 @@ LAYERS: dict[str, tuple[str, str]] = {
         "`ClassHierarchy`, `CombinedHierarchy`, `ClassGraph`, and what reads and writes them",
         "_files",
     ),
-    "datasets": ("loaders, generated features, taxonomies that come with the package", "_files hierarchy images"),
+    "datasets": (
+        "loaders, generated features, taxonomies that come with the package",
+        "_files hierarchy images",
+    ),
     "gaussian": (
         "class statistics -> covariances -> links and overlaps; `MahalanobisClassifier`",
         "_arrays _blocks _threads",

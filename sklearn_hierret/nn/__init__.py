@@ -16,20 +16,37 @@ from sklearn_hierret.nn._extractor import CNNFeatureExtractor
 from sklearn_hierret.nn._hash import CNNHashExtractor
 from sklearn_hierret.nn._latent_gaussian import LatentGaussianExtractor
 from sklearn_hierret.nn._presets import training_preset
-from sklearn_hierret.nn.backbones import Plain11, PyramidNet, ResNetCifar, TinyNet, make_backbone
+from sklearn_hierret.nn.backbones import (
+    AttentionPooling,
+    Plain11,
+    PyramidNet,
+    ResNetCifar,
+    TinyNet,
+    make_backbone,
+)
 from sklearn_hierret.nn.frozen import FrozenFeatureExtractor
 from sklearn_hierret.nn.losses import (
+    HUSE,
+    SHREWD,
+    AdaptiveMargin,
     CenterLoss,
     Correlation,
     CrossEntropy,
     DeViSE,
     HierarchyPreservingHashing,
+    HyperbolicEmbedding,
     LabelEmbedding,
     MetricLearning,
+    MultiGrain,
     SmoothAP,
+    poincare_embedding,
 )
 
 __all__ = [
+    "HUSE",
+    "SHREWD",
+    "AdaptiveMargin",
+    "AttentionPooling",
     "Augmentation",
     "CNNFeatureExtractor",
     "CNNHashExtractor",
@@ -39,14 +56,17 @@ __all__ = [
     "DeViSE",
     "FrozenFeatureExtractor",
     "HierarchyPreservingHashing",
+    "HyperbolicEmbedding",
     "LabelEmbedding",
     "LatentGaussianExtractor",
     "MetricLearning",
+    "MultiGrain",
     "Plain11",
     "PyramidNet",
     "ResNetCifar",
     "SmoothAP",
     "TinyNet",
     "make_backbone",
+    "poincare_embedding",
     "training_preset",
 ]

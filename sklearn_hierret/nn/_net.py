@@ -23,15 +23,14 @@ from skorch.callbacks import (
 from skorch.dataset import ValidSplit
 from skorch.utils import to_device
 
-from sklearn_hierret.embedding import class_embedding
 from sklearn_hierret.images import ImageSource
 from sklearn_hierret.nn._callbacks import DivergenceCheck, RetrievalScoring, code_accuracy
 from sklearn_hierret.nn._data import ImageDataset, loader
 from sklearn_hierret.nn._device import autocast, check_device, memory_hint, settled_device
 from sklearn_hierret.nn._network import Vectors
 from sklearn_hierret.nn.backbones import make_backbone, make_pooling
-from sklearn_hierret.nn.backbones._adapter import n_features_of
-from sklearn_hierret.nn.losses import LOSSES, Correlation, Objective
+from sklearn_hierret.nn.backbones._adapter import n_channels_of, n_features_of
+from sklearn_hierret.nn.losses import HIERARCHY_LOSSES, LOSSES, Objective
 
 
 class ImageNeuralNet(NeuralNetClassifier):
@@ -92,7 +91,7 @@ class ImageNeuralNet(NeuralNetClassifier):
             raise NotFittedError("The network depends on the images: call fit, not initialize.")
         height, width, n_channels = self.image_shape_
         backbone = make_backbone(self.backbone, n_channels)
-        pooling = make_pooling(self.pooling)
+        pooling = make_pooling(self.pooling, n_channels_of(backbone, n_channels, (height, width)))
         n_features = n_features_of(Vectors(backbone, pooling), n_channels, (height, width))
         self.module_ = self.module(
             backbone,
@@ -206,11 +205,11 @@ class ImageNeuralNet(NeuralNetClassifier):
         check_device(self.device)
 
     def _check_loss(self) -> None:
-        names = (*LOSSES, "corr", "corr+cls")
+        names = (*LOSSES, *HIERARCHY_LOSSES)
         if not callable(self.loss) and self.loss not in names:
             raise ValueError(f"loss must be one of {names} or a callable, got {self.loss!r}.")
-        if self.loss in ("corr", "corr+cls") and self.hierarchy is None:
-            raise ValueError(f"loss={self.loss!r} needs hierarchy=, whose class embedding it learns.")
+        if isinstance(self.loss, str) and self.loss in HIERARCHY_LOSSES and self.hierarchy is None:
+            raise ValueError(f"loss={self.loss!r} needs hierarchy=, whose distances it learns.")
 
     def _objective(self, n_features: int) -> Objective:
         n_classes = self.n_outputs_
@@ -218,8 +217,7 @@ class ImageNeuralNet(NeuralNetClassifier):
             return self.loss(n_features, n_classes)
         if self.loss in LOSSES:
             return LOSSES[self.loss](n_features, n_classes)
-        phi = torch.from_numpy(class_embedding(self.hierarchy.restrict(self.classes_)))
-        return Correlation(n_features, phi, weight=0.1 if self.loss == "corr+cls" else 0.0)
+        return HIERARCHY_LOSSES[self.loss](n_features, self.hierarchy.restrict(self.classes_))
 
     def _autocast(self) -> Any:
         return autocast(self.device, bool(self.mixed_precision))

@@ -75,19 +75,30 @@ def make_backbone(backbone: Any, in_channels: int = 3) -> nn.Module:
 
 def n_features_of(modules: nn.Module, in_channels: int, image_size: tuple[int, int]) -> int:
     """Length of the vectors that a module makes of images, seen on two images of zeros."""
-    was_training = modules.training
-    modules.eval()
-    try:
-        with torch.no_grad():
-            shape = modules(torch.zeros(2, in_channels, *image_size)).shape
-    except RuntimeError as error:
-        raise ValueError(
-            f"The network can't take images of {image_size[0]} x {image_size[1]} pixels with {in_channels} "
-            f"channels: {error}"
-        ) from error
-    modules.train(was_training)
+    shape = _shape_of(modules, in_channels, image_size)
     if len(shape) != 2 or shape[0] != 2 or not shape[1]:
         raise ValueError(
             f"The network must give one vector an image, got a shape of {tuple(shape)} for two images."
         )
     return int(shape[1])
+
+
+def n_channels_of(backbone: nn.Module, in_channels: int, image_size: tuple[int, int]) -> int:
+    """Channels of the maps, or numbers of the vectors, that a backbone makes."""
+    shape = _shape_of(backbone, in_channels, image_size)
+    return int(shape[1]) if len(shape) > 1 else 0  # n_features_of says what is wrong
+
+
+def _shape_of(modules: nn.Module, in_channels: int, image_size: tuple[int, int]) -> torch.Size:
+    was_training = modules.training
+    modules.eval()
+    try:
+        with torch.no_grad():
+            return modules(torch.zeros(2, in_channels, *image_size)).shape
+    except RuntimeError as error:
+        raise ValueError(
+            f"The network can't take images of {image_size[0]} x {image_size[1]} pixels with {in_channels} "
+            f"channels: {error}"
+        ) from error
+    finally:
+        modules.train(was_training)

@@ -153,6 +153,41 @@ def regions(height: int, width: int, n_scales: int) -> list[tuple[int, int, int]
     return found
 
 
+class AttentionPooling(nn.Module):
+    """Sum of the places' features, weighted by a small network that learns which places matter [1]_.
+
+    Two convolutions of 1 x 1 with a ReLU between them give a score for each place; the weights are its
+    softplus.
+
+    Parameters
+    ----------
+    n_channels : int
+        Of the maps.
+    n_hidden : int, default=512
+
+    References
+    ----------
+    .. [1] H. Noh, A. Araujo, J. Sim, T. Weyand, B. Han, "Large-Scale Image Retrieval with Attentive Deep
+       Local Features", ICCV 2017, section 4.2 (DELF).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_hierret.nn import AttentionPooling
+    >>> AttentionPooling(16)(torch.rand(2, 16, 4, 3)).shape
+    torch.Size([2, 16])
+    """
+
+    def __init__(self, n_channels: int, n_hidden: int = 512) -> None:
+        super().__init__()
+        self.score = nn.Sequential(
+            nn.Conv2d(n_channels, n_hidden, 1), nn.ReLU(), nn.Conv2d(n_hidden, 1, 1), nn.Softplus()
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return (maps * self.score(maps)).sum(dim=(2, 3))
+
+
 POOLINGS: dict[str, Callable[[], nn.Module]] = {
     "average": AveragePooling,
     "max": MaxPooling,
@@ -163,10 +198,20 @@ POOLINGS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def make_pooling(pooling: Any) -> nn.Module:
-    """A pooling by name, or a module from (n, channels, height, width) to (n, channels)."""
+def make_pooling(pooling: Any, n_channels: int | None = None) -> nn.Module:
+    """A pooling by name, or a module from (n, channels, height, width) to (n, channels).
+
+    Parameters
+    ----------
+    pooling : str or nn.Module
+    n_channels : int, optional
+        Of the maps; where it is given, pooling may be "attention", which is learned.
+    """
     if isinstance(pooling, nn.Module):
         return pooling
+    if pooling == "attention" and n_channels is not None:
+        return AttentionPooling(n_channels)
     if pooling not in POOLINGS:
-        raise ValueError(f"pooling must be one of {tuple(POOLINGS)} or a module, got {pooling!r}.")
+        names = (*POOLINGS, *(() if n_channels is None else ("attention",)))
+        raise ValueError(f"pooling must be one of {names} or a module, got {pooling!r}.")
     return POOLINGS[pooling]()

@@ -111,18 +111,54 @@ def triplet(n_features: int, n_classes: int, margin: float = 0.2) -> MetricLearn
     """Triplets of the hardest positive and negative of each sample of a batch.
 
     After F. Schroff et al., "FaceNet", CVPR 2015, and A. Hermans et al., "In Defense of the
-    Triplet Loss for Person Re-Identification", 2017; needs pytorch-metric-learning.
+    Triplet Loss for Person Re-Identification", 2017.
     """
-    try:
-        from pytorch_metric_learning.losses import TripletMarginLoss
-        from pytorch_metric_learning.miners import BatchHardMiner
-    except ImportError:
-        raise ImportError(
-            "loss='triplet' needs pytorch-metric-learning: python -m pip install pytorch-metric-learning"
-        ) from None
-    return MetricLearning(n_features, n_classes, TripletMarginLoss(margin=margin), BatchHardMiner())
+    losses, miners = _of_package("triplet")
+    loss, miner = losses.TripletMarginLoss(margin=margin), miners.BatchHardMiner()
+    return MetricLearning(n_features, n_classes, loss, miner)
+
+
+def contrastive(n_features: int, n_classes: int, margin: float = 0.7) -> MetricLearning:
+    """Distances within a class, and what others lack to a margin.
+
+    R. Hadsell, S. Chopra, Y. LeCun, "Dimensionality Reduction by Learning an Invariant Mapping", CVPR 2006.
+    """
+    losses, _ = _of_package("contrastive")
+    return MetricLearning(n_features, n_classes, losses.ContrastiveLoss(pos_margin=0.0, neg_margin=margin))
+
+
+def fast_ap(n_features: int, n_classes: int, n_bins: int = 10) -> MetricLearning:
+    """Average precision by soft histograms of distances.
+
+    K. He, Y. Lu, S. Sclaroff, "Local Descriptors Optimized for Average Precision", CVPR 2018; F. Cakir et
+    al., "Deep Metric Learning to Rank", CVPR 2019; J. Revaud et al., "Learning with Average Precision",
+    ICCV 2019.
+    """
+    losses, _ = _of_package("fast_ap")
+    return MetricLearning(n_features, n_classes, losses.FastAPLoss(num_bins=n_bins))
+
+
+def multi_similarity(n_features: int, n_classes: int) -> MetricLearning:
+    """Pairs weighted by their own and by relative similarities, after mining.
+
+    X. Wang et al., "Multi-Similarity Loss with General Pair Weighting for Deep Metric Learning", CVPR 2019.
+    """
+    losses, miners = _of_package("multi_similarity")
+    loss = losses.MultiSimilarityLoss(alpha=2, beta=50, base=0.5)
+    return MetricLearning(n_features, n_classes, loss, miners.MultiSimilarityMiner(epsilon=0.1))
 
 
 def smooth_ap(n_features: int, n_classes: int) -> MetricLearning:
     """`SmoothAP` with a classifier."""
     return MetricLearning(n_features, n_classes, SmoothAP())
+
+
+def _of_package(name: str) -> tuple[Any, Any]:
+    """Losses and miners of pytorch-metric-learning."""
+    try:
+        from pytorch_metric_learning import losses, miners
+    except ImportError:
+        raise ImportError(
+            f"loss={name!r} needs pytorch-metric-learning: python -m pip install pytorch-metric-learning"
+        ) from None
+    return losses, miners
