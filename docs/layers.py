@@ -44,7 +44,7 @@ LAYERS: dict[str, tuple[str, str]] = {
         "rows of features or codes -> `Index`; `LeafDistance`; `search`: arrays in, arrays out",
         "_arrays _threads building",
     ),
-    "embedding": ("`class_embedding`, `HierarchicalEmbedding`", "_arrays building hierarchy"),
+    "embedding": ("`class_embedding`, `HierarchicalEmbedding`, `OASIS`", "_arrays building hierarchy"),
     "hashing": ("`PCAHasher`, `ITQHasher`: features -> packed codes", "_arrays"),
     "metrics": (
         "judged rankings -> a curve over k for each metric: arrays in, values out",

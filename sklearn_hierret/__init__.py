@@ -20,7 +20,7 @@ from sklearn_hierret.display import (
     RetrievalDisplay,
     ThresholdPathDisplay,
 )
-from sklearn_hierret.embedding import HierarchicalEmbedding, class_embedding
+from sklearn_hierret.embedding import OASIS, HierarchicalEmbedding, class_embedding
 from sklearn_hierret.evaluation import evaluate_retrieval, make_retrieval_scorer
 from sklearn_hierret.gaussian import MahalanobisClassifier
 from sklearn_hierret.hashing import ITQHasher, PCAHasher
@@ -49,6 +49,7 @@ from sklearn_hierret.retrieval import (
 __version__ = "0.2.0"
 
 __all__ = [
+    "OASIS",
     "TRUSTED_TYPES",
     "ClassGraph",
     "ClassHierarchy",

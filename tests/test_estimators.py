@@ -8,6 +8,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
 from sklearn_hierret import (
+    OASIS,
     CombinedHierarchyBuilder,
     DiscriminantClassifier,
     HammingRetriever,
@@ -43,6 +44,8 @@ ESTIMATORS = [
     DiscriminantClassifier(),
     DiscriminantClassifier(shrinkage=0.1, n_components=2, linear="closed_form"),
     HierarchicalEmbedding(),
+    OASIS(n_triplets=200, random_state=0),
+    OASIS(n_triplets=200, semidefinite=False, random_state=0),
     HierarchicalEmbedding(HierarchyBuilder(0.5), alpha=1, assignment="hard", n_components=1),
     HierarchicalRetriever(),
     HierarchicalRetriever(alpha=0, n_neighbors=3),

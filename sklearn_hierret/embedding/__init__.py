@@ -1,6 +1,7 @@
-"""Vectors whose dot products are hierarchical similarities."""
+"""Vectors whose dot products are similarities: of a hierarchy, or learned from triplets."""
 
 from sklearn_hierret.embedding._augmented import HierarchicalEmbedding
 from sklearn_hierret.embedding._class_embedding import class_embedding
+from sklearn_hierret.embedding._oasis import OASIS
 
-__all__ = ["HierarchicalEmbedding", "class_embedding"]
+__all__ = ["OASIS", "HierarchicalEmbedding", "class_embedding"]
