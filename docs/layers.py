@@ -67,6 +67,10 @@ LAYERS: dict[str, tuple[str, str]] = {
         "steps that rank again what a retriever found",
         "_arrays retrieval",
     ),
+    "descriptors": (
+        "local descriptors, vocabularies, maps of networks -> vectors; spatial verification",
+        "_arrays images reranking",
+    ),
     "explorer": (
         "`explore`: one self-contained page",
         "_arrays _files evaluation hierarchy images interaction retrieval",

@@ -15,7 +15,17 @@ import pytest
 import sklearn_hierret
 
 #: Packages with public names.
-PACKAGES = ["", ".datasets", ".explorer", ".images", ".interaction", ".model_selection", ".nn", ".reranking"]
+PACKAGES = [
+    "",
+    ".datasets",
+    ".descriptors",
+    ".explorer",
+    ".images",
+    ".interaction",
+    ".model_selection",
+    ".nn",
+    ".reranking",
+]
 ROOT = Path(sklearn_hierret.__file__).parent
 MODULES = {
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path

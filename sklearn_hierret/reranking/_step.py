@@ -96,6 +96,12 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
         distances, indices : ndarrays of shape (n_queries, n_neighbors)
             See `HierarchicalRetriever.kneighbors`.
         """
+        k = self._checked_k(X, n_neighbors)
+        distances, indices = self._ranked_again(X, k)
+        return (distances, indices) if return_distance else indices
+
+    def _checked_k(self, X: ArrayLike | None, n_neighbors: int | None) -> int:
+        """How many neighbours are asked for; the gallery is that of the last fit, and has so many."""
         check_is_fitted(self, "retriever_")
         self._validate_params()
         if not self._prepared_for.holds_the_same(innermost(self)._there()):
@@ -111,8 +117,7 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
                 f"Expected n_neighbors <= n_samples_fit_, but n_neighbors = {k} and the gallery holds "
                 f"{max(0, n_there)} samples" + (" besides the query." if X is None else ".")
             )
-        distances, indices = self._ranked_again(X, int(k))
-        return (distances, indices) if return_distance else indices
+        return int(k)
 
     def predict(self, X: ArrayLike) -> NDArray:
         """Most frequent label among the nearest neighbours; ties go to the first class.

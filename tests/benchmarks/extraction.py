@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from sklearn_hierret.images._list import ImageList
 from sklearn_hierret.nn import FrozenFeatureExtractor
-from sklearn_hierret.nn.frozen._images import ImageList
 from sklearn_hierret.nn.frozen._loading import ahead, prepare
 from tests.benchmarks._data import markdown_table
 

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.similarities --plankton PATH/plankton --grocery PATH/grocery_store
 
-Scores are those of test samples that search each other. NCA, whose time grows with the square of the samples, learns
-from 3,000 of them, in 64 principal components; OASIS in 128.
+Scores are those of test samples that search each other. NCA, whose time grows with the square of the
+samples, learns from 3,000 of them, in 64 principal components; OASIS in 128.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate
 
 from sklearn_hierret import HierarchicalRetriever
 from sklearn_hierret.nn import FrozenFeatureExtractor, TinyNet
-from sklearn_hierret.nn.frozen._images import resized
+from sklearn_hierret.nn.frozen._resizing import resized
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 

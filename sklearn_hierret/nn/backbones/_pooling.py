@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sklearn_hierret.images._regions import regions
+
 
 class AveragePooling(nn.Module):
     """Mean over all places."""
@@ -132,25 +134,6 @@ class RMACPooling(nn.Module):
             region = maps[:, :, top : top + side, left : left + side].amax(dim=(2, 3))
             total = total + nn.functional.normalize(region, dim=1)
         return nn.functional.normalize(total, dim=1)
-
-
-def regions(height: int, width: int, n_scales: int) -> list[tuple[int, int, int]]:
-    """(top, left, side) of R-MAC's regions."""
-    short, long = min(height, width), max(height, width)
-    # As many along the longer side that neighbours share about 40 %.
-    steps = torch.arange(1, 7)
-    overlap = (short**2 - short * (long - short) / steps) / short**2
-    extra = 0 if long == short else int((overlap - 0.4).abs().argmin()) + 1
-    found = []
-    for scale in range(1, n_scales + 1):
-        side = max(1, 2 * short // (scale + 1))
-        n_rows, n_columns = (scale + (extra if size == long != short else 0) for size in (height, width))
-        for i in range(n_rows):
-            for j in range(n_columns):
-                top = 0 if n_rows == 1 else i * (height - side) // (n_rows - 1)
-                left = 0 if n_columns == 1 else j * (width - side) // (n_columns - 1)
-                found.append((top, left, side))
-    return found
 
 
 class AttentionPooling(nn.Module):

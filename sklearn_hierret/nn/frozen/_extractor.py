@@ -23,9 +23,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from sklearn_hierret._arrays import unchanged_on_error
+from sklearn_hierret.images._list import ImageList
 from sklearn_hierret.nn._device import autocast, check_device, digest_of_state, memory_hint, settled_device
 from sklearn_hierret.nn.backbones._adapter import n_features_of
-from sklearn_hierret.nn.frozen._images import ImageList
 from sklearn_hierret.nn.frozen._loading import Settings, ahead, prepare
 from sklearn_hierret.nn.frozen._network import FrozenNetwork, open_network
 from sklearn_hierret.nn.frozen._store import FeatureStore

@@ -1,0 +1,256 @@
+"""Results whose local features lie as the query's do, first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils._param_validation import Interval
+
+from sklearn_hierret.descriptors._root_sift import LocalFeatures, scikit_image
+from sklearn_hierret.reranking._step import RerankingStep
+
+
+class SpatialVerification(RerankingStep):
+    """Rank first what has the query's local features in the query's arrangement [1]_.
+
+    Descriptors of query and result are matched, and RANSAC looks for the shift, turn and scale that most
+    matches agree with. Results with `min_inliers` of those come first, those with most before
+    others, and have their number subtracted from their distance; all others follow in their order. For near
+    duplicates and single objects; other samples of a class rarely have a common arrangement.
+
+    Parameters
+    ----------
+    retriever : retriever or another step, default=None
+        It is cloned and fitted. None means a default `HierarchicalRetriever`.
+    n_candidates : int, default=20
+        Results that are verified; each takes some milliseconds.
+    min_inliers : int, default=6
+    max_ratio : float, default=0.8
+        A match counts if it is so much nearer than the second nearest descriptor.
+    tolerance : float, default=4.0
+        Pixels by which an inlier may miss its place.
+    max_trials : int, default=200
+        Of RANSAC, seeded: results are repeatable.
+    n_neighbors : int, default=5
+        Default of `kneighbors`.
+
+    Attributes
+    ----------
+    retriever_ : fitted retriever
+    local_features_ : list of LocalFeatures
+        Of the gallery.
+
+    References
+    ----------
+    .. [1] J. Philbin, O. Chum, M. Isard, J. Sivic, A. Zisserman, "Object Retrieval with Large Vocabularies
+       and Fast Spatial Matching", CVPR 2007, section 4.
+
+    Examples
+    --------
+    >>> from sklearn_hierret import HierarchicalRetriever
+    >>> from sklearn_hierret.descriptors import SpatialVerification
+    >>> step = SpatialVerification(HierarchicalRetriever(alpha=0), min_inliers=8)
+    >>> step.fit(X, y, RootSIFT().local_features(images))  # doctest: +SKIP
+    >>> step.kneighbors(X_new, 10, local_features=RootSIFT().local_features(new_images))  # doctest: +SKIP
+    """
+
+    _parameter_constraints: dict = {
+        **RerankingStep._parameter_constraints,
+        "n_candidates": [Interval(Integral, 1, None, closed="left")],
+        "min_inliers": [Interval(Integral, 3, None, closed="left")],
+        "max_ratio": [Interval(Real, 0, 1, closed="right")],
+        "tolerance": [Interval(Real, 0, None, closed="neither")],
+        "max_trials": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        retriever: Any = None,
+        *,
+        n_candidates: int = 20,
+        min_inliers: int = 6,
+        max_ratio: float = 0.8,
+        tolerance: float = 4.0,
+        max_trials: int = 200,
+        n_neighbors: int = 5,
+    ) -> None:
+        self.retriever = retriever
+        self.n_candidates = n_candidates
+        self.min_inliers = min_inliers
+        self.max_ratio = max_ratio
+        self.tolerance = tolerance
+        self.max_trials = max_trials
+        self.n_neighbors = n_neighbors
+
+    def fit(self, X: ArrayLike, y: ArrayLike, local_features: Sequence[LocalFeatures] | None = None) -> Any:
+        """Fit the retriever; the training set becomes the gallery.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        local_features : sequence of LocalFeatures, one for each sample
+
+        Returns
+        -------
+        self : object
+        """
+        scikit_image("SpatialVerification")
+        checked = _checked(local_features, len(X))  # type: ignore[arg-type]
+        super().fit(X, y)
+        self.local_features_ = checked
+        return self
+
+    def set_gallery(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        ids: ArrayLike | None = None,
+        *,
+        local_features: Sequence[LocalFeatures] | None = None,
+        gallery_leaves: str | None = None,
+    ) -> Any:
+        """Replace the gallery.
+
+        Parameters
+        ----------
+        X, y, ids, gallery_leaves
+            See `HierarchicalRetriever.set_gallery`.
+        local_features : sequence of LocalFeatures, one for each sample
+
+        Returns
+        -------
+        self : object
+        """
+        checked = _checked(local_features, len(X))  # type: ignore[arg-type]
+        super().set_gallery(X, y, ids, gallery_leaves=gallery_leaves)
+        self.local_features_ = checked
+        return self
+
+    def kneighbors(
+        self,
+        X: ArrayLike | None = None,
+        n_neighbors: int | None = None,
+        return_distance: bool = True,
+        *,
+        local_features: Sequence[LocalFeatures] | None = None,
+    ) -> Any:
+        """Nearest gallery samples, verified ones first.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features), optional
+            Default: the gallery, where no sample is its own neighbour.
+        n_neighbors : int, optional
+            Default: the parameter of that name.
+        return_distance : bool, default=True
+        local_features : sequence of LocalFeatures, one for each query
+            Those of the gallery if `X` is None.
+
+        Returns
+        -------
+        distances, indices : ndarrays of shape (n_queries, n_neighbors)
+        """
+        k = self._checked_k(X, n_neighbors)
+        gallery = self.local_features_
+        n_queries = self.n_samples_fit_ if X is None else len(X)  # type: ignore[arg-type]
+        queries = gallery if X is None else _checked(local_features, n_queries)
+        n = min(max(k, self.n_candidates), self.n_samples_fit_ - (X is None))
+        distances, indices = self.retriever_.kneighbors(X, n)
+        for query, row, found in zip(queries, distances, indices, strict=True):
+            for j in range(min(n, self.n_candidates)):
+                inliers = count_inliers(
+                    query,
+                    gallery[found[j]],
+                    max_ratio=self.max_ratio,
+                    tolerance=self.tolerance,
+                    max_trials=self.max_trials,
+                )
+                row[j] -= inliers if inliers >= self.min_inliers else 0
+        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        distances, indices = (np.take_along_axis(values, order, axis=1) for values in (distances, indices))
+        return (distances, indices) if return_distance else indices
+
+
+def count_inliers(
+    a: LocalFeatures,
+    b: LocalFeatures,
+    *,
+    max_ratio: float = 0.8,
+    tolerance: float = 4.0,
+    max_trials: int = 200,
+) -> int:
+    """Matches of two images that agree with one shift, turn and scale.
+
+    Parameters
+    ----------
+    a, b : LocalFeatures
+    max_ratio, tolerance, max_trials
+        See `SpatialVerification`.
+
+    Returns
+    -------
+    n_inliers : int
+        0 if no transform is found, or only ones that shrink or enlarge more than eight times.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_hierret.descriptors import LocalFeatures, count_inliers
+    >>> rng = np.random.default_rng(0)
+    >>> a = LocalFeatures(100 * rng.random((30, 2)), rng.random((30, 16)))
+    >>> count_inliers(a, LocalFeatures(2 * a.keypoints + 7, a.descriptors))
+    30
+    """
+    feature = scikit_image("count_inliers")
+    if min(len(a.keypoints), len(b.keypoints)) < 3:
+        return 0
+    matches = feature.match_descriptors(a.descriptors, b.descriptors, max_ratio=max_ratio)
+    if len(matches) < 3:
+        return 0
+    source, target = a.keypoints[matches[:, 0]], b.keypoints[matches[:, 1]]
+    return _ransac(source, target, tolerance, max_trials)
+
+
+def _ransac(source: NDArray, target: NDArray, tolerance: float, max_trials: int) -> int:
+    """Most pairs that agree with a similarity transform, through two pairs drawn at random."""
+    random = np.random.RandomState(0)
+    # A similarity transform is a complex line, z -> p z + q.
+    z, w = (points[:, 0] + 1j * points[:, 1] for points in (source, target))
+    i = random.randint(len(z), size=max_trials)
+    j = (i + random.randint(1, len(z), size=max_trials)) % len(z)
+    apart = z[i] - z[j]
+    valid = np.abs(apart) > 1e-9
+    p = (w[i] - w[j])[valid] / apart[valid]
+    scale = np.abs(p)
+    p, i = p[(scale > 1 / 8) & (scale < 8)], i[valid][(scale > 1 / 8) & (scale < 8)]
+    if not len(p):
+        return 0
+    q = w[i] - p * z[i]
+    errors = np.abs(p[:, None] * z[None] + q[:, None] - w[None])
+    return int((errors <= tolerance).sum(axis=1).max())
+
+
+def _checked(local_features: Any, n: int) -> list[LocalFeatures]:
+    """Local features, one for each sample."""
+    if local_features is None:
+        raise ValueError("local_features are missing: pass those of RootSIFT().local_features(images).")
+    if len(local_features) != n:
+        raise ValueError(f"There are {n} samples, but local_features of {len(local_features)}.")
+    found = []
+    for i, one in enumerate(local_features):
+        keypoints, descriptors = (np.asarray(part) for part in one)
+        if keypoints.shape != (len(descriptors), 2) or descriptors.ndim != 2:
+            raise ValueError(
+                f"local_features of sample {i}: keypoints (n, 2) and descriptors (n, d) are expected, got "
+                f"shapes {keypoints.shape} and {descriptors.shape}."
+            )
+        found.append(LocalFeatures(keypoints.astype(float), descriptors))
+    widths = {one.descriptors.shape[1] for one in found if len(one.descriptors)}
+    if len(widths) > 1:
+        raise ValueError(f"local_features have descriptors of different widths: {sorted(widths)}.")
+    return found
