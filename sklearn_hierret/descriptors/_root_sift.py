@@ -13,7 +13,6 @@ from sklearn.utils._param_validation import Interval
 
 from sklearn_hierret.images._list import ImageList
 
-
 #: Pixels that a side of an enlarged image must have for a first octave of scales.
 SMALLEST = 12
 

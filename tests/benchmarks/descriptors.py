@@ -21,7 +21,7 @@ from PIL import Image
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 
-from sklearn_hierret import ClassHierarchy, HierarchicalRetriever, evaluate_retrieval
+from sklearn_hierret import HierarchicalRetriever, evaluate_retrieval
 from sklearn_hierret.descriptors import (
     RMAC,
     RVD,
