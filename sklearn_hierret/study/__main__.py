@@ -25,13 +25,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--taxonomy", help="file of parents and children, Newick or JSON")
     parser.add_argument("--out", type=Path, help="folder for results; default: study_NAME")
     parser.add_argument(
-        "--network", help="backbone to train, or none; default: tiny for digits, else plain11"
+        "--network",
+        help="backbone to train, frozen:NAME for a network as it is (such as frozen:efficientnet-lite0), or "
+        "none; default: tiny for digits, else plain11",
     )
+    parser.add_argument("--size", type=int, help="pixels that images are resized to for a frozen network")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--queries", type=int, default=2000, help="at most so many test samples")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-robustness", action="store_true", help="clean images only")
     parser.add_argument("--no-retrain", action="store_true", help="one network for all corruptions")
+    parser.add_argument(
+        "--regimes", action="store_true", help="also a labelled gallery, and classes that are new to it"
+    )
     options = parser.parse_args(arguments)
     start = time.perf_counter()
     try:
@@ -50,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             epochs=options.epochs,
             robustness=not options.no_robustness,
             retrain=not options.no_retrain,
+            regimes=options.regimes,
+            size=options.size,
             n_queries=options.queries,
             seed=options.seed,
         )

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.linear_model import RidgeCV
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import ParameterGrid
 from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
 
 from sklearn_hierret.building import HierarchyBuilder, LinkageHierarchyBuilder
 from sklearn_hierret.discriminant import DiscriminantClassifier
-from sklearn_hierret.embedding import class_embedding
+from sklearn_hierret.embedding import OASIS, class_embedding
 from sklearn_hierret.evaluation import make_retrieval_scorer
 from sklearn_hierret.gaussian import MahalanobisClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy
@@ -61,12 +64,15 @@ class SemanticProjection(TransformerMixin, BaseEstimator):
 
 
 def all_methods(taxonomy: ClassHierarchy | None, classes: NDArray, seed: int) -> list[Method]:
-    """The methods of venkataramanan2023, section 4.1, the defaults, other trees under their leaves."""
+    """The methods of venkataramanan2023, section 4.1, the defaults, other leaves, trees and similarities."""
     paper_model = MahalanobisClassifier("tied", n_components=0.95, decision="mahalanobis")
     paper = HierarchicalRetriever(
         HierarchyBuilder(class_model=paper_model), assignment="hard", stem=0.0, gallery_leaves="predicted"
     )
     leaves = DiscriminantClassifier()
+    logistic = make_pipeline(Normalizer(), LogisticRegression(C=10, max_iter=100))
+    gaussian = MahalanobisClassifier("tied", n_components=0.95)
+    oasis = Normalizer(), PCA(0.9, random_state=seed), OASIS(1.0, random_state=seed)
     ours = HierarchicalRetriever(HierarchyBuilder(), class_model=leaves)
     thresholds = {"hierarchy__threshold": THRESHOLDS}
     methods = [
@@ -74,7 +80,12 @@ def all_methods(taxonomy: ClassHierarchy | None, classes: NDArray, seed: int) ->
         Method("cosine", HierarchicalRetriever(alpha=0.0)),
         Method("hierarchical distance only", clone(paper).set_params(alpha=np.inf), thresholds),
         Method("paper: hard leaves", paper, thresholds, ALPHAS),
+        Method("LDA, then cosine", make_pipeline(DiscriminantClassifier(), HierarchicalRetriever(alpha=0.0))),
+        Method("OASIS, then cosine", make_pipeline(*oasis, HierarchicalRetriever(alpha=0.0))),
+        Method("Gaussian leaves, one covariance", HierarchicalRetriever(class_model=gaussian)),
+        Method("logistic regression leaves", HierarchicalRetriever(class_model=logistic)),
         Method("defaults", HierarchicalRetriever()),
+        Method("defaults, all classes known", HierarchicalRetriever(novelty=False)),
         Method("soft leaves", ours, thresholds, ALPHAS),
         Method(
             "soft leaves, average linkage",
@@ -92,6 +103,11 @@ def all_methods(taxonomy: ClassHierarchy | None, classes: NDArray, seed: int) ->
     if taxonomy is not None:
         methods += [
             Method("soft leaves, taxonomy", HierarchicalRetriever(taxonomy), alphas=ALPHAS),
+            Method("defaults, taxonomy", HierarchicalRetriever(taxonomy)),
+            Method(
+                "defaults, visual tree and taxonomy",
+                HierarchicalRetriever([LinkageHierarchyBuilder("average", metric="cosine"), taxonomy]),
+            ),
             Method(
                 "control: taxonomy, classes permuted",
                 HierarchicalRetriever(taxonomy.permute(seed)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ N_RESAMPLES = 2000
 _TITLES = {"map": "mAP@k", "ahp": "AHP@k"}
 
 
-def write(per_query: pd.DataFrame, chosen: dict, config: dict, out: Path, seed: int) -> pd.DataFrame:
+def write(
+    per_query: pd.DataFrame, chosen: dict, config: dict, out: Path, seed: int, regimes: Sequence[str] = ()
+) -> pd.DataFrame:
     """Write summary.csv, report.md, parameters.json and the figures; return the summary.
 
     Parameters
@@ -25,6 +28,8 @@ def write(per_query: pd.DataFrame, chosen: dict, config: dict, out: Path, seed: 
         kind, method, metric, k, query, score.
     chosen : dict
         Parameters by kind and method.
+    regimes : sequence of str
+        Kinds that get a figure of their own.
     """
     summary = summarise(per_query, seed)
     texts = {
@@ -36,8 +41,10 @@ def write(per_query: pd.DataFrame, chosen: dict, config: dict, out: Path, seed: 
         with written_whole(out / name) as part:
             part.write_text(text, encoding="utf-8")
     figures = {"curves": _curves(summary)}
-    if summary["kind"].nunique() > 1:
-        figures["robustness"] = _robustness(summary)
+    open_ones = summary["kind"].isin(regimes)
+    for name, rows in (("robustness", summary[~open_ones]), ("regimes", summary[open_ones])):
+        if rows["kind"].nunique() > (name == "robustness"):
+            figures[name] = _side_by_side(rows)
     for name, figure in figures.items():
         with written_whole(out / f"{name}.png") as part:
             figure.savefig(part, dpi=120)
@@ -74,7 +81,6 @@ def _resampled_means(scores: NDArray, random: np.random.RandomState) -> NDArray:
 
 
 def _markdown(summary: pd.DataFrame, chosen: dict, config: dict) -> str:
-    k_map = _nearest(summary, "map", 20)
     lines = [
         f"# Study: {config['data']}",
         "",
@@ -85,9 +91,10 @@ def _markdown(summary: pd.DataFrame, chosen: dict, config: dict) -> str:
     ]
     for kind in summary["kind"].unique():
         rows = summary[summary["kind"] == kind]
+        k_map = _nearest(rows, "map", 20)
         columns = [("map", k_map)]
         if (rows["metric"] == "ahp").any():
-            columns.append(("ahp", _nearest(summary, "ahp", 100)))
+            columns.append(("ahp", _nearest(rows, "ahp", 100)))
         header = ["method"]
         for metric, k in columns:
             header += [f"{'mAP' if metric == 'map' else 'AHP'}@{k}", "over cosine"]
@@ -110,8 +117,10 @@ def _row(cells: list[str]) -> str:
 
 
 def _nearest(summary: pd.DataFrame, metric: str, k: int) -> int:
-    """The k at hand that is nearest below the wanted one."""
-    ks = summary.loc[summary["metric"] == metric, "k"]
+    """The k, at hand for every kind of data, that is nearest below the wanted one."""
+    rows = summary[summary["metric"] == metric]
+    n_kinds = rows.groupby("k")["kind"].nunique()
+    ks = n_kinds.index[n_kinds == rows["kind"].nunique()]
     return int(ks[ks <= k].max()) if (ks <= k).any() else int(ks.min())
 
 
@@ -141,14 +150,14 @@ def _curves(summary: pd.DataFrame) -> Any:
     return figure
 
 
-def _robustness(summary: pd.DataFrame) -> Any:
-    """mAP of clean and corrupted data side by side (venkataramanan2023, Fig. 3)."""
+def _side_by_side(summary: pd.DataFrame) -> Any:
+    """mAP of several kinds of data side by side (venkataramanan2023, Fig. 3)."""
     from matplotlib.figure import Figure
 
     k = _nearest(summary, "map", 20)
     rows = summary[(summary["metric"] == "map") & (summary["k"] == k)]
     table = rows.pivot(index="method", columns="kind", values="score")[list(rows["kind"].unique())]
-    table = table.sort_values("clean")
+    table = table.sort_values(table.columns[0], na_position="first")
     figure = Figure(figsize=(8.5, 0.5 * len(table) + 1.2), layout="constrained")
     ax = figure.subplots()
     height = 0.8 / len(table.columns)

