@@ -496,9 +496,9 @@ class DiscriminantClassifier(
         if classes is not None:
             check_same_kind(np.asarray(classes), y, "classes", "the labels")
         n_folds, seed = (self.n_folds, self.random_state) if reset else self._folds
-        d = X.shape[1]
+        n, d = X.shape
         check_memory_share(
-            8 * d * (n_folds + 4) * (d + len(np.unique(y))),
+            8 * d * (n_folds + 4) * (min(n, d) + len(np.unique(y))),
             f"The statistics of {d} features",
             "reduce the features first, as with PCA(n_components=1024) in a Pipeline.",
         )

@@ -40,6 +40,8 @@ MOST_SHRINKAGE = 0.9
 
 #: Coefficients (n_classes, n_components) and intercepts (n_classes,).
 Linear = tuple[NDArray, NDArray]
+#: Orthonormal columns (n_features, n_rows), and the rows in them.
+Basis = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,18 @@ class Part:
     _projected: NDArray | None
     _held_projected: NDArray | None
 
-    def __init__(self, statistics: FoldStatistics, rule: Rule, fold: int | None) -> None:
+    def __init__(
+        self, statistics: FoldStatistics, rule: Rule, fold: int | None, basis: Basis | None = None
+    ) -> None:
         self.rule = rule
         counts, sums, moments = statistics.without(fold)
-        self.within = WithinClasses.of(counts, sums, moments)
-        self.counts = counts
         mine = slice(None) if fold is None else statistics.folds != fold
+        if moments is None:
+            columns, coordinates = basis or basis_of(statistics)
+            self.within = WithinClasses.of_rows(counts, sums, columns, coordinates[mine])
+        else:
+            self.within = WithinClasses.of(counts, sums, moments)
+        self.counts = counts
         self.rows, self.codes = statistics.rows[mine], statistics.codes[mine]
         n = statistics.class_counts
         self.log_prior = np.log(n / n.sum())
@@ -188,6 +196,12 @@ class Part:
         )
 
 
+def basis_of(statistics: FoldStatistics) -> Basis:
+    """A basis of what all rows span, for fewer rows than features."""
+    columns, triangle = np.linalg.qr(statistics.rows.astype(np.float64).T)
+    return columns, triangle.T
+
+
 class Fitted(NamedTuple):
     """What a fit makes of statistics.
 
@@ -225,10 +239,11 @@ def fit_models(statistics: FoldStatistics, rule: Rule, report: Callable[[str, fl
         Told what was done, and which share of the work that is, roughly.
     """
     n_folds = statistics.n_folds
+    basis = basis_of(statistics) if statistics.moments is None else None
     parts: list[Part | None] = []
     for fold in range(n_folds):
         left = statistics.class_counts - statistics.counts[fold]
-        parts.append(Part(statistics, rule, fold) if np.count_nonzero(left) >= 2 else None)
+        parts.append(Part(statistics, rule, fold, basis) if np.count_nonzero(left) >= 2 else None)
         report(f"covariance without fold {fold + 1} of {n_folds}", 0.1 * (fold + 1) / n_folds)
     able = {fold: part for fold, part in enumerate(parts) if part is not None and len(part.held_rows)}
     choices, linear = _choose(list(able.values()), rule, report) if able else (Choices(), [])
@@ -237,7 +252,7 @@ def fit_models(statistics: FoldStatistics, rule: Rule, report: Callable[[str, fl
         held_out[fold] = able_part.model(fitted, choices)
     densities = [part.held_density(choices.concentration) for part in able.values()]
     report("models without a fold each", 0.85)
-    whole = Part(statistics, rule, None)
+    whole = Part(statistics, rule, None, basis)
     whole.set_shrinkage(choices.factor)
     if not able and whole.takes_regression():
         choices = replace(choices, penalty=PENALTIES[0])

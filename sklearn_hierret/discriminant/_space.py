@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,8 +52,11 @@ class WithinClasses:
         Of all samples.
     deviations : ndarray of shape (n_classes, n_features)
         Of the class means from it, zero where there are no samples.
-    variances, directions : ndarrays of shape (n_features,) and (n_features, n_features)
-        Eigenvalues of the covariance, and eigenvectors in columns.
+    variances, directions : ndarrays of shape (n_directions,) and (n_features, n_directions)
+        Eigenvalues of the covariance, and eigenvectors in columns; where there are fewer samples than
+        features, those in which samples differ from the origin.
+    mean_variance : float
+        Of all features.
     shrinkage : float
         Weight of the scaled identity under normality, in closed form [1]_.
 
@@ -68,15 +71,29 @@ class WithinClasses:
     deviations: NDArray[np.float64]
     variances: NDArray[np.float64]
     directions: NDArray[np.float64]
+    mean_variance: float
     shrinkage: float
 
     @classmethod
     def of(
-        cls, counts: NDArray[np.int64], sums: NDArray[np.float64], moments: NDArray[np.float64]
+        cls,
+        counts: NDArray[np.int64],
+        sums: NDArray[np.float64],
+        moments: NDArray[np.float64],
+        n_features: int | None = None,
     ) -> WithinClasses:
-        """From counts and sums of the classes and the second moments of all unit rows."""
+        """From counts and sums of the classes and the second moments of all unit rows.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (n_classes,)
+        sums : ndarray of shape (n_classes, n_directions)
+        moments : ndarray of shape (n_directions, n_directions)
+        n_features : int, optional
+            Of the space in which these directions are all that have a variance; default: they are all.
+        """
         present = counts > 0
-        n, d = int(counts.sum()), len(moments)
+        n, d = int(counts.sum()), n_features or len(moments)
         means = sums / np.maximum(1, counts)[:, None]
         mean = sums.sum(axis=0) / n
         scatter = moments - sums.T @ means
@@ -85,11 +102,37 @@ class WithinClasses:
         variances = np.maximum(variances, 0) / max(1, freedom)
         if freedom < 1 or variances.sum() < ROUNDING:
             # Nothing is known about the spread of a class: every direction counts alike.
-            return cls(present, mean, (means - mean) * present[:, None], np.ones(d), np.eye(d), 1.0)
-        of_squares, square_of = (variances**2).sum() / d**2, variances.mean() ** 2
+            k = len(moments)
+            return cls(present, mean, (means - mean) * present[:, None], np.ones(k), np.eye(k), 1.0, 1.0)
+        mean_variance = float(variances.sum() / d)
+        of_squares, square_of = (variances**2).sum() / d**2, mean_variance**2
         excess = (freedom + 1) * (of_squares - square_of / d)
         shrinkage = min(1.0, (of_squares + square_of) / excess) if excess > 0 else 1.0
-        return cls(present, mean, (means - mean) * present[:, None], variances, directions, shrinkage)
+        deviations = (means - mean) * present[:, None]
+        return cls(present, mean, deviations, variances, directions, mean_variance, shrinkage)
+
+    @classmethod
+    def of_rows(
+        cls, counts: NDArray[np.int64], sums: NDArray[np.float64], basis: NDArray, coordinates: NDArray
+    ) -> WithinClasses:
+        """The same from fewer rows than features, in a basis of what they span.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (n_classes,)
+        sums : ndarray of shape (n_classes, n_features)
+        basis : ndarray of shape (n_features, n_directions)
+            Orthonormal columns.
+        coordinates : ndarray of shape (n_rows, n_directions)
+            Of the unit rows in it.
+        """
+        small = cls.of(counts, sums @ basis, coordinates.T @ coordinates, len(basis))
+        return replace(
+            small,
+            mean=basis @ small.mean,
+            deviations=small.deviations @ basis.T,
+            directions=basis @ small.directions,
+        )
 
     def space(
         self, shrinkage: float, n_components: int | None, dtype: np.dtype
@@ -109,8 +152,8 @@ class WithinClasses:
         class_directions : ndarray of shape (n_classes, n_components)
             Of unit length, or zero.
         """
-        shrunk = (1 - shrinkage) * self.variances + shrinkage * self.variances.mean()
-        whitening = self.directions / np.sqrt(np.maximum(shrunk, ROUNDING / len(shrunk)))
+        shrunk = (1 - shrinkage) * self.variances + shrinkage * self.mean_variance
+        whitening = self.directions / np.sqrt(np.maximum(shrunk, ROUNDING / len(self.directions)))
         between = self.deviations[self.present] @ whitening
         # The smaller of the two Gram matrices has the same eigenvalues.
         by_class = len(between) <= between.shape[1]

@@ -28,8 +28,9 @@ class FoldStatistics:
         Sorted labels.
     counts : ndarray of shape (n_folds, n_classes)
     sums : ndarray of shape (n_folds, n_classes, n_features), float64
-    moments : ndarray of shape (n_folds, n_features, n_features), float64
-        Sums of outer products, about the origin.
+    moments : ndarray of shape (n_folds, n_features, n_features), float64, or None
+        Sums of outer products, about the origin; None where there are fewer samples than features, all of
+        which are among the rows: these say the same in less space.
     rows : ndarray of shape (n_rows, n_features)
         Kept unit rows, sorted by class, then by key.
     codes : ndarray of shape (n_rows,)
@@ -42,7 +43,7 @@ class FoldStatistics:
     classes: NDArray
     counts: NDArray[np.int64]
     sums: NDArray[np.float64]
-    moments: NDArray[np.float64]
+    moments: NDArray[np.float64] | None
     rows: NDArray
     codes: NDArray[np.intp]
     keys: NDArray[np.uint64]
@@ -54,19 +55,21 @@ class FoldStatistics:
         classes, codes = np.unique(y, return_inverse=True)
         (n, d), n_classes = X.shape, len(classes)
         sums = np.zeros((n_folds * n_classes, d))
-        moments = np.zeros((n_folds, d, d))
+        class_counts = np.bincount(codes, minlength=n_classes)
+        moments = None if _rows_suffice(class_counts, d) else np.zeros((n_folds, d, d))
         keys, folds = np.empty(n, dtype=np.uint64), np.empty(n, dtype=np.int8)
         for rows in row_chunks(n, 32 * d):
             unit = unit_rows(X[rows].astype(np.float64, copy=False))[0]
             keys[rows], folds[rows] = hashed(unit, X.dtype, n_folds, seed)
-            for fold in range(n_folds):
-                mine = unit[folds[rows] == fold]
-                moments[fold] += mine.T @ mine
+            if moments is not None:
+                for fold in range(n_folds):
+                    mine = unit[folds[rows] == fold]
+                    moments[fold] += mine.T @ mine
             group = folds[rows].astype(np.intp) * n_classes + codes[rows]
             ones = np.ones(len(unit))
             sums += csr_array((ones, (group, np.arange(len(unit)))), shape=(len(sums), len(unit))) @ unit
         counts = np.bincount(folds.astype(np.intp) * n_classes + codes, minlength=n_folds * n_classes)
-        kept = _smallest(keys, codes, most_per_class(np.bincount(codes, minlength=n_classes)))
+        kept = _smallest(keys, codes, most_per_class(class_counts))
         return cls(
             classes,
             counts.reshape(n_folds, n_classes),
@@ -87,11 +90,14 @@ class FoldStatistics:
         codes = np.concatenate([mine.codes, theirs.codes])
         keys = np.concatenate([mine.keys, theirs.keys])
         kept = _smallest(keys, codes, most_per_class(counts.sum(axis=0)))
+        moments = None
+        if not _rows_suffice(counts.sum(axis=0), self.n_features):
+            moments = mine._all_moments() + theirs._all_moments()
         return FoldStatistics(
             classes,
             counts,
             mine.sums + theirs.sums,
-            mine.moments + theirs.moments,
+            moments,
             np.concatenate([mine.rows, theirs.rows])[kept],
             codes[kept],
             keys[kept],
@@ -114,20 +120,29 @@ class FoldStatistics:
 
     @property
     def n_features(self) -> int:
-        return self.moments.shape[1]
+        return self.rows.shape[1]
 
     @property
     def class_counts(self) -> NDArray[np.int64]:
         """Samples of each class."""
         return self.counts.sum(axis=0)
 
-    def without(self, fold: int | None) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    def _all_moments(self) -> NDArray[np.float64]:
+        """Moments, of the rows if need be."""
+        if self.moments is not None:
+            return self.moments
+        folds = [self.rows[self.folds == fold].astype(np.float64) for fold in range(self.n_folds)]
+        return np.stack([rows.T @ rows for rows in folds])
+
+    def without(
+        self, fold: int | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64] | None]:
         """Counts, sums and moments of all folds but one, or of all."""
         others = [f for f in range(self.n_folds) if f != fold]
         return (
             self.counts[others].sum(axis=0),
             self.sums[others].sum(axis=0),
-            self.moments[others].sum(axis=0),
+            None if self.moments is None else self.moments[others].sum(axis=0),
         )
 
     def of_classes(self, chosen: NDArray[np.bool_]) -> FoldStatistics:
@@ -138,19 +153,26 @@ class FoldStatistics:
         counts, sums, moments = self.without(None)
         kept = np.bincount(self.codes, minlength=len(counts))
         is_mine = chosen[self.codes]
-        others = self.rows[~is_mine].astype(np.float64)
-        others *= np.sqrt(counts / np.maximum(1, kept))[self.codes[~is_mine], None]
+        if moments is not None:
+            others = self.rows[~is_mine].astype(np.float64)
+            others *= np.sqrt(counts / np.maximum(1, kept))[self.codes[~is_mine], None]
+            moments = (moments - others.T @ others)[None]
         number = np.cumsum(chosen) - 1
         return FoldStatistics(
             self.classes[chosen],
             counts[None, chosen],
             sums[None, chosen],
-            (moments - others.T @ others)[None],
+            moments,
             self.rows[is_mine],
             number[self.codes[is_mine]],
             self.keys[is_mine],
             np.zeros(int(is_mine.sum()), dtype=np.int8),
         )
+
+
+def _rows_suffice(counts: NDArray[np.int64], n_features: int) -> bool:
+    """Whether moments are not worth their space: fewer samples than features, none of them dropped."""
+    return counts.sum() < n_features and int(counts.max()) <= most_per_class(counts)
 
 
 def most_per_class(counts: NDArray[np.int64]) -> int:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,12 +8,15 @@ from sklearn.covariance import oas
 from sklearn.linear_model import LogisticRegression
 
 from sklearn_hierret._arrays import unit_rows
+from sklearn_hierret.discriminant._fit import Part, Rule, fit_models
 from sklearn_hierret.discriminant._linear import logistic_regression
 from sklearn_hierret.discriminant._space import WithinClasses
 from sklearn_hierret.discriminant._statistics import FoldStatistics, hashed, most_per_class
 from sklearn_hierret.discriminant._votes import Voters
 from tests.reference import discriminant as reference
 from tests.strategies import blobs, generators
+
+RULE = Rule("auto", None, "auto")
 
 
 def whole(X, y):
@@ -132,6 +137,39 @@ def test_merging_is_pooling(rng, n_parts):
         np.testing.assert_allclose(getattr(total, name), getattr(expected, name), atol=1e-12)
     for part, sums in zip(parts, before, strict=True):  # nothing changed in place
         np.testing.assert_array_equal(part.sums, sums)
+
+
+@pytest.mark.parametrize("n_equal", [0, 6])
+def test_few_rows_say_what_moments_say(rng, n_equal):
+    """With fewer samples than features the rows take the moments' place; models are the same."""
+    X, y = blobs(rng, n_classes=6, n_features=150, spread=2.0, n_per_class=(8, 25))
+    X[:n_equal] = X[0]
+    assert len(X) < 150
+    rows = FoldStatistics.of_block(X, y, 3, 0)
+    assert rows.moments is None
+    moments = replace(rows, moments=rows._all_moments())
+    units = unit_rows(X)[0]
+    np.testing.assert_allclose(moments.moments.sum(axis=0), units.T @ units, atol=1e-12)
+    few, dense = (Part(statistics, RULE, None) for statistics in (rows, moments))
+    assert few.within.shrinkage == pytest.approx(dense.within.shrinkage, rel=1e-8)
+    assert few.within.directions.shape == (150, len(X))
+    for part in (few, dense):
+        part.set_shrinkage(1.0)
+    Q = np.concatenate([units, unit_rows(rng.normal(size=(20, 150)))[0]])
+    cosines = [part.space.transform(Q) @ part.space.transform(Q).T for part in (few, dense)]
+    np.testing.assert_allclose(*cosines, atol=1e-7)
+    fitted = [fit_models(statistics, RULE, lambda message, share: None) for statistics in (rows, moments)]
+    np.testing.assert_allclose(*[one.model.proba(Q) for one in fitted], atol=1e-4)
+    # Some classes alone, and samples that come in parts: few at first, then more than features.
+    chosen = np.arange(6) < 4
+    parts = [Part(statistics.of_classes(chosen), RULE, None) for statistics in (rows, moments)]
+    np.testing.assert_allclose(parts[0].within.mean, parts[1].within.mean, atol=1e-12)
+    np.testing.assert_allclose(parts[0].within.shrinkage, parts[1].within.shrinkage, rtol=1e-8)
+    more, more_y = blobs(rng, n_classes=6, n_features=150, spread=2.0, n_per_class=(20, 30))
+    total = rows.merge(FoldStatistics.of_block(more, more_y, 3, 0))
+    expected = FoldStatistics.of_block(np.concatenate([X, more]), np.concatenate([y, more_y]), 3, 0)
+    np.testing.assert_allclose(total.moments, expected.moments, atol=1e-10)
+    assert rows.merge(FoldStatistics.of_block(X[:3], y[:3], 3, 0)).moments is None
 
 
 def test_dropped_rows_are_those_of_one_fit(rng, monkeypatch):
