@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_hierret.images._reading import image_files, paths_of, read_image
+from sklearn_hierret.images._reading import image_files, paths_of, pixels_of, read_image
 from sklearn_hierret.images._source import ImageSource
 
 
 class ImageList:
-    """Images, of which each is read when it is needed.
+    """Images one after another; files are read when they are needed.
 
     Parameters
     ----------
@@ -85,12 +85,18 @@ def _checked(X: Any) -> Any:
 
 
 def _array_of_pil(image: Any) -> Any:
-    return image.convert("RGB") if hasattr(image, "convert") and hasattr(image, "mode") else image
+    if isinstance(image, (str, os.PathLike)):
+        raise TypeError("X holds paths and images: make it two calls.")
+    return pixels_of(image) if hasattr(image, "convert") and hasattr(image, "mode") else image
 
 
 def with_channels(pixels: NDArray, n_channels: int) -> NDArray:
     """One or three channels of 1, 3 or 4, (..., channels)."""
-    pixels = pixels[..., :3]
+    if pixels.shape[-1] == 4:  # what is transparent becomes white
+        scale = 255 if pixels.dtype == np.uint8 else 1
+        opaque = pixels[..., 3:].astype(np.float32) / scale
+        blended = pixels[..., :3] * opaque + scale * (1 - opaque)
+        pixels = np.rint(blended).astype(np.uint8) if scale == 255 else blended
     if pixels.shape[-1] == n_channels:
         return pixels
     if n_channels == 3:

@@ -44,7 +44,7 @@ def paths_of(X: Any) -> list[str] | None:
         if X.dtype.kind in "US" or (
             X.dtype == object and X.size > 0 and isinstance(X.flat[0], (str, os.PathLike))
         ):
-            return [os.fsdecode(path) for path in X.ravel().tolist()]
+            return _decoded(X.ravel().tolist())
         return None
     if hasattr(X, "iloc"):
         values = X.to_numpy(dtype=object)
@@ -54,8 +54,17 @@ def paths_of(X: Any) -> list[str] | None:
             )
         return paths_of(values)
     if isinstance(X, Sequence) and len(X) > 0 and isinstance(X[0], (str, os.PathLike)):
-        return [os.fsdecode(path) for path in X]
+        return _decoded(X)
     return None
+
+
+def _decoded(paths: Sequence) -> list[str]:
+    for i, path in enumerate(paths):
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            raise TypeError(f"The first element is a path, but number {i} is a {type(path).__name__}.")
+    if not len(paths):
+        raise ValueError("There is no image.")
+    return [os.fsdecode(path) for path in paths]
 
 
 def read_image(
@@ -88,7 +97,7 @@ def read_image(
     FileNotFoundError
     """
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image
     except ImportError:
         raise ImportError("Reading image files needs pillow: python -m pip install pillow") from None
     name = str(file) if name is None else name
@@ -98,8 +107,8 @@ def read_image(
             if at_least is not None and image.format == "JPEG":
                 # Decoding takes most of the time of a photograph; turned ones may have these exchanged.
                 image.draft(image.mode, (max(at_least), max(at_least)))
-            return _pixels(ImageOps.exif_transpose(image), n_channels)
-    except (FileNotFoundError, IsADirectoryError, PermissionError):
+            return pixels_of(image, n_channels)
+    except (FileNotFoundError, IsADirectoryError, PermissionError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{name}: this image is too large ({error}).") from None
@@ -117,9 +126,11 @@ def _check_size(size: tuple[int, int], most: int | None) -> None:
         )
 
 
-def _pixels(image: Any, n_channels: int | None) -> NDArray[np.uint8]:
-    from PIL import Image
+def pixels_of(image: Any, n_channels: int | None = None) -> NDArray[np.uint8]:
+    """Pixels of an image of pillow; see `read_image`."""
+    from PIL import Image, ImageOps
 
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(_eight_bits(np.asarray(image)))
     is_grey = image.mode in ("1", "L", "LA", "La")

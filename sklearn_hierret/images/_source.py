@@ -135,6 +135,11 @@ def checked_images(X: ArrayLike) -> NDArray:
     images = np.asarray(X)
     if images.dtype == object:
         raise ValueError("X must hold images of one size, or paths; it is an array of other objects.")
+    if images.ndim == 3 and images.shape[2] == 3 and min(images.shape[:2]) > 3:
+        raise ValueError(
+            f"An array of shape {images.shape} is one image in colours, or many that are 3 pixels wide: a "
+            "single image is image[None], grey ones are images[..., None]."
+        )
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4:

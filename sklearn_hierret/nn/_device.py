@@ -46,6 +46,21 @@ def memory_hint(device: Any, batch_size: int) -> Iterator[None]:
         ) from error
 
 
+def digest_of_module(module: nn.Module) -> str:
+    """What tells a module from others: types and plain attributes of all its parts, and its weights."""
+    parts = []
+    for name, part in module.named_modules():
+        plain = {
+            key: value
+            if isinstance(value, (int, float, str, bytes, tuple, list, type(None)))
+            else type(value).__name__
+            for key, value in sorted(vars(part).items())
+            if not key.startswith("_") and key != "training"
+        }
+        parts.append((name, type(part).__module__, type(part).__qualname__, repr(plain)))
+    return digest_of_state(module, repr(parts))
+
+
 def digest_of_state(module: nn.Module, more: str = "") -> str:
     """What tells a network from others: a hash of its weights, and of a text."""
     digest = hashlib.blake2b(digest_size=16)

@@ -40,15 +40,17 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
     backbone : str, nn.Module or callable, default="plain11"
         See `make_backbone`.
     loss : str or callable, default="cross_entropy"
-        "corr" and "corr+cls" pull features to the embeddings of their classes (`Correlation`);
-        they need `hierarchy`. Others: "cross_entropy", "center" (`CenterLoss`), "label_embedding"
-        (`LabelEmbedding`), "smooth_ap" (`SmoothAP`), "triplet" (the hardest of a batch; needs
-        pytorch-metric-learning). Or a function ``(n_features, n_classes) -> Objective``, such as
-        `MetricLearning` or `DeViSE`.
+        "corr" and "corr+cls" pull features to the embeddings of their classes (`Correlation`); they need
+        `hierarchy`. Others: "cross_entropy", "center" (`CenterLoss`), "label_embedding"
+        (`LabelEmbedding`), "smooth_ap" (`SmoothAP`), "multigrain" (`MultiGrain`); with
+        pytorch-metric-learning "triplet" (the hardest of a batch), "contrastive", "fast_ap",
+        "multi_similarity"; with `hierarchy` "adaptive_margin" (`AdaptiveMargin`), "huse" (`HUSE`),
+        "shrewd" (`SHREWD`), "hyperbolic" (`HyperbolicEmbedding`). Or a function ``(n_features, n_classes)
+        -> Objective``, such as `MetricLearning` or `DeViSE`.
     hierarchy : ClassHierarchy or CombinedHierarchy, default=None
         A taxonomy, or the visual hierarchy of another network's features.
     pooling : str or nn.Module, default="average"
-        "average", "max" (MAC), "gem", "spoc", "partial_mean" or "rmac".
+        "average", "max" (MAC), "gem", "spoc", "partial_mean", "rmac" or "attention" (`AttentionPooling`).
     augmentation : nn.Module, default=None
         Changes batches while training, such as `Augmentation`.
     image_size : (int, int), default=None

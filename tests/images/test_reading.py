@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sklearn_hierret.images import ImageSource
+from sklearn_hierret.images._list import ImageList
 from sklearn_hierret.images._reading import image_files, paths_of, read_image
 
 PIL = pytest.importorskip("PIL.Image", reason="pillow comes with matplotlib")
@@ -151,6 +152,28 @@ def test_what_paths_are():
     assert paths_of([np.zeros(3)]) is None
     assert paths_of(np.array([b"a"])) == ["a"]
     assert paths_of([os.fspath("a")]) == ["a"]
+
+
+def test_images_of_pillow_are_read_as_their_files(picture, tmp_path):
+    exif = PIL.Exif()
+    exif[0x0112] = 6
+    alpha = np.zeros((12, 10, 4), dtype=np.uint8)
+    alpha[:6] = (255, 0, 0, 128)
+    stored_ones = [
+        (PIL.fromarray(picture), {"exif": exif}),
+        (PIL.fromarray(alpha), {}),
+        (PIL.fromarray(np.full((12, 10), 40_000, dtype=np.uint16)), {}),
+    ]
+    for i, (image, options) in enumerate(stored_ones):
+        path = tmp_path / f"{i}.png"
+        image.save(path, **options)
+        files, opened = ImageList([path], 3), ImageList([PIL.open(path)], 3)
+        expected = files.pixels(0, files.content(0))
+        np.testing.assert_array_equal(opened.pixels(0, opened.content(0)), expected)
+    arrays = ImageList([alpha], 3)
+    file = ImageList([tmp_path / "1.png"], 3)
+    found = arrays.pixels(0, arrays.content(0)).astype(int)
+    np.testing.assert_allclose(found, file.pixels(0, file.content(0)), atol=1)
 
 
 def test_sources_read_them_so(picture, tmp_path):

@@ -1,3 +1,4 @@
+import copy
 import pickle
 import re
 import sqlite3
@@ -21,6 +22,7 @@ from torch.nn.functional import interpolate
 
 from sklearn_hierret import HierarchicalRetriever
 from sklearn_hierret.nn import FrozenFeatureExtractor, TinyNet
+from sklearn_hierret.nn.backbones._pooling import GeMPooling, PartialMeanPooling, RMACPooling
 from sklearn_hierret.nn.frozen._resizing import resized
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -148,21 +150,21 @@ def test_tokens_are_pooled(images):
         close(frozen.transform(X), pool(tokens, axis=0))
 
 
-def test_files_of_networks(network, images, tmp_path):
-    class Maps(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.convolutions = network.convolutions
-
-        def forward(self, x):
-            return self.convolutions(x)
-
+def trace_to(path, module):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.trace(Maps().eval(), torch.zeros(2, 3, 20, 15)).save(str(tmp_path / "net.pt"))
-    frozen = FrozenFeatureExtractor(tmp_path / "net.pt", image_size=(20, 15)).fit()
+        script = torch.jit.trace(module.eval(), torch.zeros(2, 3, 20, 15))
+        script.save(str(path))
+    return script
+
+
+def test_files_of_networks(network, images, tmp_path):
+    script = trace_to(tmp_path / "net.pt", network.convolutions)
     expected = naive(network, images, (20, 15))
-    close(frozen.transform(images), expected)
+    for given in (tmp_path / "net.pt", str(tmp_path / "net.pt"), script):
+        frozen = FrozenFeatureExtractor(given, image_size=(20, 15)).fit()
+        close(frozen.transform(images), expected)
+        close(pickle.loads(pickle.dumps(frozen.set_params(network=None))).transform(images), expected)
     torch.save(network.state_dict(), tmp_path / "weights.pth")
     other = TinyNet(channels=(8, 12))
     for weights in (None, tmp_path / "weights.pth"):
@@ -190,9 +192,14 @@ def test_onnx_files(images, tmp_path, fixed):
     expected = (images.max(axis=(1, 2)) / 255 - MEAN) / STD
     close(frozen.transform(images), expected)
     close(pickle.loads(pickle.dumps(frozen)).transform(images), expected)
+    with pytest.raises(ValueError, match="ONNX files and functions have their own"):
+        FrozenFeatureExtractor(path, weights="w.pt").fit()
+    stored = pickle.dumps(frozen)
     path.write_bytes(b"junk")
     with pytest.raises(ValueError, match=r"net\.onnx: onnxruntime can't read"):
         frozen.fit()
+    with pytest.raises(ValueError, match=r"net\.onnx is not there, or is not the file"):
+        pickle.loads(stored)
 
 
 def test_functions(images):
@@ -329,6 +336,81 @@ def test_damaged_stores(counting, images, tmp_path):
         FrozenFeatureExtractor(counting, image_size=8, memory=tmp_path / "file").fit().transform(images)
 
 
+class Scaled(nn.Module):
+    """A network with a plain attribute that no weight and no text shows."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, images):
+        return images.mean(dim=(2, 3)) * self.factor
+
+
+def test_networks_and_poolings_that_differ_by_an_attribute(network, images, tmp_path):
+    def features(**params):
+        return FrozenFeatureExtractor(image_size=(20, 15), memory=tmp_path, **params).fit().transform(images)
+
+    pairs = [
+        [{"network": Scaled(1.0)}, {"network": Scaled(5.0)}],
+        [{"network": network, "pooling": RMACPooling(1)}, {"network": network, "pooling": RMACPooling(3)}],
+        [{"network": network, "pooling": PartialMeanPooling(share)} for share in (0.1, 0.9)],
+    ]
+    for one, other in pairs:
+        assert not np.allclose(features(**one), features(**other))
+
+
+def test_weights_of_scripts_count(network, images, tmp_path):
+    trace_to(tmp_path / "net.pt", network.convolutions)
+    found = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        torch.save(TinyNet(channels=(8, 12)).convolutions.state_dict(), tmp_path / f"{seed}.pth")
+        params = {"weights": tmp_path / f"{seed}.pth", "memory": tmp_path, "image_size": (20, 15)}
+        found.append(FrozenFeatureExtractor(tmp_path / "net.pt", **params).fit().transform(images))
+    assert not np.allclose(*found)
+
+
+def test_threads_take_turns_with_layers(network, images):
+    frozen = FrozenFeatureExtractor(network, layers=["convolutions.2"], image_size=64, batch_size=2).fit()
+    expected = frozen.transform(images)
+    with ThreadPoolExecutor(3) as pool:
+        for found in pool.map(frozen.transform, [images] * 12):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_layers_are_taken_before_what_works_in_place(images):
+    torch.manual_seed(0)
+    first = nn.Conv2d(3, 4, 3)
+    nets = [nn.Sequential(first, nn.ReLU(inplace=inplace)) for inplace in (True, False)]
+    for pooling in ("average", nn.Flatten()):
+        found = [
+            FrozenFeatureExtractor(net, layers="0", pooling=pooling, image_size=8).fit().transform(images)
+            for net in nets
+        ]
+        np.testing.assert_allclose(*found, atol=1e-6)
+    twice = nn.Sequential(shared := nn.Conv2d(3, 3, 3), shared)
+    with pytest.raises(ValueError, match="calls the module '0' several times"):
+        FrozenFeatureExtractor(twice, layers=["0"], image_size=8).fit()
+
+
+def test_poolings_stay_as_they_are(network, images):
+    pooling = GeMPooling().train()
+    frozen = FrozenFeatureExtractor(network, pooling=pooling, image_size=16).fit()
+    before = frozen.transform(images)
+    assert pooling.training
+    assert pooling.p.requires_grad
+    pooling.p.data.fill_(1.0)
+    np.testing.assert_array_equal(frozen.transform(images), before)
+
+
+def test_half_and_double_precision_networks(network, images):
+    expected = FrozenFeatureExtractor(network, image_size=16).fit().transform(images)
+    double = copy.deepcopy(network).double()
+    close(FrozenFeatureExtractor(double, image_size=16).fit().transform(images), expected)
+    assert next(double.parameters()).dtype == torch.float64
+
+
 # ------------------------------------------------------------------------------------ scikit-learn
 
 
@@ -339,12 +421,8 @@ def test_pipelines_grids_and_pickles(images, tmp_path):
         HierarchicalRetriever(n_neighbors=2),
     )
     search = GridSearchCV(pipe, {"hierarchicalretriever__alpha": [0, 1]}, cv=2).fit(images, y)
-    assert search.best_estimator_[-1].kneighbors(search.best_estimator_[0].transform(images[:2]), 1)[
-        1
-    ].tolist() == [
-        [0],
-        [1],
-    ]
+    best = search.best_estimator_.set_params(hierarchicalretriever__alpha=0)
+    assert best[-1].kneighbors(best[0].transform(images[:2]), 1)[1].tolist() == [[0], [1]]
     frozen = search.best_estimator_[0]
     again = pickle.loads(pickle.dumps(frozen))
     np.testing.assert_array_equal(again.transform(images), frozen.transform(images))
@@ -424,7 +502,13 @@ def test_damaged_images(network, images, folder):
         ({"network": lambda x: "text"}, ValueError, "must give an array, got a str"),
         ({"network": lambda x: [x, None]}, ValueError, "must give an array, got a list"),
         ({"layers": ["convolution.0"]}, ValueError, "no module 'convolution.0'; some that it has"),
-        ({"network": lambda x: x, "layers": ["a"]}, ValueError, "no module 'a'"),
+        ({"network": lambda x: x, "layers": ["a"]}, ValueError, "no layers to choose from"),
+        ({"layers": []}, ValueError, "names of modules, at least one"),
+        ({"layers": [0]}, ValueError, "names of modules, at least one"),
+        ({"network": TinyNet}, TypeError, "got the class TinyNet"),
+        ({"network": nn.Conv2d(3, 2, 3, device="meta")}, ValueError, "on the device 'meta'"),
+        ({"network": lambda x: x, "weights": "w.pt"}, ValueError, "functions have their own"),
+        ({"device": "gpu"}, ValueError, "device='gpu' is none of torch's"),
         ({"pooling": "mean"}, ValueError, "pooling must be one of"),
         ({"image_size": 0}, ValueError, "image_size must be a positive integer or two"),
         ({"image_size": (8, 8, 8)}, ValueError, "image_size must be"),
@@ -490,6 +574,10 @@ def test_bad_weights(tmp_path, capsys):
         (np.full((1, 8, 8), np.nan), ValueError, "not finite"),
         ("image.png", ValueError, "image.png is no folder"),
         (3, TypeError, "images or paths, got a int"),
+        (["a.png", None], TypeError, "a path, but number 1 is a NoneType"),
+        ([np.zeros((8, 8, 3)), "a.png"], TypeError, "paths and images"),
+        (np.array([], dtype=str), ValueError, "no image"),
+        (np.zeros((8, 9, 3)), ValueError, r"a single image is image\[None\]"),
         (pd.DataFrame({"a": ["x"], "b": ["y"]}), ValueError, "one column, got 2"),
     ],
 )

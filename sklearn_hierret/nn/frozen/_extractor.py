@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
+import threading
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from numbers import Integral
 from pathlib import Path
@@ -24,7 +27,7 @@ from tqdm.auto import tqdm
 
 from sklearn_hierret._arrays import unchanged_on_error
 from sklearn_hierret.images._list import ImageList
-from sklearn_hierret.nn._device import autocast, check_device, digest_of_state, memory_hint, settled_device
+from sklearn_hierret.nn._device import autocast, check_device, digest_of_module, memory_hint, settled_device
 from sklearn_hierret.nn.backbones._adapter import n_features_of
 from sklearn_hierret.nn.frozen._loading import Settings, ahead, prepare
 from sklearn_hierret.nn.frozen._network import FrozenNetwork, open_network
@@ -52,8 +55,8 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         What makes vectors of maps or tokens: "average", "max" (MAC), "gem", "spoc", "partial_mean", "rmac".
         None: the network's own, or the average.
     layers : sequence of str, default=None
-        Names of modules whose outputs are the features, as in ``named_modules()``. Several are put one after
-        another, each of length 1.
+        Names of modules whose outputs are the features, as in ``named_modules()``; each counts once. Several
+        are put one after another, each of length 1.
     image_size : int or (int, int), default=None
         (height, width) that images are resized to, bicubically. None: what the network was trained on, or
         (224, 224).
@@ -72,7 +75,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     n_jobs : int, default=None
         Threads that read and resize images while the network computes; -1: as many as there are
         processors.
-    device : str, default="auto"
+    device : str or torch.device, default="auto"
         "auto" is "cuda" where there is such a device, else "cpu".
     mixed_precision : bool, default=False
         Compute in bfloat16 where that is safe.
@@ -83,7 +86,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         its name, its position, or the fold it is in; a run that was interrupted goes on where it was. A
         function has to have an attribute ``cache_key`` that changes whenever its results do.
     on_error : {"raise", "warn"}, default="raise"
-        "warn": damaged images are named in a warning, and their features are NaN, so that rows stay where
+        "warn": damaged files are named in a warning, and their features are NaN, so that rows stay where
         they are.
     verbose : int, default=0
         1 shows a progress bar.
@@ -115,7 +118,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         "resize": [StrOptions({"stretch", "crop", "pad"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [None, Integral],
-        "device": [str],
+        "device": [str, torch.device],
         "mixed_precision": ["boolean"],
         "compile": ["boolean"],
         "on_error": [StrOptions({"raise", "warn"})],
@@ -198,8 +201,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         std = source.std if self.std is None else self.std
         mean, std = _statistics(mean, std)
         size = source.image_size if self.image_size is None else _pair(self.image_size, "image_size")
-        device = settled_device(self.device)
-        check_device(device)
+        device = _device(self.device)
         network = FrozenNetwork(source, self.pooling, layers, mean, std).eval()
         settings = Settings(
             image_size=size,
@@ -208,7 +210,9 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             grid=_pair(self.tiles, "tiles"),
             batch_size=int(self.batch_size),
             n_threads=max(1, joblib.effective_n_jobs(self.n_jobs)),
+            wanted_device=self.device,
             device=device,
+            is_compiled=bool(self.compile),
             mixed_precision=bool(self.mixed_precision),
             memory=_folder(self.memory),
             on_error=self.on_error,
@@ -218,15 +222,16 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         )
         settings.n_features = n_features_of(network, len(mean), size)
         if settings.memory is not None:
-            if source.digest is None:
+            digest = source.digest()
+            if digest is None:
                 raise ValueError(
                     "memory= needs to tell the network from others, and a function can't be told: give it an "
                     "attribute cache_key that changes whenever its results do."
                 )
-            settings.key = _key(source.digest, network, settings)
-        network = network.to(device, memory_format=torch.channels_last)
-        self._run: Any = torch.compile(network) if self.compile else network
-        self.network_, self._settings = network, settings
+            settings.key = _key(digest, network, settings)
+        self.network_ = network.to(device, memory_format=torch.channels_last)
+        self._settings = settings
+        self._make_ready()
         self.image_size_, self.n_features_out_ = size, settings.n_features
         return self
 
@@ -267,10 +272,8 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def _transform(self, images: ImageList, store: FeatureStore | None) -> NDArray[np.float32]:
         settings = self._settings
         features = np.full((len(images), settings.n_features), np.nan, dtype=np.float32)
-        chunks = [
-            range(start, min(start + settings.batch_size, len(images)))
-            for start in range(0, len(images), settings.batch_size)
-        ]
+        step = max(1, settings.batch_size // (settings.grid[0] * settings.grid[1]))
+        chunks = [range(start, min(start + step, len(images))) for start in range(0, len(images), step)]
         damaged: list[str] = []
         with (
             torch.inference_mode(),
@@ -302,7 +305,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 f"{len(damaged)} of {len(images)} images are damaged, their features are NaN: "
                 f"{'; '.join(damaged[:5])}{more}",
                 UserWarning,
-                3,
+                4,
             )
         return features
 
@@ -311,7 +314,8 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         n_tiles = settings.grid[0] * settings.grid[1]
         # Convolutions are up to twice as fast when the channels of a pixel lie side by side.
         inputs = inputs.to(settings.device, memory_format=torch.channels_last)
-        with autocast(settings.device, settings.mixed_precision):
+        # Threads take turns: the network uses all cores, and layers are caught by hooks in it.
+        with self._turn, autocast(settings.device, settings.mixed_precision):
             vectors = [self._run(part) for part in inputs.split(settings.batch_size)]
         for part, given in zip(vectors, inputs.split(settings.batch_size), strict=True):
             if part.shape != (len(given), settings.n_features):
@@ -332,16 +336,25 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         # Nothing changes a network that was given, so that clones need no copies of it.
         return type(self)(**self.get_params(deep=False))
 
+    def _make_ready(self) -> None:
+        """What can't be pickled."""
+        self._turn = threading.Lock()
+        self._run: Any = torch.compile(self.network_) if self._settings.is_compiled else self.network_
+
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "_run"}  # compiled code stays here
+        state = {name: value for name, value in state.items() if name not in ("_run", "_turn")}
+        if "network_" in state and str(self._settings.device) != "cpu":
+            state["network_"] = copy.deepcopy(self.network_).cpu()
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if hasattr(self, "network_"):
-            self._settings.device = settled_device(self.device)
-            self.network_.to(self._settings.device)
-            self._run = torch.compile(self.network_) if self.compile else self.network_
+            device = _device(self._settings.wanted_device)
+            self._settings = replace(self._settings, device=device)
+            self.network_.to(device)
+            self._make_ready()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -352,9 +365,21 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return tags
 
 
+def _device(device: Any) -> Any:
+    """The device, which is there."""
+    settled = settled_device(device)
+    try:
+        torch.device(settled)
+    except RuntimeError as error:
+        raise ValueError(f"device={device!r} is none of torch's ({str(error).splitlines()[0]}).") from None
+    check_device(settled)
+    return settled
+
+
 def _pair(value: Any, name: str) -> tuple[int, int]:
     """(rows, columns) from one number or two."""
     both = (value, value) if isinstance(value, Integral) else value
+    both = both.tolist() if isinstance(both, np.ndarray) else both
     if (
         not isinstance(both, Sequence)
         or len(both) != 2
@@ -387,7 +412,7 @@ def _folder(memory: Any) -> Path | None:
 
 def _key(digest: str, network: FrozenNetwork, settings: Settings) -> str:
     """A name of everything that features depend on."""
-    pooling = digest_of_state(network.pooling, str(network.pooling))
+    pooling = digest_of_module(network.pooling)
     statistics = network.mean.flatten().tolist(), network.std.flatten().tolist()
     how = settings.image_size, settings.resize, settings.grid, settings.mixed_precision
     text = repr((digest, pooling, network.layers, statistics, how))

@@ -32,7 +32,9 @@ class Settings:
     grid: tuple[int, int]
     batch_size: int
     n_threads: int
+    wanted_device: Any
     device: Any
+    is_compiled: bool
     mixed_precision: bool
     memory: Path | None
     on_error: str

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 import hashlib
+import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from sklearn_hierret.nn._device import digest_of_state
+from sklearn_hierret.nn._device import digest_of_module
 from sklearn_hierret.nn.backbones import make_pooling
 from sklearn_hierret.nn.backbones._pretrained import Inside, pretrained_network
 
@@ -31,10 +34,18 @@ class Source:
     image_size: tuple[int, int] = (224, 224)
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
-    #: What tells it from others, for features that are kept; None: nothing does.
-    digest: str | None = None
-    #: Modules whose outputs can be asked for.
-    has_layers: bool = True
+
+    @property
+    def has_layers(self) -> bool:
+        """Whether outputs of modules can be asked for."""
+        return not isinstance(self.body, (Called, ONNX, Script))
+
+    def digest(self) -> str | None:
+        """What tells the network from others; None if nothing does."""
+        if isinstance(self.body, Called):
+            key = getattr(self.body.function, "cache_key", None)
+            return None if key is None else str(key)
+        return self.body.digest if isinstance(self.body, ONNX) else digest_of_module(self.body)
 
 
 def open_network(network: Any, weights: Any, *, pools: bool, picks_layers: bool) -> Source:
@@ -48,28 +59,30 @@ def open_network(network: Any, weights: Any, *, pools: bool, picks_layers: bool)
     pools, picks_layers : bool
         See `pretrained_network`.
     """
-    if isinstance(network, nn.Module):
+    if isinstance(network, torch.jit.ScriptModule):
+        source = Source(Script(network))
+    elif isinstance(network, nn.Module):
         source = Source(copy.deepcopy(network))
     elif isinstance(network, (str, Path)):
         if Path(network).suffix.lower() in (".pt", ".pth", ".ts", ".torchscript", ".onnx"):
-            source = _from_file(Path(network).expanduser())
+            source = Source(_from_file(Path(network).expanduser().resolve()))
         else:
             options = {"load": weights is None, "pools": pools, "picks_layers": picks_layers}
             source = Source(*pretrained_network(str(network), **options))
-    elif callable(network):
-        key = getattr(network, "cache_key", None)
-        source = Source(_Called(network), digest=None if key is None else str(key), has_layers=False)
+    elif callable(network) and not isinstance(network, type):
+        source = Source(Called(network))
     else:
-        raise TypeError(
-            f"network must be a name, a path, a module or a callable, got a {type(network).__name__}."
-        )
+        kind = f"the class {network.__name__}" if isinstance(network, type) else f"a {type(network).__name__}"
+        raise TypeError(f"network must be a name, a path, a module or a callable, got {kind}.")
+    body = source.body
     if weights is not None:
-        body = source.body.network if isinstance(source.body, Inside) else source.body
-        _load_weights(body, Path(weights).expanduser())
+        if isinstance(body, (ONNX, Called)):
+            raise ValueError("weights= are for networks of torch; ONNX files and functions have their own.")
+        _load_weights(body.network if isinstance(body, Inside) else body, Path(weights).expanduser())
+    if any(tensor.is_meta for tensor in (*body.parameters(), *body.buffers())):
+        raise ValueError("The network has no weights: it is on the device 'meta'.")
     if source.has_layers:
-        source.body.eval().requires_grad_(False)
-    if source.digest is None and source.has_layers:
-        source.digest = digest_of_state(source.body, str(source.body))
+        body.eval().requires_grad_(False).float()
     return source
 
 
@@ -93,37 +106,51 @@ class FrozenNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.body = source.body
-        self.pooling = make_pooling("average" if pooling is None else pooling)
+        pooling = make_pooling("average" if pooling is None else pooling)
+        self.pooling = copy.deepcopy(pooling).requires_grad_(False)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32)[:, None, None])
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32)[:, None, None])
         self.layers = None if layers is None else tuple(layers)
         if self.layers is not None:
-            modules = dict(self.body.named_modules()) if source.has_layers else {}
-            for name in self.layers:
-                if name not in modules:
-                    raise ValueError(f"The network has no module {name!r}{_like(name, modules)}.")
+            self._check_layers(source)
+
+    def _check_layers(self, source: Source) -> None:
+        if not self.layers or not all(isinstance(name, str) for name in self.layers):
+            raise ValueError(
+                f"layers must be names of modules, at least one, got {list(self.layers or ())!r}."
+            )
+        if not source.has_layers:
+            raise ValueError("TorchScript and ONNX files and functions have no layers to choose from.")
+        modules = dict(self.body.named_modules())
+        for name in self.layers:
+            if name not in modules:
+                raise ValueError(f"The network has no module {name!r}{_like(name, modules)}.")
 
     def forward(self, images: Tensor) -> Tensor:
+        """Vectors; with layers by one thread at a time."""
         images = (images - self.mean) / self.std
         if self.layers is None:
             return self._vectors(self.body(images), "The network").float()
-        caught: dict[str, Any] = {}
+        caught: dict[str, Tensor] = {}
+
+        def catch(module: nn.Module, inputs: Any, output: Any, name: str) -> None:
+            if name in caught:
+                raise ValueError(f"The network calls the module {name!r} several times: choose another one.")
+            # Pooled at once: what comes next may work in place.
+            caught[name] = self._vectors(output, f"Layer {name!r}").float().clone()
+
         modules = dict(self.body.named_modules())
-        hooks = [
-            modules[name].register_forward_hook(
-                lambda module, inputs, output, name=name: caught.update({name: output})
-            )
-            for name in self.layers
-        ]
+        names = dict.fromkeys(self.layers)
+        hooks = [modules[name].register_forward_hook(partial(catch, name=name)) for name in names]
         try:
             self.body(images)
         finally:
             for hook in hooks:
                 hook.remove()
-        missing = [name for name in self.layers if name not in caught]
+        missing = [name for name in names if name not in caught]
         if missing:
             raise ValueError(f"The network has the module {missing[0]!r}, but does not call it.")
-        parts = [self._vectors(caught[name], f"Layer {name!r}").float() for name in self.layers]
+        parts = [caught[name] for name in names]
         return parts[0] if len(parts) == 1 else torch.cat([normalize(part, dim=1) for part in parts], dim=1)
 
     def _vectors(self, output: Any, what: str) -> Tensor:
@@ -141,7 +168,7 @@ class FrozenNetwork(nn.Module):
         return output
 
 
-class _Called(nn.Module):
+class Called(nn.Module):
     """A function from images to arrays or tensors."""
 
     def __init__(self, function: Callable[[Tensor], Any]) -> None:
@@ -158,12 +185,35 @@ class _Called(nn.Module):
             return output  # refused by its type
 
 
-class _ONNX(nn.Module):
+class Script(nn.Module):
+    """A TorchScript module, which pickle can't take as it is."""
+
+    def __init__(self, script: Any) -> None:
+        super().__init__()
+        self.script = script
+
+    def forward(self, images: Tensor) -> Any:
+        return self.script(images)
+
+    def __getstate__(self) -> dict[str, Any]:
+        buffer = io.BytesIO()
+        with _quiet():
+            torch.jit.save(self.script, buffer)
+        return {"content": buffer.getvalue()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        nn.Module.__init__(self)
+        with _quiet():
+            self.script = torch.jit.load(io.BytesIO(state["content"]), map_location="cpu")
+        self.training = self.script.training
+
+
+class ONNX(nn.Module):
     """An ONNX file, run by onnxruntime."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.digest = path, _digest_of_file(path)
         self._open()
 
     def _open(self) -> None:
@@ -196,25 +246,38 @@ class _ONNX(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        if not self.path.is_file() or _digest_of_file(self.path) != self.digest:
+            raise ValueError(
+                f"{self.path} is not there, or is not the file that the network was fitted with."
+            )
         self._open()
 
 
-def _from_file(path: Path) -> Source:
+def _from_file(path: Path) -> nn.Module:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: is it the file of a network?")
-    digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     if path.suffix.lower() == ".onnx":
-        return Source(_ONNX(path), digest=digest, has_layers=False)
+        return ONNX(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch asks authors of such files to export others
-            module = torch.jit.load(str(path), map_location="cpu")
+        with _quiet():
+            return Script(torch.jit.load(str(path), map_location="cpu"))
     except RuntimeError as error:
         raise ValueError(
             f"{path}: this is no TorchScript file ({str(error).splitlines()[0]}). Weights alone go into "
             "weights=, beside the network that they are for."
         ) from error
-    return Source(module, digest=digest, has_layers=False)
+
+
+def _digest_of_file(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's request to export other files than TorchScript."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _load_weights(body: nn.Module, path: Path) -> None:
@@ -238,6 +301,7 @@ def _load_weights(body: nn.Module, path: Path) -> None:
         raise ValueError(f"{path}: this file holds more than weights, so it was not read.") from error
     try:
         # A classifier that was taken off may be among the weights.
+        body = body.script if isinstance(body, Script) else body
         missing = body.load_state_dict(state, strict=False).missing_keys
     except (RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())
