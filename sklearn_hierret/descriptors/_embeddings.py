@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
+from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils._param_validation import Interval
 
+from sklearn_hierret._arrays import check_memory_share
 from sklearn_hierret.descriptors._lists import power_normalised
 from sklearn_hierret.descriptors._vocabulary import VocabularyTransformer
 
@@ -18,8 +20,8 @@ class TriangulationEmbedding(VocabularyTransformer):
     """Directions to a descriptor from all words, whitened and summed [1]_.
 
     In many dimensions lengths say little, so that only directions count, and those from every word. Their
-    leading components, as many as a descriptor has dimensions, are much the same for all and are left out.
-    Sums are plain; the democratic weights of [1]_ are not here.
+    leading components, as many as a descriptor has dimensions, vary for reasons common to all images and
+    are left out. Sums are plain; the democratic weights of [1]_ are not here.
 
     Parameters
     ----------
@@ -80,6 +82,7 @@ class TriangulationEmbedding(VocabularyTransformer):
         n_discarded = self.n_dimensions_ if self.n_discarded is None else self.n_discarded
         if n_discarded >= n:
             raise ValueError(f"n_discarded={n_discarded} leaves none of the {n} components: use more words.")
+        check_memory_share(32 * n**2, f"The covariance of {n} directions", "use fewer words.")
         total, squares = np.zeros(n), np.zeros((n, n))
         for start in range(0, len(some), 2000):
             rows = self._directions(some[start : start + 2000])
@@ -90,7 +93,12 @@ class TriangulationEmbedding(VocabularyTransformer):
         # From the largest down; what has no variance stays out.
         values, vectors = values[::-1][n_discarded:], vectors[:, ::-1][:, n_discarded:]
         kept = values > 1e-8 * max(values[0], 1e-12)
-        self.projection_ = vectors[:, kept] / np.sqrt(values[kept])
+        if not kept.any():
+            raise ValueError("Descriptors do not vary enough for directions to tell them apart.")
+        # A sign by rule, as scikit-learn's PCA has one.
+        vectors = vectors[:, kept]
+        vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])])
+        self.projection_ = vectors / np.sqrt(values[kept])
 
     def _directions(self, descriptors: NDArray) -> NDArray[np.float64]:
         differences = descriptors[:, None, :] - self.words_[None]
@@ -169,21 +177,30 @@ class RVD(VocabularyTransformer):
 
     def _learn(self, some: NDArray, images: list[NDArray], random: np.random.RandomState) -> None:
         super()._learn(some, images, random)
-        sums = np.stack([self._sums(one) for one in images if len(one)])
-        self.means_ = sums.mean(axis=0)
-        self.projections_ = np.empty((*self.words_.shape, self.words_.shape[1]))
-        for j, rows in enumerate((sums - self.means_).transpose(1, 0, 2)):
-            values, vectors = eigh(rows.T @ rows / len(rows))
-            # With fewer images than dimensions the least variances are none: they are held above a hundredth
-            # of the mean.
-            floor = max(0.01 * values.mean(), 1e-12)
-            self.projections_[j] = vectors / np.sqrt(np.maximum(values, floor))
+        n_words, n_dimensions = self.words_.shape
+        total, squares, count = (
+            np.zeros(self.words_.shape),
+            np.zeros((n_words, n_dimensions, n_dimensions)),
+            0,
+        )
+        for one in images:
+            if len(one):
+                sums = self._sums(one)
+                total += sums
+                squares += sums[:, :, None] * sums[:, None, :]
+                count += 1
+        self.means_ = total / count
+        values, vectors = np.linalg.eigh(squares / count - self.means_[:, :, None] * self.means_[:, None, :])
+        # There may be fewer images than dimensions: variances are raised to a hundredth of their mean, of the
+        # word or of all words.
+        floor = 0.01 * np.maximum(values.mean(axis=1, keepdims=True), max(values.mean(), 1e-12))
+        roots = np.sqrt(np.maximum(values, floor))
+        # Symmetric, so that nothing depends on the choice of eigenvectors.
+        self.projections_ = vectors / roots[:, None, :] @ vectors.transpose(0, 2, 1)
 
     def _sums(self, descriptors: NDArray) -> NDArray[np.float64]:
         n_nearest = min(self.n_nearest, len(self.words_))
-        squares = ((descriptors**2).sum(axis=1)[:, None] - 2 * descriptors @ self.words_.T) + (
-            self.words_**2
-        ).sum(axis=1)
+        squares = euclidean_distances(descriptors, self.words_.astype(descriptors.dtype), squared=True)
         nearest = np.argsort(squares, axis=1, kind="stable")[:, :n_nearest]
         sums = np.zeros(self.words_.shape)
         for rank in range(n_nearest):

@@ -79,6 +79,7 @@ class DescriptorTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             If an image has no descriptor, and ``on_empty="raise"``; it is named by its position.
         """
         check_is_fitted(self)
+        self._validate_params()
         images = checked_descriptors(X, self.n_dimensions_)
         vectors = np.zeros((len(images), self._n_features_out), dtype=np.float32)
         for i, descriptors in enumerate(images):
@@ -128,7 +129,8 @@ def checked_descriptors(X: Any, n_dimensions: int | None = None) -> list[NDArray
         raise ValueError("X has no image.")
     images: list[NDArray] = []
     for i, one in enumerate(X):
-        descriptors = np.asarray(one)
+        # Of LocalFeatures the second part.
+        descriptors = np.asarray(getattr(one, "descriptors", one))
         if descriptors.size == 0 and descriptors.ndim < 2:
             descriptors = descriptors.reshape(0, n_dimensions or 0)
         if descriptors.ndim != 2 or descriptors.dtype.kind not in "fiu":

@@ -79,16 +79,15 @@ class MapTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _n_features_out(self) -> int:
         return self.n_channels_ if self.whitening_ is None else self.whitening_.n_components_
 
-    def _whitening(self, rows: NDArray) -> PCA | None:
-        """Whitened principal components of rows, if some are asked for."""
-        if self.n_components is None:
-            return None
-        if self.n_components > min(rows.shape):
+    def _whitening(self, rows: NDArray) -> PCA:
+        """Whitened principal components of rows."""
+        n_components = int(self.n_components or 0)
+        if n_components > min(rows.shape):
             raise ValueError(
-                f"n_components={self.n_components} exceeds the {rows.shape[1]} channels or the {len(rows)} "
+                f"n_components={n_components} exceeds the {rows.shape[1]} channels or the {len(rows)} "
                 "samples to learn from."
             )
-        return PCA(self.n_components, whiten=True, random_state=self.random_state).fit(rows)
+        return PCA(n_components, whiten=True, random_state=self.random_state).fit(rows)
 
     whitening_: PCA | None
 

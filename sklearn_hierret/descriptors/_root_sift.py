@@ -9,7 +9,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, Options
 
 from sklearn_hierret.images._list import ImageList
 
@@ -66,7 +66,7 @@ class RootSIFT(TransformerMixin, BaseEstimator):
 
     _parameter_constraints: dict = {
         "max_keypoints": [Interval(Integral, 1, None, closed="left")],
-        "upsampling": [Interval(Integral, 1, None, closed="left")],
+        "upsampling": [Options(Integral, {1, 2, 4})],
         "n_jobs": [None, Integral],
     }
 
@@ -131,7 +131,9 @@ class RootSIFT(TransformerMixin, BaseEstimator):
         sift = module.SIFT(upsampling=self.upsampling)
         try:
             sift.detect_and_extract(pixels)
-        except RuntimeError:  # scikit-image's way to say that there is no keypoint
+        except RuntimeError as error:
+            if "no features" not in str(error):
+                raise
             return nothing
         kept = np.argsort(-sift.sigmas, kind="stable")[: self.max_keypoints]
         return LocalFeatures(sift.keypoints[kept].astype(float), root_sift(sift.descriptors[kept]))

@@ -19,7 +19,7 @@ class SpatialVerification(RerankingStep):
 
     Descriptors of query and result are matched, and RANSAC looks for the shift, turn and scale that most
     matches agree with. Results with `min_inliers` of those come first, those with most before
-    others, and have their number subtracted from their distance; all others follow in their order. For near
+    others; all others follow in their order. For near
     duplicates and single objects; other samples of a class rarely have a common arrangement.
 
     Parameters
@@ -30,7 +30,7 @@ class SpatialVerification(RerankingStep):
         Results that are verified; each takes some milliseconds.
     min_inliers : int, default=6
     max_ratio : float, default=0.8
-        A match counts if it is so much nearer than the second nearest descriptor.
+        A match counts if its distance is below so many times that of the second nearest descriptor.
     tolerance : float, default=4.0
         Pixels by which an inlier may miss its place.
     max_trials : int, default=200
@@ -158,22 +158,39 @@ class SpatialVerification(RerankingStep):
         k = self._checked_k(X, n_neighbors)
         gallery = self.local_features_
         n_queries = self.n_samples_fit_ if X is None else len(X)  # type: ignore[arg-type]
-        queries = gallery if X is None else _checked(local_features, n_queries)
+        widths = [one.descriptors.shape[1] for one in gallery if len(one.descriptors)]
+        queries = gallery if X is None else _checked(local_features, n_queries, next(iter(widths), None))
         n = min(max(k, self.n_candidates), self.n_samples_fit_ - (X is None))
         distances, indices = self.retriever_.kneighbors(X, n)
-        for query, row, found in zip(queries, distances, indices, strict=True):
+        inliers = np.zeros(indices.shape, dtype=np.intp)
+        for i, query in enumerate(queries):
             for j in range(min(n, self.n_candidates)):
-                inliers = count_inliers(
+                inliers[i, j] = count_inliers(
                     query,
-                    gallery[found[j]],
+                    gallery[indices[i, j]],
                     max_ratio=self.max_ratio,
                     tolerance=self.tolerance,
                     max_trials=self.max_trials,
                 )
-                row[j] -= inliers if inliers >= self.min_inliers else 0
-        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        inliers[inliers < self.min_inliers] = 0
+        distances = np.where(inliers > 0, distances.min(axis=1, keepdims=True) - inliers, distances)
+        order = np.argsort(-inliers, axis=1, kind="stable")[:, :k]
         distances, indices = (np.take_along_axis(values, order, axis=1) for values in (distances, indices))
         return (distances, indices) if return_distance else indices
+
+    def predict(self, X: ArrayLike, local_features: Sequence[LocalFeatures] | None = None) -> NDArray:
+        """Most frequent label among the nearest neighbours; ties go to the first class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+        local_features : sequence of LocalFeatures, one for each query
+
+        Returns
+        -------
+        labels : ndarray of shape (n_queries,)
+        """
+        return self._most_frequent(self.kneighbors(X, return_distance=False, local_features=local_features))
 
 
 def count_inliers(
@@ -212,12 +229,14 @@ def count_inliers(
     matches = feature.match_descriptors(a.descriptors, b.descriptors, max_ratio=max_ratio)
     if len(matches) < 3:
         return 0
-    source, target = a.keypoints[matches[:, 0]], b.keypoints[matches[:, 1]]
-    return _ransac(source, target, tolerance, max_trials)
+    source, target = (part.keypoints[matches[:, i]] for i, part in enumerate((a, b)))
+    # A place may have several descriptors, for several orientations: it counts once.
+    places = np.unique(np.hstack([source, target]), axis=0)
+    return _ransac(places[:, :2], places[:, 2:], tolerance, max_trials)
 
 
 def _ransac(source: NDArray, target: NDArray, tolerance: float, max_trials: int) -> int:
-    """Most pairs that agree with a similarity transform, through two pairs drawn at random."""
+    """Most places that agree with a similarity transform, through two pairs drawn at random."""
     random = np.random.RandomState(0)
     # A similarity transform is a complex line, z -> p z + q.
     z, w = (points[:, 0] + 1j * points[:, 1] for points in (source, target))
@@ -232,25 +251,33 @@ def _ransac(source: NDArray, target: NDArray, tolerance: float, max_trials: int)
         return 0
     q = w[i] - p * z[i]
     errors = np.abs(p[:, None] * z[None] + q[:, None] - w[None])
-    return int((errors <= tolerance).sum(axis=1).max())
+    best = (errors <= tolerance)[(errors <= tolerance).sum(axis=1).argmax()]
+    return min(len(np.unique(z[best])), len(np.unique(w[best])))
 
 
-def _checked(local_features: Any, n: int) -> list[LocalFeatures]:
-    """Local features, one for each sample."""
+def _checked(local_features: Any, n: int, width: int | None = None) -> list[LocalFeatures]:
+    """Local features, one for each sample, with descriptors of one width."""
     if local_features is None:
         raise ValueError("local_features are missing: pass those of RootSIFT().local_features(images).")
     if len(local_features) != n:
         raise ValueError(f"There are {n} samples, but local_features of {len(local_features)}.")
     found = []
     for i, one in enumerate(local_features):
+        if not isinstance(one, tuple) or len(one) != 2:
+            raise TypeError(
+                f"local_features of sample {i}: LocalFeatures are expected, got a {type(one).__name__}."
+            )
         keypoints, descriptors = (np.asarray(part) for part in one)
-        if keypoints.shape != (len(descriptors), 2) or descriptors.ndim != 2:
+        if descriptors.ndim != 2 or keypoints.shape != (len(descriptors), 2):
             raise ValueError(
                 f"local_features of sample {i}: keypoints (n, 2) and descriptors (n, d) are expected, got "
                 f"shapes {keypoints.shape} and {descriptors.shape}."
             )
+        if not np.isfinite(keypoints).all() or not np.isfinite(descriptors).all():
+            raise ValueError(f"local_features of sample {i} are not finite.")
         found.append(LocalFeatures(keypoints.astype(float), descriptors))
     widths = {one.descriptors.shape[1] for one in found if len(one.descriptors)}
+    widths |= set() if width is None else {width}
     if len(widths) > 1:
         raise ValueError(f"local_features have descriptors of different widths: {sorted(widths)}.")
     return found

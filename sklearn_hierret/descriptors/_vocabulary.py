@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.metrics import pairwise_distances_argmin
@@ -85,8 +86,8 @@ class BagOfVisualWords(VocabularyTransformer):
 
     def _learn(self, some: NDArray, images: list[NDArray], random: np.random.RandomState) -> None:
         super()._learn(some, images, random)
-        counts = np.stack([self._vector(one) for one in images if len(one)])
-        self.idf_ = TfidfTransformer().fit(counts).idf_
+        has_word = csr_array([self._vector(one) > 0 for one in images if len(one)], dtype=np.float64)
+        self.idf_ = TfidfTransformer().fit(has_word).idf_
 
     def _vector(self, descriptors: NDArray) -> NDArray:
         return np.bincount(self._nearest(descriptors), minlength=len(self.words_))
@@ -162,6 +163,9 @@ class VLAD(VocabularyTransformer):
         word = self._nearest(descriptors)
         sums = np.zeros(self.words_.shape)
         np.add.at(sums, word, descriptors - self.words_[word])
+        # What rounding leaves of descriptors that are words must not get length 1.
+        rounding = 1e-6 * len(descriptors) * float(np.abs(self.words_).max())
+        sums[np.abs(sums).max(axis=1) <= rounding] = 0.0
         return (unit_rows(sums)[0] if self.intra else sums).ravel()
 
     def _finished(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,7 +13,13 @@ from sklearn.utils import TransformerTags, check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_hierret._arrays import feature_dtype, unit_rows, validate_classes
+from sklearn_hierret._arrays import (
+    check_memory_share,
+    feature_dtype,
+    unchanged_on_error,
+    unit_rows,
+    validate_classes,
+)
 
 
 class OASIS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -34,7 +40,8 @@ class OASIS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     semidefinite : bool, default=True
         Replace W by the nearest symmetric positive semidefinite matrix at the end, so that `transform` makes
         vectors whose inner products are the similarity. False: keep W as it is. Then queries and items have
-        different vectors, ``transform_queries(X) @ transform(X).T``.
+        different vectors, ``transform_queries(X) @ transform(X).T``; a Pipeline, which
+        transforms both alike, ranks by cosine then.
     random_state : int, RandomState or None, default=None
         Of the triplets.
 
@@ -100,7 +107,14 @@ class OASIS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         -------
         self : object
         """
+        with unchanged_on_error(self):
+            return self._fit(X, y)
+
+    def _fit(self, X: ArrayLike, y: ArrayLike) -> OASIS:
         X, _, codes = validate_classes(self, X, y)
+        check_memory_share(
+            32 * X.shape[1] ** 2, f"A similarity of {X.shape[1]} features", "put a PCA before, in a Pipeline."
+        )
         if len(codes) == codes.max() + 1:
             raise ValueError("Every sample is alone in its class: there are no triplets to learn from.")
         rows = unit_rows(X)[0].astype(np.float64)
@@ -116,7 +130,9 @@ class OASIS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 self.n_updates_ += 1
         if self.semidefinite:
             values, vectors = eigh((W + W.T) / 2)
-            kept = values > 1e-10 * max(values[-1], 0.0)
+            kept = values > max(1e-10 * values[-1], 0.0)
+            if not kept.any():
+                raise ValueError("Nothing of W is positive semidefinite: use a smaller aggressiveness.")
             self.factor_ = (vectors[:, kept] * np.sqrt(values[kept])).astype(X.dtype)
             W = (vectors[:, kept] * values[kept]) @ vectors[:, kept].T
         elif hasattr(self, "factor_"):

@@ -131,10 +131,13 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
         labels : ndarray of shape (n_queries,)
         """
         check_is_fitted(self, "retriever_")
+        return self._most_frequent(self.kneighbors(X, return_distance=False))
+
+    def _most_frequent(self, indices: NDArray[np.intp]) -> NDArray:
         labels = self.gallery_labels_
         if labels is None:
             raise ValueError("The gallery has no labels: pass y to set_gallery to predict.")
-        codes = np.searchsorted(self.classes_, labels)[self.kneighbors(X, return_distance=False)]
+        codes = np.searchsorted(self.classes_, labels)[indices]
         return self.classes_[most_frequent(codes, axis=1).mode]
 
     @property

@@ -72,6 +72,8 @@ class Study:
         n_queries: int = 2000,
         seed: int = 0,
     ) -> None:
+        if network.partition(":")[0] == "frozen" and not network.partition(":")[2]:
+            raise ValueError("network 'frozen' needs a name, such as frozen:efficientnet-lite0.")
         self.data, self.out = data, Path(out)
         self.network, self.epochs = network, epochs
         self.kinds = ("clean", *(_corruptions_of(data) if robustness else ()), *(REGIMES if regimes else ()))

@@ -159,20 +159,20 @@ def draw(points: dict[str, tuple[float, float]], path: Path) -> None:
     """Meaning against near duplicates."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 5.2), layout="constrained")
+    figure = Figure(figsize=(9.5, 4.6), layout="constrained")
     ax = figure.subplots()
+    markers = {"local": iter("osD^vP"), "maps": iter("osD^vPX"), "retriever": iter("*X")}
     for i, (name, (duplicates, meaning)) in enumerate(points.items()):
-        kind = "retriever" if "defaults" in name else "maps" if i >= 7 or "Gram" in name else "local"
-        style = {"local": ("#888888", "o"), "maps": ("#1f77b4", "s"), "retriever": ("#d62728", "*")}[kind]
-        ax.plot(duplicates, meaning, style[1], color=style[0], markersize=13 if kind == "retriever" else 8)
-        ax.annotate(name, (duplicates, meaning), (7, 3), textcoords="offset points", fontsize=8)
+        kind = "retriever" if "defaults" in name else "maps" if i >= 7 else "local"
+        colour = {"local": "#777777", "maps": "#1f77b4", "retriever": "#d62728"}[kind]
+        size = 14 if kind == "retriever" else 8
+        ax.plot(duplicates, meaning, next(markers[kind]), color=colour, markersize=size, label=name)
     ax.set(
         xlabel="near duplicates: mean reciprocal rank of the image that a query was made of",
         ylabel="meaning: AHP@100 by the taxonomy",
-        xlim=(0, 1.25),
     )
-    ax.set_xticks(np.linspace(0, 1, 6))
     ax.grid(alpha=0.3)
+    figure.legend(loc="outside right center", fontsize=9, frameon=False)
     figure.savefig(path, dpi=120)
 
 

@@ -13,6 +13,7 @@ from sklearn_hierret.descriptors import (
     VLAD,
     BagOfVisualWords,
     FisherVector,
+    LocalFeatures,
     TriangulationEmbedding,
 )
 from sklearn_hierret.descriptors._lists import drawn_descriptors, power_normalised
@@ -231,6 +232,37 @@ def test_samples_are_drawn_from_all_images(images):
 def test_power_law():
     found = power_normalised(np.array([[4.0, -9.0], [0.0, 0.0]]), 0.5)
     np.testing.assert_allclose(found, [[2 / np.sqrt(13), -3 / np.sqrt(13)], [0, 0]])
+
+
+def test_descriptors_that_are_words_leave_nothing(images):
+    model = VLAD(4, random_state=0).fit([np.repeat(np.eye(7)[:4], 10, axis=0) / 3])
+    assert not model.transform([np.eye(7)[:4] / 3]).any()
+
+
+def test_local_features_are_taken(images):
+    local = [LocalFeatures(np.zeros((len(image), 2)), image) for image in images]
+    model = VLAD(5, random_state=0).fit(images)
+    np.testing.assert_array_equal(model.transform(local), model.transform(images))
+
+
+def test_parameters_are_checked_again(images):
+    model = VLAD(5, random_state=0).fit(images).set_params(on_empty="typo")
+    with pytest.raises(ValueError, match="'on_empty' parameter"):
+        model.transform(images)
+
+
+def test_descriptors_that_do_not_vary():
+    with pytest.raises(ValueError, match="do not vary"):
+        TriangulationEmbedding(2, n_discarded=0).fit([np.ones((5, 3))])
+
+
+@pytest.mark.parametrize("kind", [TriangulationEmbedding, RVD])
+def test_single_and_double_precision_agree(kind, images):
+    found = [
+        kind(4, random_state=0).fit([one.astype(dtype) for one in images]).transform(images)
+        for dtype in (np.float32, np.float64)
+    ]
+    np.testing.assert_allclose(*found, atol=0.05)
 
 
 def test_a_pipeline_to_a_retriever(images):

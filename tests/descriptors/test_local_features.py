@@ -93,8 +93,9 @@ def test_verified_results_come_first(patches, turned, rng):
     plain_distances, plain = step.retriever_.kneighbors(X_new, 24)
     for i in range(8):
         inliers = np.array([count_inliers(local[i], step.local_features_[j]) for j in plain[i]])
-        expected = plain_distances[i] - np.where(inliers >= 5, inliers, 0)
-        order = np.argsort(expected, kind="stable")
+        verified = np.where(inliers >= 5, inliers, 0)
+        expected = np.where(verified > 0, plain_distances[i].min() - verified, plain_distances[i])
+        order = np.argsort(-verified, kind="stable")
         np.testing.assert_array_equal(indices[i], plain[i][order])
         np.testing.assert_allclose(distances[i], expected[order])
     few = step.set_params(n_candidates=3).kneighbors(X_new, 24, local_features=local)[1]
@@ -102,6 +103,31 @@ def test_verified_results_come_first(patches, turned, rng):
     np.testing.assert_array_equal(few[:, 3:], plain[:, 3:])
     own = step.kneighbors(n_neighbors=2, return_distance=False)
     assert (own != np.arange(24)[:, None]).all()
+
+
+def test_verified_results_come_first_whatever_distances_are(patches, rng):
+    X, y = rng.normal(size=(24, 6)) + np.eye(6)[np.repeat([0, 1], 12)], np.repeat([0, 1], 12)
+    local = RootSIFT().local_features(patches)
+    retriever = HierarchicalRetriever(alpha=1000.0)
+    step = SpatialVerification(retriever, n_candidates=24, min_inliers=5, n_neighbors=1)
+    step.fit(X, y, local)
+    textured = [i for i in range(12) if len(local[i].keypoints) > 20]
+    assert len(textured) > 3
+    opposite = -X[textured]  # far from all that it should find
+    own = [local[i] for i in textured]
+    distances, indices = step.kneighbors(opposite, 24, local_features=own)
+    assert indices[:, 0].tolist() == textured
+    assert (np.diff(distances, axis=1) >= 0).all()
+    assert step.predict(X[textured], own).tolist() == [0] * len(textured)
+    with pytest.raises(ValueError, match="local_features are missing"):
+        step.predict(X)
+
+
+def test_a_place_counts_once():
+    rng = np.random.default_rng(0)
+    a = LocalFeatures(np.repeat([[0.0, 0], [50, 80]], 4, axis=0), rng.random((8, 16)))
+    b = LocalFeatures(np.repeat([[9.0, 9], [70, 20]], 4, axis=0), a.descriptors)
+    assert count_inliers(a, b) <= 2  # two places always fit
 
 
 def test_galleries_are_replaced(patches, rng):
@@ -125,7 +151,15 @@ def test_bad_local_features(rng):
         step.fit(X, y, [local[0], (np.zeros((3, 2)), np.zeros((4, 8))), *local[2:]])
     with pytest.raises(ValueError, match=r"different widths: \[8, 9\]"):
         step.fit(X, y, [LocalFeatures(np.zeros((3, 2)), np.zeros((3, 9))), *local[1:]])
+    with pytest.raises(TypeError, match="LocalFeatures are expected, got a ndarray"):
+        step.fit(X, y, [np.zeros((3, 8)), *local[1:]])
+    with pytest.raises(ValueError, match="sample 2 are not finite"):
+        step.fit(X, y, [*local[:2], LocalFeatures(np.full((5, 2), np.nan), np.zeros((5, 8))), *local[3:]])
     step.fit(X, y, local)
+    with pytest.raises(ValueError, match=r"different widths: \[8, 9\]"):
+        step.kneighbors(X[:1], local_features=[LocalFeatures(np.zeros((3, 2)), np.zeros((3, 9)))])
+    with pytest.raises(ValueError, match="'upsampling' parameter"):
+        RootSIFT(upsampling=3).fit()
     with pytest.raises(ValueError, match="local_features are missing"):
         step.kneighbors(X)
     with pytest.raises(ValueError, match="6 samples, but local_features of 1"):

@@ -103,6 +103,15 @@ def test_bad_input(rng, params, y, message):
         OASIS(**params).fit(rng.normal(size=(4, 3)), y)
 
 
+def test_a_refit_that_fails_changes_nothing(rng):
+    X, y = rng.normal(size=(20, 4)), np.repeat([0, 1], 10)
+    oasis = OASIS(n_triplets=50, random_state=0).fit(X, y)
+    before = oasis.transform(X)
+    with pytest.raises(ValueError, match="alone in its class"):
+        oasis.fit(X[:2, :3], [0, 1])
+    np.testing.assert_array_equal(oasis.transform(X), before)
+
+
 def test_rows_of_zeros_change_nothing():
     X = np.array([[0.0, 0.0], [0.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
     oasis = OASIS(n_triplets=20, semidefinite=False, random_state=0).fit(X, [0, 0, 1, 1])

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_hierret import ClassHierarchy
+from sklearn_hierret import ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.datasets import load_cifar100_taxonomy
 from sklearn_hierret.nn import (
     HUSE,
@@ -313,6 +313,30 @@ def test_siblings_are_equally_far_from_one_another():
     np.testing.assert_allclose(siblings, siblings[0])
 
 
+def test_the_ball_in_half_precision(tree):
+    objective = HyperbolicEmbedding(5, poincare_embedding(tree))
+    vectors = 50 * torch.randn(40, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = objective.features(vectors)
+        outputs = objective(features)
+    assert features.dtype == outputs.dtype == torch.float32
+    assert (features.norm(dim=1) < 1).all()
+    exact = objective(objective.features(vectors))
+    np.testing.assert_allclose(outputs.detach(), exact.detach(), rtol=1e-5)
+
+
+def test_bad_trees(tree):
+    combined = CombinedHierarchy([tree, tree])
+    with pytest.raises(TypeError, match="needs one ClassHierarchy, got a CombinedHierarchy"):
+        poincare_embedding(combined)
+    for radius in (0, -1, 13, np.inf):
+        with pytest.raises(ValueError, match="radius must be above 0"):
+            poincare_embedding(tree, radius)
+    HyperbolicEmbedding(5, poincare_embedding(tree, 12))
+    with pytest.raises(ValueError, match="lengths below 1"):
+        HyperbolicEmbedding(5, np.full((2, 1), 1 - 1e-9))  # 1 in single precision
+
+
 def test_translations():
     x, y = np.array([0.3, -0.2]), np.array([0.1, 0.5])
     np.testing.assert_allclose(mobius_sum(-x, mobius_sum(x, y)), y)
@@ -371,6 +395,8 @@ def test_they_ask_for_a_hierarchy(digits, name):
     ],
 )
 def test_bad_distances(distances, message):
+    with pytest.raises(ValueError, match="of 3 classes, but there are 2"):
+        HUSE(5, 2, 1 - np.eye(3))
     for make in (AdaptiveMargin, lambda d: HUSE(5, 2, d), lambda d: SHREWD(5, 2, d)):
         with pytest.raises(ValueError, match=message):
             make(distances)

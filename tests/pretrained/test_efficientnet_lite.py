@@ -87,6 +87,11 @@ def test_a_study_of_a_frozen_network(patches, tmp_path):
         assert file["plain_test"].shape == (48, 1280)
 
 
+def test_a_frozen_network_needs_a_name(capsys):
+    assert main(["--data", "digits", "--network", "frozen"]) == 2
+    assert "needs a name" in capsys.readouterr().err
+
+
 def test_the_readme_works_on_photographs(patches, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for i, patch in enumerate(patches):

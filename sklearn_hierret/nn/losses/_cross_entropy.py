@@ -36,3 +36,28 @@ class CrossEntropy(Objective):
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(dim=1)
+
+
+class UnitCrossEntropy(CrossEntropy):
+    """The same on features of length 1, which the loss of a subclass gets, too.
+
+    Parameters
+    ----------
+    n_features, n_classes : int
+    n_dimensions : int, optional
+        Of a linear layer before the features; default: none.
+    """
+
+    def __init__(self, n_features: int, n_classes: int, n_dimensions: int | None = None) -> None:
+        super().__init__(n_dimensions or n_features, n_classes)
+        self.projection = nn.Identity() if n_dimensions is None else nn.Linear(n_features, n_dimensions)
+
+    def features(self, vectors: Tensor) -> Tensor:
+        return F.normalize(self.projection(vectors), dim=1)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        # Unit vectors are short for a softmax: with a factor it learns in time.
+        return self.classifier(10.0 * features), features
+
+    def probabilities(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
+        return outputs[0].softmax(dim=1)

@@ -8,7 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.nn.losses._lengths import square_distances
 from sklearn_hierret.nn.losses._objective import Objective
+
+
+#: Farther out, points lie on the border of the ball in single precision.
+MOST_RADIUS = 12
 
 
 class HyperbolicEmbedding(Objective):
@@ -46,17 +51,20 @@ class HyperbolicEmbedding(Objective):
     def __init__(self, n_features: int, embedding: ArrayLike, temperature: float = 0.5) -> None:
         super().__init__()
         points = np.asarray(embedding, dtype=np.float64)
-        if points.ndim != 2 or not np.isfinite(points).all() or (np.linalg.norm(points, axis=1) >= 1).any():
+        rounded = points.astype(np.float32)
+        if points.ndim != 2 or not np.isfinite(points).all() or (np.linalg.norm(rounded, axis=1) >= 1).any():
             raise ValueError("embedding must be a matrix whose rows have lengths below 1.")
         self.projection = nn.Linear(n_features, points.shape[1])
         self.register_buffer("embedding", torch.from_numpy(points).to(torch.get_default_dtype()))
         self.temperature = temperature
 
     def features(self, vectors: Tensor) -> Tensor:
-        return exponential_map(self.projection(vectors))
+        with torch.autocast(vectors.device.type, enabled=False):  # a half precision ball has no border
+            return exponential_map(self.projection(_whole(vectors)))
 
     def forward(self, features: Tensor) -> Tensor:
-        return -poincare_distances(features, self.embedding) / self.temperature
+        with torch.autocast(features.device.type, enabled=False):
+            return -poincare_distances(_whole(features), self.embedding) / self.temperature
 
     def loss(self, outputs: Tensor, codes: Tensor) -> Tensor:
         return nn.functional.cross_entropy(outputs, codes)
@@ -77,7 +85,7 @@ def poincare_embedding(hierarchy: ClassHierarchy, radius: float = 4.0) -> NDArra
     ----------
     hierarchy : ClassHierarchy
     radius : float, default=4.0
-        Length of the way from the root to a class of height 0.
+        Length of the way from the root to a class of height 0, at most 12.
 
     Returns
     -------
@@ -96,6 +104,10 @@ def poincare_embedding(hierarchy: ClassHierarchy, radius: float = 4.0) -> NDArra
     >>> poincare_embedding(tree, radius=2).shape
     (3, 2)
     """
+    if not isinstance(hierarchy, ClassHierarchy):
+        raise TypeError(f"A hyperbolic embedding needs one ClassHierarchy, got a {type(hierarchy).__name__}.")
+    if not 0 < radius <= MOST_RADIUS:
+        raise ValueError(f"radius must be above 0 and at most {MOST_RADIUS}, got {radius}.")
     parents, heights = hierarchy.parents, hierarchy.heights
     children: dict[int, list[int]] = {}
     for node in range(hierarchy.n_nodes):
@@ -133,7 +145,7 @@ def mobius_sum(x: NDArray, y: NDArray) -> NDArray:
 
 def poincare_distances(a: Tensor, b: Tensor) -> Tensor:
     """Hyperbolic distances, (n, m), of points (n, d) and (m, d) within the unit ball."""
-    squares = (a[:, None, :] - b[None, :, :]).pow(2).sum(dim=2)
+    squares = square_distances(a, b)
     room = (1 - a.pow(2).sum(dim=1))[:, None] * (1 - b.pow(2).sum(dim=1))[None, :]
     # arcosh(1 + x) without its infinite slope at 0.
     x = (2 * squares / room.clamp(min=1e-12)).clamp(min=1e-12)
@@ -144,6 +156,11 @@ def exponential_map(vectors: Tensor, longest: float = 1 - 1e-5) -> Tensor:
     """From tangent vectors at the origin into the ball: ``tanh(|v|) v / |v|``."""
     lengths = vectors.pow(2).sum(dim=1, keepdim=True).clamp(min=1e-12).sqrt()
     return torch.tanh(lengths).clamp(max=longest) * vectors / lengths
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """In single precision at least."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def _simplex(n_dimensions: int) -> NDArray[np.float64]:

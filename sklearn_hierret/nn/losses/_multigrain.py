@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sklearn_hierret.nn.losses._cross_entropy import CrossEntropy
+from sklearn_hierret.nn.losses._cross_entropy import UnitCrossEntropy
+from sklearn_hierret.nn.losses._lengths import lengths, square_distances
 
 
-class MultiGrain(CrossEntropy):
+class MultiGrain(UnitCrossEntropy):
     """Cross entropy and a margin loss, jointly [1]_.
 
     ``weight * cross entropy + (1 - weight) * mean of max(0, margin + s (|x - z| - beta))`` over pairs,
@@ -50,13 +51,6 @@ class MultiGrain(CrossEntropy):
         self.beta = nn.Parameter(torch.tensor(float(beta)))
         self.weight, self.margin = weight, margin
 
-    def features(self, vectors: Tensor) -> Tensor:
-        return F.normalize(vectors, dim=1)
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        # Unit vectors are short for a softmax: with a factor it learns in time.
-        return self.classifier(10.0 * features), features
-
     def loss(self, outputs: tuple[Tensor, Tensor], codes: Tensor) -> Tensor:
         logits, features = outputs
         i, j = torch.triu_indices(len(codes), len(codes), 1, device=codes.device)
@@ -70,8 +64,8 @@ class MultiGrain(CrossEntropy):
         """Of the pairs (i, j) of a class, and of other pairs (a, b)."""
         if not len(i) + len(a):
             return features.sum() * 0.0
-        near = F.relu(self.margin + _lengths(features[i] - features[j]) - self.beta)
-        far = F.relu(self.margin - _lengths(features[a] - features[b]) + self.beta)
+        near = F.relu(self.margin + lengths(features[i] - features[j]) - self.beta)
+        far = F.relu(self.margin - lengths(features[a] - features[b]) + self.beta)
         return torch.cat([near, far]).mean()
 
     @staticmethod
@@ -82,9 +76,6 @@ class MultiGrain(CrossEntropy):
             there = weights.sum(dim=1) > 0
             return anchors[there], torch.multinomial(weights[there], 1)[:, 0]
 
-    def probabilities(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
-        return outputs[0].softmax(dim=1)
-
 
 def distance_weights(features: Tensor, codes: Tensor, cutoff: float = 0.5, most: float = 1.4) -> Tensor:
     """Inverse of the density of distances on a sphere, for samples of other classes; (n, n).
@@ -92,7 +83,7 @@ def distance_weights(features: Tensor, codes: Tensor, cutoff: float = 0.5, most:
     Distances count as `cutoff` at least; samples farther than `most` have no loss and get none.
     """
     n = features.shape[1]
-    distances = _lengths(features[:, None, :] - features[None, :, :]).clamp(min=cutoff)
+    distances = square_distances(features, features).sqrt().clamp(min=cutoff)
     logs = (2.0 - n) * distances.log() - (n - 3.0) / 2.0 * (1.0 - distances.pow(2) / 4.0).clamp(
         min=1e-8
     ).log()
@@ -100,8 +91,3 @@ def distance_weights(features: Tensor, codes: Tensor, cutoff: float = 0.5, most:
     logs = torch.where(valid, logs, -torch.inf)
     top = logs.amax(dim=1, keepdim=True)
     return torch.where(valid, (logs - torch.where(top.isfinite(), top, 0.0)).exp(), 0.0)
-
-
-def _lengths(vectors: Tensor) -> Tensor:
-    """Lengths; above 0, since the root has no slope there."""
-    return vectors.pow(2).sum(dim=-1).clamp(min=1e-12).sqrt()

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sklearn_hierret.nn.losses._cross_entropy import CrossEntropy
+from sklearn_hierret.nn.losses._cross_entropy import UnitCrossEntropy
+from sklearn_hierret.nn.losses._lengths import lengths, square_distances
 from sklearn_hierret.nn.losses._objective import Objective
 
 
@@ -21,7 +22,7 @@ class AdaptiveMargin(nn.Module):
     Parameters
     ----------
     distances : array-like of shape (n_classes, n_classes)
-        Of classes, from 0 to 1, as from ``ClassHierarchy.distance_matrix()``.
+        Of classes, as from ``ClassHierarchy.distance_matrix()``.
     margin : float, default=1.0
         Of classes at distance 1.
 
@@ -51,20 +52,20 @@ class AdaptiveMargin(nn.Module):
 
     def forward(self, features: Tensor, codes: Tensor) -> Tensor:
         i, j = torch.triu_indices(len(codes), len(codes), 1, device=codes.device)
-        squares = (features[i] - features[j]).pow(2).sum(dim=1)
+        apart = lengths(features[i] - features[j])
         margins = self.margin * self.distances[codes[i], codes[j]]
         same = codes[i] == codes[j]
-        # The root has no slope at 0, where two samples are equal.
-        gaps = F.relu(margins - squares.clamp(min=1e-12).sqrt()).pow(2)
-        return _mean(squares[same], features) + _mean(gaps[~same], features)
+        gaps = F.relu(margins - apart).pow(2)
+        return _mean(apart[same].pow(2), features) + _mean(gaps[~same], features)
 
 
-class HUSE(CrossEntropy):
+class HUSE(UnitCrossEntropy):
     """Cross entropy, and cosine distances of samples that are those of their classes [1]_.
 
     The second term is ``mean of s (d(x, x') - A)^2`` over pairs, where d is the cosine distance of
-    features, A that of their classes, and s is 1 where A is below the margin or d is, else 0: what is far
-    apart may be farther still. Features have length 1. The term for a second modality is left out.
+    features, A that of their classes, and s is 1 where A is below the margin or d is, else 0: pairs of
+    classes beyond the margin are not pulled together once their features are beyond it, too. Features have
+    length 1. The term for a second modality is left out.
 
     Parameters
     ----------
@@ -102,17 +103,9 @@ class HUSE(CrossEntropy):
         margin: float = 0.7,
         n_dimensions: int | None = None,
     ) -> None:
-        super().__init__(n_dimensions or n_features, n_classes)
-        self.projection = nn.Identity() if n_dimensions is None else nn.Linear(n_features, n_dimensions)
-        self.register_buffer("distances", checked_distances(distances))
+        super().__init__(n_features, n_classes, n_dimensions)
+        self.register_buffer("distances", checked_distances(distances, n_classes))
         self.weight, self.margin = weight, margin
-
-    def features(self, vectors: Tensor) -> Tensor:
-        return F.normalize(self.projection(vectors), dim=1)
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        # Unit vectors are short for a softmax: with a factor it learns in time.
-        return self.classifier(10.0 * features), features
 
     def loss(self, outputs: tuple[Tensor, Tensor], codes: Tensor) -> Tensor:
         logits, features = outputs
@@ -122,9 +115,6 @@ class HUSE(CrossEntropy):
         counts = counts & ~torch.eye(len(codes), dtype=torch.bool, device=codes.device)
         graph = torch.where(counts, found - wanted, 0.0).pow(2).sum() / max(1, len(codes) * (len(codes) - 1))
         return F.cross_entropy(logits, codes) + self.weight * graph
-
-    def probabilities(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
-        return outputs[0].softmax(dim=1)
 
 
 class SHREWD(Objective):
@@ -179,7 +169,7 @@ class SHREWD(Objective):
         super().__init__()
         self.projection = nn.Linear(n_features, n_bits)
         self.classifier = nn.Linear(n_bits, n_classes)
-        self.register_buffer("distances", checked_distances(distances))
+        self.register_buffer("distances", checked_distances(distances, n_classes))
         self.decay, self.binary_weight = decay, binary_weight
 
     def features(self, vectors: Tensor) -> Tensor:
@@ -209,31 +199,32 @@ class SHREWD(Objective):
         """Estimate of the Kullback-Leibler divergence by nearest neighbours, for each dimension."""
         if len(features) < 2:
             return features.sum() * 0.0
-        apart = _distances(features, features)
+        apart = square_distances(features, features)
         apart = apart + torch.diag(
             torch.full((len(features),), torch.inf, dtype=apart.dtype, device=apart.device)
         )
-        nearest = _distances(features, target).amin(dim=1)
-        return (nearest.log() - apart.amin(dim=1).log()).mean()
+        nearest = square_distances(features, target).amin(dim=1)
+        return (nearest.log() - apart.amin(dim=1).log()).mean() / 2
 
     @staticmethod
     def binary_vectors(features: Tensor) -> Tensor:
         """Random vectors of which nearly all numbers are near 0 or 1, as many as features."""
-        half = torch.full(features.shape, 0.1, dtype=features.dtype, device=features.device)
+        tenth = torch.full(features.shape, 0.1, device=features.device)
         with torch.no_grad():
-            return torch.distributions.Beta(half, half).sample()
+            return torch.distributions.Beta(tenth, tenth).sample().to(features.dtype)
 
     def probabilities(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
         return outputs[0].softmax(dim=1)
 
 
-def checked_distances(distances: ArrayLike) -> Tensor:
+def checked_distances(distances: ArrayLike, n_classes: int | None = None) -> Tensor:
     """Distances of classes as a tensor.
 
     Raises
     ------
     ValueError
-        Unless they are a symmetric matrix of finite numbers of at least 0, with zeros in its diagonal.
+        Unless they are a symmetric matrix of finite numbers of at least 0, with zeros in its diagonal, and of
+        so many classes.
     """
     matrix = np.asarray(distances, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
@@ -242,13 +233,9 @@ def checked_distances(distances: ArrayLike) -> Tensor:
         raise ValueError("distances must be finite, at least 0, and 0 from a class to itself.")
     if not np.allclose(matrix, matrix.T):
         raise ValueError("distances must be symmetric.")
+    if n_classes is not None and len(matrix) != n_classes:
+        raise ValueError(f"distances are of {len(matrix)} classes, but there are {n_classes}.")
     return torch.from_numpy(matrix).to(torch.get_default_dtype())
-
-
-def _distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances; above 0, so that logarithms and slopes are finite."""
-    squares = (a[:, None, :] - b[None, :, :]).pow(2).sum(dim=2)
-    return squares.clamp(min=1e-12).sqrt()
 
 
 def _mean(values: Tensor, features: Tensor) -> Tensor:
