@@ -11,7 +11,6 @@ from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.nn.losses._lengths import square_distances
 from sklearn_hierret.nn.losses._objective import Objective
 
-
 #: Farther out, points lie on the border of the ball in single precision.
 MOST_RADIUS = 12
 
