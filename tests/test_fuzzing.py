@@ -14,6 +14,7 @@ import pytest
 from scipy import sparse
 
 from sklearn_hierret import (
+    OASIS,
     ClassHierarchy,
     CombinedHierarchyBuilder,
     DiscriminantClassifier,
@@ -150,6 +151,11 @@ BAD_PARAMETERS = {
         "n_components": [0, -1, 1.5, "all", np.nan],
         "linear": ["quadratic", 3],
     },
+    OASIS: {
+        "aggressiveness": [0, -1, "much", np.nan],
+        "n_triplets": [0, 1.5, "all"],
+        "semidefinite": ["yes", 1.0],
+    },
     HierarchicalEmbedding: {"alpha": [-1, np.inf, np.nan, "much"], "n_components": [0, -1, 1.5, 100]},
     HierarchicalNeighborsTransformer: {"mode": ["cosine", None], "n_neighbors": [0, 1.5, "5", 10**9]},
     CombinedHierarchyBuilder: {"hierarchies": [None, [], "both", [("a", 3)]]},
@@ -168,6 +174,7 @@ UNFITTED = [
     DiscriminantClassifier(),
     HierarchyBuilder(),
     LinkageHierarchyBuilder(),
+    OASIS(n_triplets=50),
     HierarchicalEmbedding(),
     HierarchicalNeighborsTransformer(),
     CombinedHierarchyBuilder([("a", HierarchyBuilder()), ("b", LinkageHierarchyBuilder())]),

@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_hierret import HierarchicalRetriever
+from sklearn_hierret import TRUSTED_TYPES, HierarchicalRetriever
 from sklearn_hierret.descriptors import (
     RVD,
     VLAD,
@@ -217,6 +217,14 @@ def test_bad_descriptors(model, images, X, error, message):
     if "as many" not in message:
         with pytest.raises(error, match=message):
             model.transform(X)
+
+
+@EACH
+def test_they_are_saved_without_code(model, images):
+    skops = pytest.importorskip("skops.io", reason="the extra test")
+    model = fitted(model, images)
+    loaded = skops.loads(skops.dumps(model), trusted=TRUSTED_TYPES)
+    np.testing.assert_array_equal(loaded.transform(images), model.transform(images))
 
 
 def test_samples_are_drawn_from_all_images(images):

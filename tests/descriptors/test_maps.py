@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from sklearn_hierret import TRUSTED_TYPES
 from sklearn_hierret.descriptors import RMAC, CroW, GramFeatures
 from sklearn_hierret.images._regions import regions
 
@@ -113,6 +114,13 @@ def test_bad_maps(model, maps, X, message):
         model.transform(X)
     with pytest.raises(ValueError, match="5 channels, expected 6"):
         model.transform(maps[:, :5])
+
+
+@pytest.mark.parametrize("model", [CroW(2), RMAC(2), GramFeatures(3)], ids=repr)
+def test_they_are_saved_without_code(model, maps):
+    skops = pytest.importorskip("skops.io", reason="the extra test")
+    loaded = skops.loads(skops.dumps(model.fit(maps)), trusted=TRUSTED_TYPES)
+    np.testing.assert_array_equal(loaded.transform(maps), model.transform(maps))
 
 
 def test_too_many_components(maps):

@@ -7,7 +7,13 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 
-from sklearn_hierret import OASIS, HierarchicalRetriever, evaluate_retrieval, make_retrieval_scorer
+from sklearn_hierret import (
+    OASIS,
+    TRUSTED_TYPES,
+    HierarchicalRetriever,
+    evaluate_retrieval,
+    make_retrieval_scorer,
+)
 from sklearn_hierret.embedding._oasis import triplets
 
 
@@ -101,6 +107,22 @@ def test_it_composes():
 def test_bad_input(rng, params, y, message):
     with pytest.raises(ValueError, match=message):
         OASIS(**params).fit(rng.normal(size=(4, 3)), y)
+
+
+def test_it_is_saved_without_code():
+    skops = pytest.importorskip("skops.io", reason="the extra test")
+    X, y = load_digits(return_X_y=True)
+    pipe = make_pipeline(PCA(8), OASIS(n_triplets=100, random_state=0), HierarchicalRetriever()).fit(X, y)
+    loaded = skops.loads(skops.dumps(pipe), trusted=TRUSTED_TYPES)
+    np.testing.assert_array_equal(loaded.predict(X[:50]), pipe.predict(X[:50]))
+
+
+def test_few_samples_of_many_features_are_saved_without_code(rng):
+    skops = pytest.importorskip("skops.io", reason="the extra test")
+    X, y = rng.normal(size=(40, 90)), np.arange(40) % 4
+    retriever = HierarchicalRetriever().fit(X, y)
+    loaded = skops.loads(skops.dumps(retriever), trusted=TRUSTED_TYPES)
+    np.testing.assert_array_equal(loaded.kneighbors(X, 5)[1], retriever.kneighbors(X, 5)[1])
 
 
 def test_a_refit_that_fails_changes_nothing(rng):
