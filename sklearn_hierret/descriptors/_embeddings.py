@@ -19,9 +19,10 @@ from sklearn_hierret.descriptors._vocabulary import VocabularyTransformer
 class TriangulationEmbedding(VocabularyTransformer):
     """Directions to a descriptor from all words, whitened and summed [1]_.
 
-    In many dimensions lengths say little, so that only directions count, and those from every word. Their
-    leading components, as many as a descriptor has dimensions, vary for reasons common to all images and
-    are left out. Sums are plain; the democratic weights of [1]_ are not here.
+    Each descriptor is represented by the unit vectors that point to it from every word. In many dimensions
+    the lengths of these differences say little, so they are dropped. The leading components, by default as
+    many as a descriptor has dimensions, vary in all images alike and are discarded. Vectors are summed
+    without the democratic weights of [1]_.
 
     Parameters
     ----------
@@ -119,9 +120,9 @@ class TriangulationEmbedding(VocabularyTransformer):
 class RVD(VocabularyTransformer):
     """Directions to a descriptor from its few nearest words, by their ranks, whitened for each word [1]_.
 
-    The difference from a word, divided by the sum of its absolute values, counts 1 for the nearest word,
-    1/2 for the next, and so on. The sums of each word are whitened by what they are over the training
-    images.
+    The difference from a word, divided by the sum of its absolute values, has weight 1 for the nearest word,
+    1/2 for the second, 1/4 for the third, and so on. The sums for each word are whitened with their mean and
+    covariance over the training images.
 
     Parameters
     ----------

@@ -17,13 +17,13 @@ from sklearn_hierret.descriptors._root_sift import scikit_image
 class FisherVector(DescriptorTransformer):
     """Gradients of the log-likelihood of descriptors under a Gaussian mixture [1]_.
 
-    scikit-image computes them, the improved ones, with signed roots and of length 1. A PCA of the descriptors
-    before helps, since the mixture is diagonal.
+    scikit-image computes the improved variant, with signed roots and length 1; this needs the extra
+    ``image``. Decorrelate the descriptors by a PCA first, since the mixture is diagonal.
 
     Parameters
     ----------
     n_modes : int, default=16
-        Gaussians.
+        Number of Gaussians.
     max_samples, on_empty, random_state
         See `BagOfVisualWords`.
 

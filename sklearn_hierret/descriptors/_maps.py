@@ -100,12 +100,14 @@ class MapTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
 
 class CroW(MapTransformer):
-    """Sums over places, weighted by how active a place is, and channels by how rare they are [1]_.
+    """Sums over positions, weighted by how active positions and how rare channels are [1]_.
+
+    Negative responses count as 0.
 
     Parameters
     ----------
     n_components : int, default=None
-        Of whitened principal components; None: no whitening.
+        Number of whitened principal components; None: no whitening.
     random_state : int, RandomState or None, default=None
 
     Attributes
@@ -157,9 +159,9 @@ class RMAC(MapTransformer):
     Parameters
     ----------
     n_components : int, default=None
-        Of whitened principal components of the regions' vectors; None: no whitening.
+        Number of whitened principal components of the regions' vectors; None: no whitening.
     n_scales : int, default=3
-        Sizes of regions.
+        Number of region sizes.
     random_state : int, RandomState or None, default=None
 
     Attributes
@@ -216,7 +218,7 @@ class RMAC(MapTransformer):
 
 
 class GramFeatures(MapTransformer):
-    """Which channels answer together, wherever they do: what style is, rather than content [1]_.
+    """Correlations between channels, whatever the position: style rather than content [1]_.
 
     The upper triangle of the Gram matrix of the channels' leading components, with signed roots. Early
     layers of a network hold more of style.
@@ -224,8 +226,10 @@ class GramFeatures(MapTransformer):
     Parameters
     ----------
     n_components : int, default=32
-        Of the channels before; k give k (k + 1) / 2 numbers. None: the channels as they are.
+        Number of principal components of the channels to use first; k of them give k (k + 1) / 2 features.
+        None: use all channels.
     random_state : int, RandomState or None, default=None
+        Not used: the components are exact.
 
     Attributes
     ----------

@@ -39,18 +39,19 @@ class LocalFeatures(NamedTuple):
 
 
 class RootSIFT(TransformerMixin, BaseEstimator):
-    """SIFT descriptors of keypoints, as roots of shares: their distances compare histograms [1]_.
+    """SIFT descriptors of keypoints, divided by their sums, with the square root taken [1]_.
 
-    Needs the extra ``image`` (scikit-image).
+    Euclidean distances then compare histograms by the Hellinger kernel. Needs the extra ``image``
+    (scikit-image).
 
     Parameters
     ----------
     max_keypoints : int, default=500
         Those of the largest scales are kept.
     upsampling : {1, 2, 4}, default=2
-        Enlargement of the image before; small images need it.
+        Factor by which the image is enlarged first; small images need it.
     n_jobs : int, default=None
-        Threads.
+        Number of threads; None: one; -1: all processors.
 
     References
     ----------

@@ -15,12 +15,13 @@ from sklearn_hierret.reranking._step import RerankingStep
 
 
 class SpatialVerification(RerankingStep):
-    """Rank first what has the query's local features in the query's arrangement [1]_.
+    """Rank results first whose local features are arranged as in the query [1]_.
 
-    Descriptors of query and result are matched, and RANSAC looks for the shift, turn and scale that most
-    matches agree with. Results with `min_inliers` of those come first, those with most before
-    others; all others follow in their order. For near
-    duplicates and single objects; other samples of a class rarely have a common arrangement.
+    Descriptors of the query and a result are matched, and RANSAC finds the shift, rotation and scale that
+    most matches agree with. Results with at least `min_inliers` such matches come first, those with most
+    matches at the top; the others keep their order. This suits near duplicates and single objects.
+    Different samples of a class rarely share an arrangement. The step is the outermost one: it needs the
+    queries' local features.
 
     Parameters
     ----------
@@ -30,7 +31,8 @@ class SpatialVerification(RerankingStep):
         Results that are verified; each takes some milliseconds.
     min_inliers : int, default=6
     max_ratio : float, default=0.8
-        A match counts if its distance is below so many times that of the second nearest descriptor.
+        A match counts if its distance is below `max_ratio` times that of the second nearest descriptor, and
+        both descriptors choose each other.
     tolerance : float, default=4.0
         Pixels by which an inlier may miss its place.
     max_trials : int, default=200
@@ -154,6 +156,8 @@ class SpatialVerification(RerankingStep):
         Returns
         -------
         distances, indices : ndarrays of shape (n_queries, n_neighbors)
+            Verified results have the query's smallest distance minus the number of inliers, which is usually
+            negative. Other results keep the distances of the retriever.
         """
         k = self._checked_k(X, n_neighbors)
         gallery = self.local_features_
@@ -201,7 +205,7 @@ def count_inliers(
     tolerance: float = 4.0,
     max_trials: int = 200,
 ) -> int:
-    """Matches of two images that agree with one shift, turn and scale.
+    """Count the matches of two images that agree with one shift, rotation and scale.
 
     Parameters
     ----------
@@ -212,7 +216,8 @@ def count_inliers(
     Returns
     -------
     n_inliers : int
-        0 if no transform is found, or only ones that shrink or enlarge more than eight times.
+        0 if there are fewer than three keypoints or matches, or only transforms that shrink or enlarge
+        more than eight times.
 
     Examples
     --------

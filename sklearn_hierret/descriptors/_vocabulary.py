@@ -39,7 +39,7 @@ class VocabularyTransformer(DescriptorTransformer):
 
 
 class BagOfVisualWords(VocabularyTransformer):
-    """Share of each visual word, by tf-idf, of length 1 [1]_.
+    """Tf-idf weights of visual words, scaled to length 1 [1]_.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class BagOfVisualWords(VocabularyTransformer):
     max_samples : int, default=100000
         Descriptors that the vocabulary is learned from, at most.
     on_empty : {"raise", "zeros"}, default="raise"
-        What becomes of an image without any descriptor.
+        What `transform` does with an image without descriptors: raise an error, or return zeros.
     random_state : int, RandomState or None, default=None
 
     Attributes

@@ -25,23 +25,23 @@ from sklearn_hierret._arrays import (
 class OASIS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Learn a similarity ``x' W z`` by which a sample's class comes before others [1]_.
 
-    Triplets of a sample p, another one p+ of its class, and one p- of another class are drawn one after
-    another. Where ``p' W p+`` does not exceed ``p' W p-`` by 1, W takes the least step that makes it so,
-    of the weight `aggressiveness` at most, beginning with cosine (passive-aggressive learning). Rows are
-    divided by their lengths first.
+    W starts as the identity, which is cosine similarity. A triplet is a sample p, another sample p+ of its
+    class, and a sample p- of another class. If ``p' W p+`` does not exceed ``p' W p-`` by 1, W is changed by
+    the smallest step that achieves this; `aggressiveness` limits the step (passive-aggressive learning). Rows
+    are first divided by their lengths.
 
     Parameters
     ----------
     aggressiveness : float, default=0.1
-        C.
+        Upper limit of a step, C in [1]_.
     n_triplets : int, default=50000
-        Each takes a time that grows with the square of the dimensions: 50,000 of 128 dimensions one
-        second, of 1,280 a minute; put a PCA before.
+        Number of triplets. The time for each grows with the square of `n_features`: 50,000 triplets take
+        about a second with 128 features and a minute with 1,280. Reduce many features by a PCA first.
     semidefinite : bool, default=True
-        Replace W by the nearest symmetric positive semidefinite matrix at the end, so that `transform` makes
-        vectors whose inner products are the similarity. False: keep W as it is. Then queries and items have
-        different vectors, ``transform_queries(X) @ transform(X).T``; a Pipeline, which
-        transforms both alike, ranks by cosine then.
+        Replace W by the nearest symmetric positive semidefinite matrix at the end, so that `transform`
+        makes vectors whose inner products are the similarity. False: keep W as it is. Queries and items
+        then have different vectors, and the similarities are ``transform_queries(X) @ transform(X).T``. A
+        Pipeline only calls `transform`, so it then ranks by plain cosine.
     random_state : int, RandomState or None, default=None
         Of the triplets.
 
@@ -141,7 +141,10 @@ class OASIS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: ArrayLike) -> NDArray:
-        """Vectors of items: with `semidefinite` of queries, too; else the rows, divided by their lengths.
+        """Vectors of items.
+
+        If `semidefinite`, they are those of queries, too; otherwise they are the rows of X divided by their
+        lengths.
 
         Parameters
         ----------

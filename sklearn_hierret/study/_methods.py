@@ -80,7 +80,10 @@ def all_methods(taxonomy: ClassHierarchy | None, classes: NDArray, seed: int) ->
         Method("cosine", HierarchicalRetriever(alpha=0.0)),
         Method("hierarchical distance only", clone(paper).set_params(alpha=np.inf), thresholds),
         Method("paper: hard leaves", paper, thresholds, ALPHAS),
-        Method("LDA, then cosine", make_pipeline(DiscriminantClassifier(), HierarchicalRetriever(alpha=0.0))),
+        Method(
+            "discriminant space, then cosine",
+            make_pipeline(DiscriminantClassifier(), HierarchicalRetriever(alpha=0.0)),
+        ),
         Method("OASIS, then cosine", make_pipeline(*oasis, HierarchicalRetriever(alpha=0.0))),
         Method("Gaussian leaves, one covariance", HierarchicalRetriever(class_model=gaussian)),
         Method("logistic regression leaves", HierarchicalRetriever(class_model=logistic)),

@@ -39,7 +39,7 @@ def main() -> None:
         "OASIS, C = 1, 200,000 triplets": make_pipeline(
             PCA(128, random_state=0), OASIS(1.0, n_triplets=200_000, random_state=0), plain
         ),
-        "LDA, then cosine": make_pipeline(DiscriminantClassifier(), plain),
+        "discriminant space, then cosine": make_pipeline(DiscriminantClassifier(), plain),
         "defaults": HierarchicalRetriever(),
     }
     rows = []

@@ -106,7 +106,7 @@ def test_regimes(features, tmp_path, capsys):
         np.testing.assert_allclose(rows["score"], table["score"], atol=1e-4)
     labelled = summary[summary["kind"] == "labelled"]["method"].unique()
     assert "Euclidean" not in labelled
-    assert {"LDA, then cosine", "OASIS, then cosine", "defaults, taxonomy"} <= set(labelled)
+    assert {"discriminant space, then cosine", "OASIS, then cosine", "defaults, taxonomy"} <= set(labelled)
 
 
 def test_validation_chooses(rng):

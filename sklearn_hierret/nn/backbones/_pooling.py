@@ -137,16 +137,17 @@ class RMACPooling(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """Sum of the places' features, weighted by a small network that learns which places matter [1]_.
+    """Sum of the features over positions, with learned weights [1]_.
 
-    Two convolutions of 1 x 1 with a ReLU between them give a score for each place; the weights are its
-    softplus.
+    Two 1 x 1 convolutions with a ReLU between them score each position. The weight of a position is the
+    softplus of its score.
 
     Parameters
     ----------
     n_channels : int
-        Of the maps.
+        Number of channels of the maps.
     n_hidden : int, default=512
+        Number of channels between the two convolutions.
 
     References
     ----------

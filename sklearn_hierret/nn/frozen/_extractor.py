@@ -55,25 +55,25 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         What makes vectors of maps or tokens: "average", "max" (MAC), "gem", "spoc", "partial_mean", "rmac".
         None: the network's own, or the average.
     layers : sequence of str, default=None
-        Names of modules whose outputs are the features, as in ``named_modules()``; each counts once. Several
-        are put one after another, each of length 1.
+        Names of modules, as in ``named_modules()``, whose outputs are the features; a name given twice counts
+        once. The outputs of several modules are scaled to length 1 and concatenated.
     image_size : int or (int, int), default=None
         (height, width) that images are resized to, bicubically. None: what the network was trained on, or
         (224, 224).
     resize : {"stretch", "crop", "pad"}, default="stretch"
-        What becomes of images with other ratios of sides: they are stretched, only their middle is seen, or
-        they get grey borders.
+        How images of another aspect ratio are fitted: they are stretched, only their middle is kept, or they
+        get grey borders.
     tiles : int or (int, int), default=1
-        Large images are cut into so many rows and columns, each as large as `image_size`; the features
-        are the mean of those of the tiles.
+        Every image is resized to this many times `image_size` and cut into this many rows and columns of
+        tiles. Its features are the mean over its tiles.
     mean, std : sequence of float, default=None
-        Of each channel, from 0 to 1, subtracted and divided by. None: the network's, or those of ImageNet.
-        A network of one channel has one number here.
+        Mean and standard deviation of each channel, for pixels from 0 to 1. None: those of the network, or of
+        ImageNet. One number each for networks of one channel.
     batch_size : int, default=32
         Images, or tiles, that the network computes at once. Larger ones suit a GPU; a processor is fastest
         with few.
     n_jobs : int, default=None
-        Threads that read and resize images while the network computes; -1: as many as there are
+        Threads that read and resize images while the network computes. None: one; -1: as many as there are
         processors.
     device : str or torch.device, default="auto"
         "auto" is "cuda" where there is such a device, else "cpu".
@@ -81,21 +81,24 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Compute in bfloat16 where that is safe.
     compile : bool, default=False
         Compile the network by `torch.compile`.
-    memory : str or joblib.Memory, default=None
-        A folder where features are kept, by the content of the image. An image is computed once, whatever
-        its name, its position, or the fold it is in; a run that was interrupted goes on where it was. A
-        function has to have an attribute ``cache_key`` that changes whenever its results do.
+    memory : str, path or joblib.Memory, default=None
+        Folder in which features are kept, found by the content of the image. An image is computed once,
+        whatever its name, its position or its fold, and an interrupted run continues where it stopped. A
+        function needs an attribute ``cache_key`` that changes whenever its results do.
     on_error : {"raise", "warn"}, default="raise"
-        "warn": damaged files are named in a warning, and their features are NaN, so that rows stay where
-        they are.
+        "warn": files that are missing or damaged are named in a warning, and their features are NaN. The
+        rows keep their positions.
     verbose : int, default=0
         1 shows a progress bar.
 
     Attributes
     ----------
     network_ : FrozenNetwork
+        The network with normalisation and pooling.
     image_size_ : (int, int)
+        Height and width of its input.
     n_features_out_ : int
+        Number of features.
 
     See Also
     --------
@@ -250,12 +253,14 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Raises
         ------
         ValueError
-            If an image is damaged, and ``on_error="raise"``; it is named.
+            If an image is damaged and ``on_error="raise"``; the message names it.
+        OSError
+            If a file is missing or can't be read and ``on_error="raise"``.
 
         Warns
         -----
         UserWarning
-            If images are damaged, and ``on_error="warn"``; they are named.
+            If files are missing or damaged and ``on_error="warn"``; they are named.
         """
         check_is_fitted(self)
         settings = self._settings

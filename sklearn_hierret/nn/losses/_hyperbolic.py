@@ -26,8 +26,9 @@ class HyperbolicEmbedding(Objective):
     ----------
     n_features : int
     embedding : array-like of shape (n_classes, n_dimensions)
-        Of the classes, within the unit ball.
+        Points of the classes, inside the unit ball.
     temperature : float, default=0.5
+        Hyperbolic distances are divided by it; smaller values make the softmax sharper.
 
     References
     ----------
@@ -75,16 +76,16 @@ class HyperbolicEmbedding(Objective):
 def poincare_embedding(hierarchy: ClassHierarchy, radius: float = 4.0) -> NDArray[np.float64]:
     """Put the leaves of a tree into the Poincare ball in closed form.
 
-    The root is the origin. The children of a node lie around it at the hyperbolic distance of their
-    difference in height, towards the corners of a regular simplex of which another corner points to the
-    parent, so that all neighbours of a node are equally far from one another: the construction of [1]_ in
-    as many dimensions as a node has children.
+    The root is the origin. Each child lies at a hyperbolic distance from its parent that is proportional to
+    their difference in height. The directions from a node to its children and its parent point to the corners
+    of a regular simplex, so that the angle between any two of them is the same. This is the construction of
+    [1]_ in as many dimensions as the largest number of children.
 
     Parameters
     ----------
     hierarchy : ClassHierarchy
     radius : float, default=4.0
-        Length of the way from the root to a class of height 0, at most 12.
+        Hyperbolic length of the path from the root to a class of height 0; at most 12.
 
     Returns
     -------

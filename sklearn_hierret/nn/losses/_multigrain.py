@@ -15,16 +15,19 @@ class MultiGrain(UnitCrossEntropy):
 
     ``weight * cross entropy + (1 - weight) * mean of max(0, margin + s (|x - z| - beta))`` over pairs,
     where s is 1 for two samples of a class and -1 for others, features have length 1, and beta is learned.
-    Every pair of a class counts, and as many others, drawn so that all distances come equally often [2]_.
-    There, pairs are copies of an image that were augmented differently; here, they are samples of a class.
+    The loss uses every pair of samples of one class and, for each, one pair of different classes. These are
+    drawn with weights that make all distances about equally frequent [2]_. In [1]_, the pairs are differently
+    augmented copies of an image; here, they are samples of a class.
 
     Parameters
     ----------
     n_features, n_classes : int
     weight : float, default=0.5
+        Weight of the cross entropy, from 0 to 1; the margin loss has the rest.
     margin : float, default=0.2
+        How far pairs should be on their side of `beta`.
     beta : float, default=1.2
-        Where learning starts.
+        Initial value of the learned distance that separates pairs of one class from others.
 
     References
     ----------

@@ -22,9 +22,9 @@ class AdaptiveMargin(nn.Module):
     Parameters
     ----------
     distances : array-like of shape (n_classes, n_classes)
-        Of classes, as from ``ClassHierarchy.distance_matrix()``.
+        Distances between the classes, such as ``ClassHierarchy.distance_matrix()``.
     margin : float, default=1.0
-        Of classes at distance 1.
+        Margin of two classes at distance 1.
 
     References
     ----------
@@ -60,12 +60,12 @@ class AdaptiveMargin(nn.Module):
 
 
 class HUSE(UnitCrossEntropy):
-    """Cross entropy, and cosine distances of samples that are those of their classes [1]_.
+    """Cross entropy, and a term that fits cosine distances of samples to distances of their classes [1]_.
 
-    The second term is ``mean of s (d(x, x') - A)^2`` over pairs, where d is the cosine distance of
-    features, A that of their classes, and s is 1 where A is below the margin or d is, else 0: pairs of
-    classes beyond the margin are not pulled together once their features are beyond it, too. Features have
-    length 1. The term for a second modality is left out.
+    The second term is the mean of ``s (d(x, x') - A)^2`` over pairs. Here d is the cosine distance of two
+    features and A the distance of their classes; s is 0 if both are at least `margin`, and 1 otherwise. So
+    pairs of distant classes are ignored once their features are far apart. Features have length 1. The term
+    of [1]_ for a second modality is left out.
 
     Parameters
     ----------
@@ -73,10 +73,11 @@ class HUSE(UnitCrossEntropy):
     distances : array-like of shape (n_classes, n_classes)
         Of classes: of a hierarchy, or cosine distances of the vectors of their names.
     weight : float, default=1.0
-        Of the second term.
+        Weight of the second term.
     margin : float, default=0.7
+        Cosine distance beyond which pairs of distant classes are ignored.
     n_dimensions : int, optional
-        Of a linear layer before the features; default: none.
+        Output size of a linear layer before the features; default: no such layer.
 
     References
     ----------
@@ -127,8 +128,9 @@ class SHREWD(Objective):
 
     with weights w = exp(-decay d / mean) that fall with the distance of the classes. The second term
     estimates, by nearest neighbours, the divergence from the features to random vectors b, drawn from
-    Beta(0.1, 0.1) in each bit: features become binary and use all codes. A classifier learns from features
-    through which no gradient flows back.
+    Beta(0.1, 0.1) in each bit: features become binary and use all codes. B is the number of samples in the
+    batch. The objective also adds the cross entropy of a linear classifier; its gradient does not reach the
+    features.
 
     Parameters
     ----------
@@ -136,8 +138,11 @@ class SHREWD(Objective):
     distances : array-like of shape (n_classes, n_classes)
         Of classes.
     n_bits : int, default=64
+        Number of bits of a code.
     decay : float, default=1.0
+        How fast the weight of a pair falls with the distance of its classes.
     binary_weight : float, default=0.1
+        Weight of the term that pushes features to 0 and 1.
 
     References
     ----------
