@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from numbers import Integral
-from pathlib import Path
 from typing import Any
 
 import joblib
@@ -27,10 +25,12 @@ from tqdm.auto import tqdm
 
 from sklearn_hierret._arrays import unchanged_on_error
 from sklearn_hierret.images._list import ImageList
-from sklearn_hierret.nn._device import autocast, check_device, digest_of_module, memory_hint, settled_device
+from sklearn_hierret.nn._device import autocast, memory_hint
 from sklearn_hierret.nn.backbones._adapter import n_features_of
-from sklearn_hierret.nn.frozen._loading import Settings, ahead, prepare
-from sklearn_hierret.nn.frozen._network import FrozenNetwork, open_network
+from sklearn_hierret.nn.frozen._loading import ahead, prepare
+from sklearn_hierret.nn.frozen._network import FrozenNetwork
+from sklearn_hierret.nn.frozen._settings import Settings, device_of, folder_of, key_of, pair, statistics
+from sklearn_hierret.nn.frozen._sources import open_network
 from sklearn_hierret.nn.frozen._store import FeatureStore
 
 
@@ -202,22 +202,22 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         )
         mean = source.mean if self.mean is None else self.mean
         std = source.std if self.std is None else self.std
-        mean, std = _statistics(mean, std)
-        size = source.image_size if self.image_size is None else _pair(self.image_size, "image_size")
-        device = _device(self.device)
+        mean, std = statistics(mean, std)
+        size = source.image_size if self.image_size is None else pair(self.image_size, "image_size")
+        device = device_of(self.device)
         network = FrozenNetwork(source, self.pooling, layers, mean, std).eval()
         settings = Settings(
             image_size=size,
             n_channels=len(mean),
             resize=self.resize,
-            grid=_pair(self.tiles, "tiles"),
+            grid=pair(self.tiles, "tiles"),
             batch_size=int(self.batch_size),
             n_threads=max(1, joblib.effective_n_jobs(self.n_jobs)),
             wanted_device=self.device,
             device=device,
             is_compiled=bool(self.compile),
             mixed_precision=bool(self.mixed_precision),
-            memory=_folder(self.memory),
+            memory=folder_of(self.memory),
             on_error=self.on_error,
             verbose=int(self.verbose),
             n_features=0,
@@ -231,7 +231,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                     "memory= needs to tell the network from others, and a function can't be told: give it an "
                     "attribute cache_key that changes whenever its results do."
                 )
-            settings.key = _key(digest, network, settings)
+            settings.key = key_of(digest, network, settings)
         self.network_ = network.to(device, memory_format=torch.channels_last)
         self._settings = settings
         self._make_ready()
@@ -356,7 +356,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if hasattr(self, "network_"):
-            device = _device(self._settings.wanted_device)
+            device = device_of(self._settings.wanted_device)
             self._settings = replace(self._settings, device=device)
             self.network_.to(device)
             self._make_ready()
@@ -368,57 +368,3 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         tags.transformer_tags = TransformerTags(preserves_dtype=["float32"])
         tags.requires_fit = True
         return tags
-
-
-def _device(device: Any) -> Any:
-    """The device, which is there."""
-    settled = settled_device(device)
-    try:
-        torch.device(settled)
-    except RuntimeError as error:
-        raise ValueError(f"device={device!r} is none of torch's ({str(error).splitlines()[0]}).") from None
-    check_device(settled)
-    return settled
-
-
-def _pair(value: Any, name: str) -> tuple[int, int]:
-    """(rows, columns) from one number or two."""
-    both = (value, value) if isinstance(value, Integral) else value
-    both = both.tolist() if isinstance(both, np.ndarray) else both
-    if (
-        not isinstance(both, Sequence)
-        or len(both) != 2
-        or not all(isinstance(one, Integral) and not isinstance(one, bool) and int(one) > 0 for one in both)
-    ):
-        raise ValueError(f"{name} must be a positive integer or two of them, got {value!r}.")
-    return int(both[0]), int(both[1])
-
-
-def _statistics(mean: Any, std: Any) -> tuple[list[float], list[float]]:
-    mean, std = (np.atleast_1d(np.asarray(values, dtype=np.float64)) for values in (mean, std))
-    if mean.shape not in ((1,), (3,)) or mean.shape != std.shape:
-        raise ValueError(
-            f"mean and std have one number each, or three, got shapes {mean.shape}, {std.shape}."
-        )
-    if not np.isfinite([mean, std]).all() or not (std > 0).all():
-        raise ValueError(f"mean must be finite and std above 0, got {mean.tolist()}, {std.tolist()}.")
-    return mean.tolist(), std.tolist()
-
-
-def _folder(memory: Any) -> Path | None:
-    if isinstance(memory, joblib.Memory):
-        memory = memory.location
-    if memory is None:
-        return None
-    if not isinstance(memory, (str, Path)):
-        raise TypeError(f"memory must be a path or a joblib.Memory, got a {type(memory).__name__}.")
-    return Path(memory).expanduser()
-
-
-def _key(digest: str, network: FrozenNetwork, settings: Settings) -> str:
-    """A name of everything that features depend on."""
-    pooling = digest_of_module(network.pooling)
-    statistics = network.mean.flatten().tolist(), network.std.flatten().tolist()
-    how = settings.image_size, settings.resize, settings.grid, settings.mixed_precision
-    text = repr((digest, pooling, network.layers, statistics, how))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,32 +15,11 @@ from torch import Tensor
 
 from sklearn_hierret.images._list import ImageList, digest_of, with_channels
 from sklearn_hierret.nn.frozen._resizing import resized, tiled
+from sklearn_hierret.nn.frozen._settings import Settings
 from sklearn_hierret.nn.frozen._store import FeatureStore
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-@dataclass
-class Settings:
-    """Parameters as `fit` read them."""
-
-    image_size: tuple[int, int]
-    n_channels: int
-    resize: str
-    grid: tuple[int, int]
-    batch_size: int
-    n_threads: int
-    wanted_device: Any
-    device: Any
-    is_compiled: bool
-    mixed_precision: bool
-    memory: Path | None
-    on_error: str
-    verbose: int
-    n_features: int
-    #: Of network and all settings that features depend on.
-    key: str | None
 
 
 @dataclass
