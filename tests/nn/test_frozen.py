@@ -24,6 +24,7 @@ from sklearn_hierret import HierarchicalRetriever
 from sklearn_hierret.nn import FrozenFeatureExtractor, TinyNet
 from sklearn_hierret.nn.backbones._pooling import GeMPooling, PartialMeanPooling, RMACPooling
 from sklearn_hierret.nn.frozen._resizing import resized
+from sklearn_hierret.nn.frozen._settings import batch_size_of
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
@@ -527,6 +528,20 @@ def test_damaged_images(network, images, folder):
 def test_bad_parameters(params, error, message):
     with pytest.raises(error, match=message):
         FrozenFeatureExtractor(**{"network": TinyNet(channels=(4,)), "image_size": 8, **params}).fit()
+
+
+def test_batches_are_as_large_as_suits_the_device(images):
+    assert [batch_size_of("auto", (side, side), "cpu") for side in (32, 112, 224, 1000)] == [64, 31, 7, 1]
+    assert batch_size_of("auto", (224, 224), "cuda") == 64
+    assert batch_size_of(5, (224, 224), "cpu") == 5
+    sizes = []
+
+    def mean_colour(batch):
+        sizes.append(len(batch))
+        return batch.mean(dim=(2, 3))
+
+    FrozenFeatureExtractor(mean_colour, image_size=(400, 250)).fit().transform(images)
+    assert sizes[1:] == [4, 4, 3]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")

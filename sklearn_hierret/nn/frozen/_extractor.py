@@ -29,7 +29,15 @@ from sklearn_hierret.nn._device import autocast, memory_hint
 from sklearn_hierret.nn.backbones._adapter import n_features_of
 from sklearn_hierret.nn.frozen._loading import ahead, prepare
 from sklearn_hierret.nn.frozen._network import FrozenNetwork
-from sklearn_hierret.nn.frozen._settings import Settings, device_of, folder_of, key_of, pair, statistics
+from sklearn_hierret.nn.frozen._settings import (
+    Settings,
+    batch_size_of,
+    device_of,
+    folder_of,
+    key_of,
+    pair,
+    statistics,
+)
 from sklearn_hierret.nn.frozen._sources import open_network
 from sklearn_hierret.nn.frozen._store import FeatureStore
 
@@ -69,9 +77,9 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     mean, std : sequence of float, default=None
         Mean and standard deviation of each channel, for pixels from 0 to 1. None: those of the network, or of
         ImageNet. One number each for networks of one channel.
-    batch_size : int, default=32
-        Images, or tiles, that the network computes at once. Larger ones suit a GPU; a processor is fastest
-        with few.
+    batch_size : "auto" or int, default="auto"
+        Images, or tiles, that the network computes at once. "auto": 64 on a GPU; on a processor, which is
+        fastest with few, as many as have 400,000 pixels, such as 7 of 224 x 224.
     n_jobs : int, default=None
         Threads that read and resize images while the network computes. None: one; -1: as many as there are
         processors.
@@ -119,7 +127,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     _parameter_constraints: dict = {
         "resize": [StrOptions({"stretch", "crop", "pad"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "n_jobs": [None, Integral],
         "device": [str, torch.device],
         "mixed_precision": ["boolean"],
@@ -140,7 +148,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         tiles: int | tuple[int, int] = 1,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        batch_size: int = 32,
+        batch_size: int | str = "auto",
         n_jobs: int | None = None,
         device: str = "auto",
         mixed_precision: bool = False,
@@ -211,7 +219,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             n_channels=len(mean),
             resize=self.resize,
             grid=pair(self.tiles, "tiles"),
-            batch_size=int(self.batch_size),
+            batch_size=batch_size_of(self.batch_size, size, device),
             n_threads=max(1, joblib.effective_n_jobs(self.n_jobs)),
             wanted_device=self.device,
             device=device,
