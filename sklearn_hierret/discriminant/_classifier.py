@@ -21,7 +21,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_hierret._arrays import (
-    check_memory_share,
     check_positive_integer,
     check_same_kind,
     check_two_classes,
@@ -34,7 +33,7 @@ from sklearn_hierret._blocks import is_dask, statistics_of_blocks
 from sklearn_hierret.discriminant._fit import Choices, Fitted, Rule, fit_models
 from sklearn_hierret.discriminant._model import DiscriminantModel
 from sklearn_hierret.discriminant._novelty import Novelty, check_share, fit_novelty, known_proba, known_share
-from sklearn_hierret.discriminant._statistics import FoldStatistics, hashed
+from sklearn_hierret.discriminant._statistics import FoldStatistics, check_size, hashed
 from sklearn_hierret.discriminant._votes import N_CANDIDATES
 
 
@@ -496,12 +495,7 @@ class DiscriminantClassifier(
         if classes is not None:
             check_same_kind(np.asarray(classes), y, "classes", "the labels")
         n_folds, seed = (self.n_folds, self.random_state) if reset else self._folds
-        n, d = X.shape
-        check_memory_share(
-            8 * d * (n_folds + 4) * (min(n, d) + len(np.unique(y))),
-            f"The statistics of {d} features",
-            "reduce the features first, as with PCA(n_components=1024) in a Pipeline.",
-        )
+        check_size(len(X), X.shape[1], n_folds, len(np.unique(y)))
         return FoldStatistics.of_block(X, y, n_folds, seed)
 
     def _take(self, statistics: FoldStatistics, rule: Rule) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from sklearn_hierret._arrays import check_same_kind, row_chunks, unit_rows
+from sklearn_hierret._arrays import check_memory_share, check_same_kind, row_chunks, unit_rows
 
 #: Rows that are kept of all classes together, and of each class at least.
 MOST_ROWS, LEAST_ROWS = 1 << 15, 8
@@ -92,6 +92,7 @@ class FoldStatistics:
         kept = _smallest(keys, codes, most_per_class(counts.sum(axis=0)))
         moments = None
         if not _rows_suffice(counts.sum(axis=0), self.n_features):
+            check_size(int(counts.sum()), self.n_features, self.n_folds, len(classes))
             moments = mine._all_moments() + theirs._all_moments()
         return FoldStatistics(
             classes,
@@ -168,6 +169,15 @@ class FoldStatistics:
             self.keys[is_mine],
             np.zeros(int(is_mine.sum()), dtype=np.int8),
         )
+
+
+def check_size(n_samples: int, n_features: int, n_folds: int, n_classes: int) -> None:
+    """Raise a MemoryError if statistics, and what a fit makes of them, need more than half of the memory."""
+    check_memory_share(
+        8 * n_features * (n_folds + 4) * (min(n_samples, n_features) + n_classes),
+        f"The statistics of {n_features} features",
+        "reduce the features first, as with PCA(n_components=1024) in a Pipeline.",
+    )
 
 
 def _rows_suffice(counts: NDArray[np.int64], n_features: int) -> bool:

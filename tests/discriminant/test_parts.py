@@ -172,6 +172,17 @@ def test_few_rows_say_what_moments_say(rng, n_equal):
     assert rows.merge(FoldStatistics.of_block(X[:3], y[:3], 3, 0)).moments is None
 
 
+def test_many_small_parts_are_refused_where_they_would_not_fit(rng, monkeypatch):
+    """Parts of fewer samples than features need little; together they need moments."""
+    from sklearn_hierret import _arrays
+
+    X, y = rng.normal(size=(60, 40)), np.arange(60) % 3
+    parts = [FoldStatistics.of_block(X[rows], y[rows], 3, 0) for rows in (slice(30), slice(30, 60))]
+    monkeypatch.setattr(_arrays, "MEMORY_SHARE", 1e-12)
+    with pytest.raises(MemoryError, match="The statistics of 40 features"):
+        parts[0].merge(parts[1])
+
+
 def test_dropped_rows_are_those_of_one_fit(rng, monkeypatch):
     from sklearn_hierret.discriminant import _statistics
 
