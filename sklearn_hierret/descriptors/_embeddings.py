@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,10 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils._param_validation import Interval
 
 from sklearn_hierret._arrays import check_memory_share
-from sklearn_hierret.descriptors._lists import power_normalised
-from sklearn_hierret.descriptors._vocabulary import VocabularyTransformer
+from sklearn_hierret.descriptors._vocabulary import SumsOfWords
 
 
-class TriangulationEmbedding(VocabularyTransformer):
+class TriangulationEmbedding(SumsOfWords):
     """Directions to a descriptor from all words, whitened and summed [1]_.
 
     Each descriptor is represented by the unit vectors that point to it from every word. In many dimensions
@@ -55,8 +54,7 @@ class TriangulationEmbedding(VocabularyTransformer):
     """
 
     _parameter_constraints: dict = {
-        **VocabularyTransformer._parameter_constraints,
-        "power": [Interval(Real, 0, 1, closed="right")],
+        **SumsOfWords._parameter_constraints,
         "n_discarded": [None, Interval(Integral, 0, None, closed="left")],
     }
 
@@ -109,15 +107,12 @@ class TriangulationEmbedding(VocabularyTransformer):
     def _vector(self, descriptors: NDArray) -> NDArray:
         return (self._directions(descriptors).sum(axis=0) - len(descriptors) * self.mean_) @ self.projection_
 
-    def _finished(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        return power_normalised(vectors, self.power)
-
     @property
     def _n_features_out(self) -> int:
         return self.projection_.shape[1]
 
 
-class RVD(VocabularyTransformer):
+class RVD(SumsOfWords):
     """Directions to a descriptor from its few nearest words, by their ranks, whitened for each word [1]_.
 
     The difference from a word, divided by the sum of its absolute values, has weight 1 for the nearest word,
@@ -154,9 +149,8 @@ class RVD(VocabularyTransformer):
     """
 
     _parameter_constraints: dict = {
-        **VocabularyTransformer._parameter_constraints,
+        **SumsOfWords._parameter_constraints,
         "n_nearest": [Interval(Integral, 1, None, closed="left")],
-        "power": [Interval(Real, 0, 1, closed="right")],
     }
 
     def __init__(
@@ -214,10 +208,3 @@ class RVD(VocabularyTransformer):
     def _vector(self, descriptors: NDArray) -> NDArray:
         centred = self._sums(descriptors) - self.means_
         return np.einsum("wd,wde->we", centred, self.projections_).ravel()
-
-    def _finished(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        return power_normalised(vectors, self.power)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.words_.size

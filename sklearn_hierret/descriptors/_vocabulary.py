@@ -100,7 +100,25 @@ class BagOfVisualWords(VocabularyTransformer):
         return len(self.words_)
 
 
-class VLAD(VocabularyTransformer):
+class SumsOfWords(VocabularyTransformer):
+    """Transformers whose vectors are sums for each word, of length 1 after a power law."""
+
+    power: float
+
+    _parameter_constraints: dict = {
+        **VocabularyTransformer._parameter_constraints,
+        "power": [Interval(Real, 0, 1, closed="right")],
+    }
+
+    def _finished(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        return power_normalised(vectors, self.power)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.words_.size
+
+
+class VLAD(SumsOfWords):
     """Sums of the differences from descriptors to their nearest word, one sum a word [1]_.
 
     The sums of each word are divided by their length, so that no word counts more than another [2]_; then
@@ -137,8 +155,7 @@ class VLAD(VocabularyTransformer):
     """
 
     _parameter_constraints: dict = {
-        **VocabularyTransformer._parameter_constraints,
-        "power": [Interval(Real, 0, 1, closed="right")],
+        **SumsOfWords._parameter_constraints,
         "intra": ["boolean"],
     }
 
@@ -167,10 +184,3 @@ class VLAD(VocabularyTransformer):
         rounding = 1e-6 * len(descriptors) * float(np.abs(self.words_).max())
         sums[np.abs(sums).max(axis=1) <= rounding] = 0.0
         return (unit_rows(sums)[0] if self.intra else sums).ravel()
-
-    def _finished(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        return power_normalised(vectors, self.power)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.words_.size
