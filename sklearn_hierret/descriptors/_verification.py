@@ -102,7 +102,7 @@ class SpatialVerification(RerankingStep):
         self : object
         """
         scikit_image("SpatialVerification")
-        checked = _checked(local_features, len(X))  # type: ignore[arg-type]
+        checked = _checked(local_features, X)
         super().fit(X, y)
         self.local_features_ = checked
         return self
@@ -128,7 +128,7 @@ class SpatialVerification(RerankingStep):
         -------
         self : object
         """
-        checked = _checked(local_features, len(X))  # type: ignore[arg-type]
+        checked = _checked(local_features, X)
         super().set_gallery(X, y, ids, gallery_leaves=gallery_leaves)
         self.local_features_ = checked
         return self
@@ -161,9 +161,8 @@ class SpatialVerification(RerankingStep):
         """
         k = self._checked_k(X, n_neighbors)
         gallery = self.local_features_
-        n_queries = self.n_samples_fit_ if X is None else len(X)  # type: ignore[arg-type]
         widths = [one.descriptors.shape[1] for one in gallery if len(one.descriptors)]
-        queries = gallery if X is None else _checked(local_features, n_queries, next(iter(widths), None))
+        queries = gallery if X is None else _checked(local_features, X, next(iter(widths), None))
         n = min(max(k, self.n_candidates), self.n_samples_fit_ - (X is None))
         distances, indices = self.retriever_.kneighbors(X, n)
         inliers = np.zeros(indices.shape, dtype=np.intp)
@@ -260,12 +259,15 @@ def _ransac(source: NDArray, target: NDArray, tolerance: float, max_trials: int)
     return min(len(np.unique(z[best])), len(np.unique(w[best])))
 
 
-def _checked(local_features: Any, n: int, width: int | None = None) -> list[LocalFeatures]:
+def _checked(local_features: Any, X: Any, width: int | None = None) -> list[LocalFeatures]:
     """Local features, one for each sample, with descriptors of one width."""
     if local_features is None:
         raise ValueError("local_features are missing: pass those of RootSIFT().local_features(images).")
-    if len(local_features) != n:
-        raise ValueError(f"There are {n} samples, but local_features of {len(local_features)}.")
+    if not hasattr(X, "__len__") or not isinstance(local_features, Sequence):
+        kinds = f"a {type(X).__name__} and a {type(local_features).__name__}"
+        raise TypeError(f"X must be a matrix, and local_features a sequence, got {kinds}.")
+    if len(local_features) != len(X):
+        raise ValueError(f"There are {len(X)} samples, but local_features of {len(local_features)}.")
     found = []
     for i, one in enumerate(local_features):
         if not isinstance(one, tuple) or len(one) != 2:

@@ -145,6 +145,10 @@ def test_bad_local_features(rng):
     step = SpatialVerification(HierarchicalRetriever(alpha=0))
     with pytest.raises(ValueError, match="local_features are missing"):
         step.fit(X, y)
+    with pytest.raises(TypeError, match="a ndarray and a list_iterator"):
+        step.fit(X, y, iter(local))
+    with pytest.raises(TypeError, match="a NoneType and a list"):
+        step.fit(None, y, local)
     with pytest.raises(ValueError, match="6 samples, but local_features of 5"):
         step.fit(X, y, local[:5])
     with pytest.raises(ValueError, match=r"sample 1: keypoints \(n, 2\)"):

@@ -506,6 +506,7 @@ def test_damaged_images(network, images, folder):
         ({"network": lambda x: x, "layers": ["a"]}, ValueError, "no layers to choose from"),
         ({"layers": []}, ValueError, "names of modules, at least one"),
         ({"layers": [0]}, ValueError, "names of modules, at least one"),
+        ({"layers": 3}, ValueError, r"names of modules, at least one, got \[3\]"),
         ({"network": TinyNet}, TypeError, "got the class TinyNet"),
         ({"network": nn.Conv2d(3, 2, 3, device="meta")}, ValueError, "on the device 'meta'"),
         ({"network": lambda x: x, "weights": "w.pt"}, ValueError, "functions have their own"),

@@ -200,8 +200,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             return self._fit()
 
     def _fit(self) -> FrozenFeatureExtractor:
-        layers = [self.layers] if isinstance(self.layers, str) else self.layers
-        picks_layers = layers is not None
+        picks_layers = self.layers is not None
         source = open_network(
             self.network,
             self.weights,
@@ -213,7 +212,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         mean, std = statistics(mean, std)
         size = source.image_size if self.image_size is None else pair(self.image_size, "image_size")
         device = device_of(self.device)
-        network = FrozenNetwork(source, self.pooling, layers, mean, std).eval()
+        network = FrozenNetwork(source, self.pooling, self.layers, mean, std).eval()
         settings = Settings(
             image_size=size,
             n_channels=len(mean),

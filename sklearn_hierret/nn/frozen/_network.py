@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -31,16 +30,15 @@ class FrozenNetwork(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self, source: Source, pooling: Any, layers: Sequence[str] | None, mean: Any, std: Any
-    ) -> None:
+    def __init__(self, source: Source, pooling: Any, layers: Any, mean: Any, std: Any) -> None:
         super().__init__()
         self.body = source.body
         pooling = make_pooling("average" if pooling is None else pooling)
         self.pooling = copy.deepcopy(pooling).requires_grad_(False)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32)[:, None, None])
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32)[:, None, None])
-        self.layers = None if layers is None else tuple(layers)
+        names = layers if isinstance(layers, (list, tuple)) else [layers]
+        self.layers: tuple[str, ...] | None = None if layers is None else tuple(names)
         if self.layers is not None:
             self._check_layers(source)
 
