@@ -534,7 +534,7 @@ class DiscriminantClassifier(
         folds = np.empty(len(X), dtype=np.int8)
         for rows in row_chunks(len(X), 24 * X.shape[1]):
             unit = unit_rows(X[rows].astype(np.float64, copy=False))[0]
-            folds[rows] = hashed(unit, X.dtype, *self._folds)[1]
+            folds[rows] = hashed(unit, *self._folds)[1]
         return folds
 
     def __getstate__(self) -> dict[str, Any]:

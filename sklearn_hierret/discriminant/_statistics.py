@@ -16,6 +16,9 @@ from sklearn_hierret._arrays import check_memory_share, check_same_kind, row_chu
 
 #: Rows that are kept of all classes together, and of each class at least.
 MOST_ROWS, LEAST_ROWS = 1 << 15, 8
+#: Binary places of the projections that tell rows apart: rounding a unit row to single precision moves a
+#: projection by less than a thousandth of their unit.
+HASH_BITS = 12
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class FoldStatistics:
         keys, folds = np.empty(n, dtype=np.uint64), np.empty(n, dtype=np.int8)
         for rows in row_chunks(n, 32 * d):
             unit = unit_rows(X[rows].astype(np.float64, copy=False))[0]
-            keys[rows], folds[rows] = hashed(unit, X.dtype, n_folds, seed)
+            keys[rows], folds[rows] = hashed(unit, n_folds, seed)
             if moments is not None:
                 for fold in range(n_folds):
                     mine = unit[folds[rows] == fold]
@@ -209,24 +212,21 @@ def _smallest(keys: NDArray[np.uint64], codes: NDArray[np.intp], limit: int) -> 
 
 
 def hashed(
-    unit: NDArray[np.float64], dtype: np.dtype, n_folds: int, seed: int
+    unit: NDArray[np.float64], n_folds: int, seed: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.int8]]:
-    """Key and fold of unit rows, which depend on nothing else.
+    """Key and fold of unit rows, which depend on nothing else, their dtype included.
 
-    A row is known by its projection to a random direction, rounded so coarsely that scaling the
-    row, and rounding in `dtype`, almost never moves it. Equal rows are in one fold.
+    A row is known by its projection to a random direction, rounded so coarsely that scaling the row, and
+    rounding it to single precision, almost never moves it. Equal rows are in one fold.
 
     Parameters
     ----------
     unit : ndarray of shape (n_samples, n_features), float64
-    dtype : dtype
-        In which the rows came.
     n_folds, seed : int
     """
     directions = np.random.RandomState(seed).standard_normal((unit.shape[1], 2))
     projected = unit @ directions
-    bits = 12 if dtype == np.float32 else 24
-    place = np.floor(projected * 2.0**bits).astype(np.int64).view(np.uint64)
+    place = np.floor(projected * 2.0**HASH_BITS).astype(np.int64).view(np.uint64)
     first, second = _mixed(place[:, 0]), _mixed(place[:, 1])
     folds = (_mixed(first) % np.uint64(n_folds)).astype(np.int8)
     # Rows of one cell are told apart by their second projection.
