@@ -32,17 +32,25 @@ LAYERS: dict[str, tuple[str, str]] = {
         "class statistics -> covariances -> links and overlaps; `MahalanobisClassifier`",
         "_arrays _blocks _threads",
     ),
-    "discriminant": (
-        "fold statistics -> discriminant space -> linear part, votes; `DiscriminantClassifier`",
+    "statistics": (
+        "folds by hash, sums and scatter of classes, covariances without a fold or a group; streams",
         "_arrays _blocks",
     ),
+    "distance": (
+        "the visual distance: cosine, `WithinClassWhitening`, and the choice between them",
+        "_arrays statistics",
+    ),
+    "discriminant": (
+        "statistics -> discriminant space -> linear part, votes; `DiscriminantClassifier`",
+        "_arrays distance statistics",
+    ),
     "building": (
-        "the hierarchy builders; `LeafModel`: leaves and alpha",
-        "_arrays _blocks discriminant gaussian hierarchy",
+        "the hierarchy builders; `LeafModel`: leaves and alpha; the metric of a fit",
+        "_arrays _blocks discriminant distance gaussian hierarchy statistics",
     ),
     "search": (
         "rows of features or codes -> `Index`; `LeafDistance`; `search`: arrays in, arrays out",
-        "_arrays _threads building",
+        "_arrays _threads building distance",
     ),
     "embedding": ("`class_embedding`, `HierarchicalEmbedding`, `OASIS`", "_arrays building hierarchy"),
     "hashing": ("`PCAHasher`, `ITQHasher`: features -> packed codes", "_arrays"),
@@ -52,12 +60,12 @@ LAYERS: dict[str, tuple[str, str]] = {
     ),
     "retrieval": (
         "`HierarchicalRetriever`, `HammingRetriever`, their gallery, the graph of neighbours",
-        "_arrays _blocks _threads building discriminant hashing hierarchy metrics search",
+        "_arrays _blocks _threads building discriminant distance hashing hierarchy metrics search",
     ),
     "evaluation": ("estimator -> search -> ranked labels -> metrics by name", "_arrays metrics"),
     "model_selection": (
         "`HierarchicalRetrieverCV`: one class model a fold, every alpha, stem and weight scored",
-        "_arrays building evaluation hierarchy metrics retrieval",
+        "_arrays building distance evaluation hierarchy metrics retrieval",
     ),
     "interaction": (
         "`RetrievalSession` and methods of feedback, query sets, facets, simulated users",

@@ -20,6 +20,7 @@ from sklearn_hierret.display import (
     RetrievalDisplay,
     ThresholdPathDisplay,
 )
+from sklearn_hierret.distance import WithinClassWhitening
 from sklearn_hierret.embedding import OASIS, HierarchicalEmbedding, class_embedding
 from sklearn_hierret.evaluation import evaluate_retrieval, make_retrieval_scorer
 from sklearn_hierret.gaussian import MahalanobisClassifier
@@ -72,6 +73,7 @@ __all__ = [
     "RetrievalDisplay",
     "TextHierarchyBuilder",
     "ThresholdPathDisplay",
+    "WithinClassWhitening",
     "average_hierarchical_precision_at_k",
     "average_precision_at_k",
     "average_precision_at_r",

@@ -133,9 +133,9 @@ def rows_of(X: Any, rows: slice, n_rows: int) -> Any:
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
-def few_rows(n_rows: int, n_columns: int) -> Iterator[slice]:
-    """Slices of rows that stay in the caches in float64."""
-    size = max(1, (1 << 20) // (8 * max(1, n_columns)))
+def few_rows(n_rows: int, n_columns: int, n_bytes: int = 1 << 20) -> Iterator[slice]:
+    """Slices of rows that take so many bytes in float64, by default few enough to stay in the caches."""
+    size = max(1, n_bytes // (8 * max(1, n_columns)))
     for start in range(0, n_rows, size):
         yield slice(start, min(n_rows, start + size))
 

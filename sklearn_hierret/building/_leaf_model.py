@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn_hierret.building._alpha import choose_alpha, expected_distances
 from sklearn_hierret.building._combined import CombinedHierarchyBuilder, named
 from sklearn_hierret.building._leaves import HeldOutLeaves, assign_leaves, has_folds, held_out_leaves
+from sklearn_hierret.building._metric import FittedMetric
 from sklearn_hierret.building._linkage import LinkageHierarchyBuilder
 from sklearn_hierret.building._text import TextHierarchyBuilder
 from sklearn_hierret.discriminant import DiscriminantClassifier
@@ -111,6 +112,11 @@ class LeafModel:
             return self.class_model._known_log_odds_of_checked(X)
         return logit(np.asarray(self.class_model.known_proba(X), dtype=np.float64))
 
+    def release(self) -> None:
+        """Drop what only a fit asks the class model for."""
+        if has_folds(self.class_model) and hasattr(self.class_model, "release"):
+            self.class_model.release()
+
     def of_labels(self, labels: NDArray | None, gallery_leaves: str) -> NDArray[np.intp]:
         """Leaf of each label; -1 for those that the hierarchy lacks.
 
@@ -195,8 +201,9 @@ def fit_alpha(
     y: NDArray,
     assignment: str,
     scale: float = 1.0,
+    metric: FittedMetric | None = None,
 ) -> tuple[float, HeldOutLeaves | None]:
-    """The weight of the hierarchical distance, and the samples' cross-fitted leaves if they are at hand.
+    """Choose the weight of the hierarchical distance; return the samples' cross-fitted leaves if at hand, too.
 
     They are for class models with folds of their own, and where alpha is to be chosen by them.
 
@@ -208,7 +215,7 @@ def fit_alpha(
         As the class model was given them.
     y : ndarray of shape (n_samples,)
     assignment : {"hard", "soft"}
-    scale : float, default=1.0
+    scale, metric
         See `choose_alpha`.
     """
     held_out = None
@@ -221,4 +228,4 @@ def fit_alpha(
     assert kept is not None
     codes = np.unique(y, return_inverse=True)[1]
     held_out_kind = HeldOutLeaves(kept, held_out.folds)
-    return choose_alpha(X, codes, held_out_kind, leaf_model.ranking_tree, scale), held_out
+    return choose_alpha(X, codes, held_out_kind, leaf_model.ranking_tree, scale, metric), held_out

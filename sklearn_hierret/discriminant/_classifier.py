@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_hierret._arrays import (
-    check_positive_integer,
-    check_same_kind,
-    check_two_classes,
-    feature_dtype,
-    row_chunks,
-    unchanged_on_error,
-    unit_rows,
-)
-from sklearn_hierret._blocks import is_dask, statistics_of_blocks
+from sklearn_hierret._arrays import check_positive_integer, row_chunks
 from sklearn_hierret.discriminant._fit import Choices, Fitted, Rule, fit_models
 from sklearn_hierret.discriminant._model import DiscriminantModel
 from sklearn_hierret.discriminant._novelty import Novelty, check_share, fit_novelty, known_proba, known_share
-from sklearn_hierret.discriminant._statistics import FoldStatistics, check_size, hashed
 from sklearn_hierret.discriminant._votes import N_CANDIDATES
+from sklearn_hierret.distance import WhiteningChoice, choose_whitening
+from sklearn_hierret.statistics import FoldStatistics, Parts, StreamingEstimator
 
 
 class DiscriminantClassifier(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, StreamingEstimator
 ):
     """Class probabilities of embeddings; the default class model of the retrievers.
 
@@ -125,17 +109,14 @@ class DiscriminantClassifier(
     (797, 9)
     """
 
-    _statistics: FoldStatistics
-    _fitted: Fitted | None  # None while samples come in
-    _fitted_novelty: Novelty | None  # made when it is asked for
+    _rule: Rule
+    _made: Fitted | None
 
     _parameter_constraints: dict = {
         "shrinkage": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
         "n_components": [None, Interval(Integral, 1, None, closed="left")],
         "linear": [StrOptions({"auto", "logistic", "closed_form"})],
-        "n_folds": [Interval(Integral, 2, 100, closed="both")],
-        "random_state": [Interval(Integral, 0, 2**32 - 1, closed="both")],
-        "verbose": ["verbose"],
+        **StreamingEstimator._parameter_constraints,
     }
 
     def __init__(
@@ -155,72 +136,6 @@ class DiscriminantClassifier(
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> DiscriminantClassifier:
-        """Fit the model.
-
-        Parameters
-        ----------
-        X : array-like or dask array of shape (n_samples, n_features)
-            A Dask array is read block by block on its workers and never as a whole.
-        y : array-like or dask array of shape (n_samples,)
-            Class labels, at least two distinct ones.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        ValueError
-            For anything scikit-learn refuses, and for fewer than two classes.
-        MemoryError
-            Before it starts, if the statistics would take more than half of the machine's memory.
-        """
-        with unchanged_on_error(self):
-            if is_dask(X):
-                statistics = statistics_of_blocks(
-                    X, y, FoldStatistics.of_block, self.n_folds, self.random_state
-                )
-                self.n_features_in_ = statistics.n_features
-                if hasattr(self, "feature_names_in_"):
-                    del self.feature_names_in_
-            else:
-                statistics = self._of_block(X, y, reset=True)
-            check_two_classes(statistics.classes)
-            self._folds = self.n_folds, self.random_state
-            self._take(statistics, Rule(self.shrinkage, self.n_components, self.linear))
-            self._models()
-        return self
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(
-        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None
-    ) -> DiscriminantClassifier:
-        """Add samples; the model of all samples so far is made when it is asked for.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-            Class labels; labels that were not seen before are added.
-        classes : array-like, optional
-            Accepted as scikit-learn's is; a class counts once it has samples.
-
-        Returns
-        -------
-        self : object
-        """
-        is_first = not hasattr(self, "classes_")
-        with unchanged_on_error(self):
-            if is_first:
-                self._folds = self.n_folds, self.random_state
-            block = self._of_block(X, y, reset=is_first, classes=classes)
-            statistics = block if is_first else self._statistics.merge(block)
-            rule = Rule(self.shrinkage, self.n_components, self.linear) if is_first else self._rule
-            self._take(statistics, rule)
-        return self
-
     def transform(self, X: ArrayLike) -> NDArray:
         """Unit vectors in the discriminant space; zero rows stay zero.
 
@@ -232,7 +147,7 @@ class DiscriminantClassifier(
         -------
         vectors : ndarray of shape (n_samples, n_components)
         """
-        model, X = self._model_and_rows(X)
+        model, X = self._model().model, self._rows(X)
         vectors = np.empty((len(X), len(model.space.components)), dtype=X.dtype)
         for rows in row_chunks(len(X), 4 * X.itemsize * X.shape[1]):
             vectors[rows] = model.space.transform(X[rows])
@@ -249,7 +164,7 @@ class DiscriminantClassifier(
         -------
         labels : ndarray of shape (n_samples,)
         """
-        model, X = self._model_and_rows(X)
+        model, X = self._model().model, self._rows(X)
         return self.classes_[model.top(X, 1)[0][:, 0]]
 
     def predict_proba(self, X: ArrayLike) -> NDArray:
@@ -264,7 +179,7 @@ class DiscriminantClassifier(
         probabilities : ndarray of shape (n_samples, n_classes)
             float32 for half and single precision features, else float64.
         """
-        model, X = self._model_and_rows(X)
+        model, X = self._model().model, self._rows(X)
         return model.proba(X)
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray:
@@ -311,12 +226,12 @@ class DiscriminantClassifier(
         probabilities : ndarray of the same shape
         """
         _check_n_kept(n_kept)
-        model, X = self._model_and_rows(X)
+        model, X = self._model().model, self._rows(X)
         return model.top(X, n_kept)
 
     def _leaves_of_checked(self, X: NDArray, n_kept: int) -> tuple[NDArray[np.int32], NDArray]:
         """`predict_leaves` of features that were checked before."""
-        return self._models().model.top(X, n_kept)
+        return self._model().model.top(X, n_kept)
 
     def held_out_leaves(
         self, X: ArrayLike, n_kept: int = 16, *, keep_models: bool = True
@@ -341,7 +256,7 @@ class DiscriminantClassifier(
             Fold of each sample.
         """
         _check_n_kept(n_kept)
-        _, X = self._model_and_rows(X)
+        X = self._rows(X)
         n_kept = min(n_kept, len(self.classes_))
         codes = np.empty((len(X), n_kept), dtype=np.int32)
         proba = np.empty((len(X), n_kept), dtype=X.dtype)
@@ -366,7 +281,7 @@ class DiscriminantClassifier(
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
         """
-        _, X = self._model_and_rows(X)
+        X = self._rows(X)
         proba = np.empty((len(X), len(self.classes_)), dtype=X.dtype)
         for mine, model in self._held_out(X, self._folds_of(X), keep_models):
             proba[mine] = self.class_prior_ if model is None else model.proba(X[mine])
@@ -376,15 +291,35 @@ class DiscriminantClassifier(
         self, X: NDArray, folds: NDArray, keep_models: bool
     ) -> Iterator[tuple[NDArray[np.intp], DiscriminantModel | None]]:
         """Rows, some at a time, and the model that did not see their fold."""
-        held_out = self._models().held_out
+        held_out = self._model().held_out
         if held_out is None:
-            held_out = self._fit_models().held_out
+            held_out = self._make(self._statistics, self._rule, self._report()).held_out
         assert held_out is not None
         for fold, model in enumerate(held_out):
             mine = np.flatnonzero(folds == fold)
             for rows in row_chunks(len(mine), 2 * X.itemsize * X.shape[1]):
                 yield mine[rows], model
-        self._fitted = self._models()._replace(held_out=held_out if keep_models else None)
+        self._made = self._model()._replace(held_out=held_out if keep_models else None)
+
+    def whitening(self, shrinkage: float | str = "auto", *, may_be_cosine: bool = False) -> WhiteningChoice:
+        """Choose a whitening within classes, by the same statistics; see `WithinClassWhitening`.
+
+        Parameters
+        ----------
+        shrinkage : "auto" or float in [0, 1], default="auto"
+        may_be_cosine : bool, default=False
+            Whether plain cosine may be chosen.
+
+        Returns
+        -------
+        choice : WhiteningChoice
+            Its `shrinkage`, None for plain cosine, and the whitenings of all samples and without each fold.
+        """
+        return choose_whitening(self._parts(), shrinkage, may_be_cosine=may_be_cosine)
+
+    def release(self) -> None:
+        """Drop what only questions about held-out samples need; it is made again when they are asked."""
+        self._made = self._model()._replace(held_out=None, parts=None)
 
     def known_proba(self, X: ArrayLike, *, share: float = 0.5) -> NDArray[np.float64]:
         """Probability that the class of a sample was among those of the fit.
@@ -406,7 +341,7 @@ class DiscriminantClassifier(
             1 where no class could be held out, as with two classes.
         """
         check_share(share)
-        _, X = self._model_and_rows(X)
+        X = self._rows(X)
         return known_proba(self._known_log_odds_of_checked(X), share)
 
     def known_share(self, X: ArrayLike) -> float:
@@ -426,17 +361,23 @@ class DiscriminantClassifier(
         .. [1] M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the Outputs of a Classifier to New a
            Priori Probabilities: A Simple Procedure", Neural Computation 14, 2002.
         """
-        _, X = self._model_and_rows(X)
+        X = self._rows(X)
         return known_share(self._known_log_odds_of_checked(X))
 
     def _known_log_odds_of_checked(self, X: NDArray) -> NDArray[np.float64]:
         """Log-odds that samples are known, where half of them are."""
-        if self._fitted_novelty is None:
-            fitted = self._models()
-            self._fitted_novelty = fit_novelty(
-                self._statistics, self._rule, fitted.choices, fitted.held_density
-            )
-        return self._fitted_novelty.log_odds(X)
+        return self._novelty().log_odds(X)
+
+    def _novelty(self) -> Novelty:
+        made = self._model()
+        if made.novelty is None:
+            novelty = fit_novelty(self._parts(), self._rule, made.choices, made.held_density)
+            self._made = made = self._model()._replace(novelty=novelty)
+        assert made.novelty is not None
+        return made.novelty
+
+    def _parts(self) -> Parts:
+        return self._model().parts or Parts(self._statistics)
 
     # ----------------------------------------------------------------------- fitted
 
@@ -454,27 +395,27 @@ class DiscriminantClassifier(
     @property
     def mean_(self) -> NDArray:
         """Mean of the unit rows."""
-        return self._models().model.space.mean
+        return self._model().model.space.mean
 
     @property
     def components_(self) -> NDArray:
         """Whitening and projection, (n_components, n_features)."""
-        return self._models().model.space.components
+        return self._model().model.space.components
 
     @property
     def means_(self) -> NDArray:
         """Directions of the class means in the discriminant space, (n_classes, n_components)."""
-        return self._models().class_directions
+        return self._model().class_directions
 
     @property
     def shrinkage_(self) -> float:
         """Weight of the scaled identity in the covariance within classes."""
-        return self._models().shrinkage
+        return self._model().shrinkage
 
     @property
     def choices_(self) -> Choices:
         """What was chosen."""
-        return self._models().choices
+        return self._model().choices
 
     @property
     def cross_fitted_loss_(self) -> dict[str, float] | None:
@@ -487,60 +428,16 @@ class DiscriminantClassifier(
 
     # ----------------------------------------------------------------------- inside
 
-    def _of_block(
-        self, X: ArrayLike, y: ArrayLike, reset: bool, classes: ArrayLike | None = None
-    ) -> FoldStatistics:
-        X, y = validate_data(self, X, y, dtype=feature_dtype(X), order="C", reset=reset)
-        check_classification_targets(y)
-        if classes is not None:
-            check_same_kind(np.asarray(classes), y, "classes", "the labels")
-        n_folds, seed = (self.n_folds, self.random_state) if reset else self._folds
-        check_size(len(X), X.shape[1], n_folds, len(np.unique(y)))
-        return FoldStatistics.of_block(X, y, n_folds, seed)
+    def _read_rule(self) -> Rule:
+        return Rule(self.shrinkage, self.n_components, self.linear)
 
-    def _take(self, statistics: FoldStatistics, rule: Rule) -> None:
-        self._statistics = statistics
-        self._rule = rule
-        self.classes_ = statistics.classes
-        self._fitted = self._fitted_novelty = None
-
-    def _models(self) -> Fitted:
-        """What was fitted; made of what was gathered if need be."""
-        check_is_fitted(self)
-        if self._fitted is None:
-            if len(self.classes_) < 2:
-                raise ValueError(
-                    f"At least two classes are needed, got one class so far: {self.classes_.tolist()[0]!r}."
-                )
-            self._fitted = self._fit_models()
-        return self._fitted
-
-    def _fit_models(self) -> Fitted:
-        start = time.perf_counter()
-
-        def report(message: str, share: float) -> None:
-            if self.verbose:
-                passed = time.perf_counter() - start
-                left = f", {share:.0%} done, about {passed * (1 / share - 1):.0f} s left" if share < 1 else ""
-                print(f"[{type(self).__name__}] {message}, {passed:.1f} s{left}", flush=True)
-
-        return fit_models(self._statistics, self._rule, report)
-
-    def _model_and_rows(self, X: ArrayLike) -> tuple[DiscriminantModel, NDArray]:
-        model = self._models().model
-        return model, validate_data(self, X, dtype=feature_dtype(X), order="C", reset=False)
-
-    def _folds_of(self, X: NDArray) -> NDArray[np.int8]:
-        folds = np.empty(len(X), dtype=np.int8)
-        for rows in row_chunks(len(X), 24 * X.shape[1]):
-            unit = unit_rows(X[rows].astype(np.float64, copy=False))[0]
-            folds[rows] = hashed(unit, *self._folds)[1]
-        return folds
+    def _make(self, statistics: FoldStatistics, rule: Rule, report: Any) -> Fitted:
+        return fit_models(Parts(statistics), rule, report)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        if state.get("_fitted") is not None:
-            state = {**state, "_fitted": state["_fitted"]._replace(held_out=None)}
+        if state.get("_made") is not None:
+            state = {**state, "_made": state["_made"]._replace(held_out=None, parts=None)}
         return state
 
     def __sklearn_tags__(self) -> Any:

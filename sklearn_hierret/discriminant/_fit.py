@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,9 @@ from scipy.optimize import minimize_scalar
 
 from sklearn_hierret.discriminant._linear import logistic_regression
 from sklearn_hierret.discriminant._model import DiscriminantModel, best_columns
-from sklearn_hierret.discriminant._space import DiscriminantSpace, WithinClasses
-from sklearn_hierret.discriminant._statistics import FoldStatistics
+from sklearn_hierret.discriminant._space import DiscriminantSpace, discriminant_space
 from sklearn_hierret.discriminant._votes import N_CANDIDATES, Ballot, Voters
+from sklearn_hierret.statistics import FoldStatistics, Parts, WithinClasses
 
 #: Multiples of the closed-form shrinkage, and penalties, that are tried.
 FACTORS, PENALTIES = (1, 2, 4, 8, 16), (1.0, 0.25)
@@ -40,8 +40,6 @@ MOST_SHRINKAGE = 0.9
 
 #: Coefficients (n_classes, n_components) and intercepts (n_classes,).
 Linear = tuple[NDArray, NDArray]
-#: Orthonormal columns (n_features, n_rows), and the rows in them.
-Basis = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -93,23 +91,16 @@ class Part:
     _held_projected: NDArray | None
 
     def __init__(
-        self, statistics: FoldStatistics, rule: Rule, fold: int | None, basis: Basis | None = None
+        self, statistics: FoldStatistics, within: WithinClasses, rule: Rule, fold: int | None = None
     ) -> None:
-        self.rule = rule
-        counts, sums, moments = statistics.without(fold)
+        self.rule, self.within, self.counts = rule, within, within.counts
         mine = slice(None) if fold is None else statistics.folds != fold
-        if moments is None:
-            columns, coordinates = basis or basis_of(statistics)
-            self.within = WithinClasses.of_rows(counts, sums, columns, coordinates[mine])
-        else:
-            self.within = WithinClasses.of(counts, sums, moments)
-        self.counts = counts
         self.rows, self.codes = statistics.rows[mine], statistics.codes[mine]
         n = statistics.class_counts
         self.log_prior = np.log(n / n.sum())
         if fold is not None:
             kept = np.bincount(statistics.codes, minlength=len(n))
-            held = (statistics.folds == fold) & self.within.present[statistics.codes]
+            held = (statistics.folds == fold) & within.present[statistics.codes]
             place = np.flatnonzero(held)
             place = place[np.argsort(statistics.keys[place])]
             place = place[: max(1, MOST_SCORES // (statistics.n_folds * len(n)))]
@@ -122,8 +113,8 @@ class Part:
         self.shrinkage = (
             min(MOST_SHRINKAGE, factor * self.within.shrinkage) if isinstance(fixed, str) else float(fixed)
         )
-        self.space, self.class_directions = self.within.space(
-            self.shrinkage, self.rule.n_components, self.rows.dtype
+        self.space, self.class_directions = discriminant_space(
+            self.within, self.shrinkage, self.rule.n_components, self.rows.dtype
         )
         self._projected = self._held_projected = None
 
@@ -196,12 +187,6 @@ class Part:
         )
 
 
-def basis_of(statistics: FoldStatistics) -> Basis:
-    """A basis of what all rows span, for fewer rows than features."""
-    columns, triangle = np.linalg.qr(statistics.rows.astype(np.float64).T)
-    return columns, triangle.T
-
-
 class Fitted(NamedTuple):
     """What a fit makes of statistics.
 
@@ -218,6 +203,10 @@ class Fitted(NamedTuple):
     held_out : list of (DiscriminantModel or None), or None
         Models without one fold each; None where less than two classes would be left, or where they
         were dropped.
+    parts : Parts or None
+        Decompositions of the statistics; None where they were dropped.
+    novelty : Novelty or None
+        Made when it is asked for.
     """
 
     model: DiscriminantModel
@@ -226,33 +215,36 @@ class Fitted(NamedTuple):
     class_directions: NDArray
     held_density: NDArray[np.float64]
     held_out: list[DiscriminantModel | None] | None
+    parts: Parts | None = None
+    novelty: Any = None
 
 
-def fit_models(statistics: FoldStatistics, rule: Rule, report: Callable[[str, float], None]) -> Fitted:
+def fit_models(parts: Parts, rule: Rule, report: Callable[[str, float], None]) -> Fitted:
     """Choose, and fit.
 
     Parameters
     ----------
-    statistics : FoldStatistics
+    parts : Parts
     rule : Rule
     report : callable
         Told what was done, and which share of the work that is, roughly.
     """
-    n_folds = statistics.n_folds
-    basis = basis_of(statistics) if statistics.moments is None else None
-    parts: list[Part | None] = []
+    statistics = parts.statistics
+    n_folds, able = statistics.n_folds, {}
     for fold in range(n_folds):
         left = statistics.class_counts - statistics.counts[fold]
-        parts.append(Part(statistics, rule, fold, basis) if np.count_nonzero(left) >= 2 else None)
+        if np.count_nonzero(left) >= 2:
+            part = Part(statistics, parts.within(fold), rule, fold)
+            if len(part.held_rows):
+                able[fold] = part
         report(f"covariance without fold {fold + 1} of {n_folds}", 0.1 * (fold + 1) / n_folds)
-    able = {fold: part for fold, part in enumerate(parts) if part is not None and len(part.held_rows)}
     choices, linear = _choose(list(able.values()), rule, report) if able else (Choices(), [])
     held_out: list[DiscriminantModel | None] = [None] * n_folds
     for (fold, able_part), fitted in zip(able.items(), linear, strict=True):
         held_out[fold] = able_part.model(fitted, choices)
     densities = [part.held_density(choices.concentration) for part in able.values()]
     report("models without a fold each", 0.85)
-    whole = Part(statistics, rule, None, basis)
+    whole = Part(statistics, parts.within(), rule)
     whole.set_shrinkage(choices.factor)
     if not able and whole.takes_regression():
         choices = replace(choices, penalty=PENALTIES[0])
@@ -269,6 +261,7 @@ def fit_models(statistics: FoldStatistics, rule: Rule, report: Callable[[str, fl
         whole.class_directions,
         np.concatenate([np.empty(0), *densities]),
         held_out,
+        parts,
     )
 
 

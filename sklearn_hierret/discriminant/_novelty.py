@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Real
 
@@ -16,10 +15,10 @@ from sklearn_hierret._arrays import row_chunks
 from sklearn_hierret.discriminant._fit import Choices, Part, Rule, log_totals
 from sklearn_hierret.discriminant._model import CHUNK
 from sklearn_hierret.discriminant._space import DiscriminantSpace
-from sklearn_hierret.discriminant._statistics import FoldStatistics
+from sklearn_hierret.statistics import FoldStatistics, Parts, WithinClasses
 
-#: Groups of classes, each of which is unknown once, and samples of a group that are looked at.
-N_GROUPS, MOST_HELD = 5, 2048
+#: Samples of a group of classes that is unknown once.
+MOST_HELD = 2048
 #: Log-odds beyond this say nothing more about a share.
 MOST_LOG_ODDS = 30
 
@@ -78,7 +77,7 @@ class Novelty:
         return self.slope * self.density.log_density(X) + self.intercept
 
 
-def fit_novelty(statistics: FoldStatistics, rule: Rule, choices: Choices, known: NDArray) -> Novelty:
+def fit_novelty(parts: Parts, rule: Rule, choices: Choices, known: NDArray) -> Novelty:
     """Calibrate a density by samples that it did not see, of known and of unknown classes.
 
     Both are samples of the training set: each fold by a model of the others, and each of five
@@ -86,17 +85,24 @@ def fit_novelty(statistics: FoldStatistics, rule: Rule, choices: Choices, known:
 
     Parameters
     ----------
-    statistics : FoldStatistics
+    parts : Parts
     rule : Rule
     choices : Choices
     known : ndarray of shape (n_known,)
         Log-densities of held-out samples of known classes.
     """
+
+    def density_of(statistics: FoldStatistics, within: WithinClasses) -> Density:
+        part = Part(statistics, within, rule)
+        part.set_shrinkage(choices.factor)
+        return Density.of(part, choices)
+
+    statistics = parts.statistics
     unknown = [
-        Density.of(_part(others, rule, choices), choices).log_density(held)
-        for others, held in _without_groups(statistics)
+        density_of(group.others, group.within).log_density(statistics.rows[group.held[:MOST_HELD]])
+        for group in parts.groups()
     ]
-    density = Density.of(_part(statistics, rule, choices), choices)
+    density = density_of(statistics, parts.within())
     if not len(known) or not unknown:
         return Novelty(density, 0.0, np.inf)
     values = np.concatenate([known, *unknown])
@@ -107,29 +113,6 @@ def fit_novelty(statistics: FoldStatistics, rule: Rule, choices: Choices, known:
     # A sample in denser surroundings is never less known.
     slope = max(0.0, float(model.coef_[0, 0])) / scale
     return Novelty(density, slope, float(model.intercept_[0] - slope * center) if slope else np.inf)
-
-
-def _part(statistics: FoldStatistics, rule: Rule, choices: Choices) -> Part:
-    part = Part(statistics, rule, None)
-    part.set_shrinkage(choices.factor)
-    return part
-
-
-def _without_groups(statistics: FoldStatistics) -> Iterator[tuple[FoldStatistics, NDArray]]:
-    """Statistics without each group of classes, and kept rows of that group."""
-    counts = statistics.class_counts
-    order = np.argsort(-counts, kind="stable")
-    group = np.empty(len(counts), dtype=np.intp)
-    rng = np.random.RandomState(0)
-    for start in range(0, len(order), N_GROUPS):  # of classes of about one size, one a group
-        some = order[start : start + N_GROUPS]
-        group[some] = rng.permutation(N_GROUPS)[: len(some)]
-    for number in range(N_GROUPS):
-        is_held = group == number
-        if is_held.any() and np.count_nonzero(~is_held) >= 2:
-            held = np.flatnonzero(is_held[statistics.codes])
-            held = held[np.argsort(statistics.keys[held])][:MOST_HELD]
-            yield statistics.of_classes(~is_held), statistics.rows[held]
 
 
 def known_proba(log_odds: NDArray[np.float64], share: float) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
-from sklearn_hierret._arrays import check_positive_integer, unit_rows
+from sklearn_hierret._arrays import check_positive_integer
 from sklearn_hierret._files import written_whole
 from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.hierarchy import ClassHierarchy
@@ -161,12 +161,12 @@ def explore(
         "labels": labels,
         "tree": _tree(model.tree, class_names),
         "lists": {
-            "cosine": _list(copy.copy(searched).set_params(alpha=0.0), n_neighbors),
+            "visual": _list(copy.copy(searched).set_params(alpha=0.0), n_neighbors),
             "combined": _list(searched, n_neighbors),
         },
         "feedback": session_numbers(searched),
         "stem": model.with_stem(searched.stem).stem_used,
-        **_for_marks(searched, rows),
+        **_for_marks(searched),
     }
     page = _page(data, title)
     if path is not None:
@@ -205,14 +205,14 @@ def _list(retriever: Any, n_neighbors: int) -> dict:
     table = retriever.retrieve(None, n_neighbors)
     return {
         "items": table["id"].tolist(),
-        "cosine": table["cosine_distance"].round(4).tolist(),
+        "visual": table["visual_distance"].round(4).tolist(),
         "tree": table["hierarchical_distance"].round(4).tolist(),
     }
 
 
-def _for_marks(retriever: Any, rows: NDArray) -> dict:
-    """Leading components of unit features, and the likeliest classes, of each image."""
-    unit = unit_rows(rows.astype(np.float64))[0]
+def _for_marks(retriever: Any) -> dict:
+    """Leading components of the rows that are compared, and the likeliest classes, of each image."""
+    unit = retriever._there().visual_rows(np.arange(retriever.n_samples_fit_))
     if unit.shape[1] > N_DIMENSIONS:
         moments = unit.T @ unit
         unit = unit @ np.linalg.eigh(moments)[1][:, -N_DIMENSIONS:]
@@ -220,7 +220,7 @@ def _for_marks(retriever: Any, rows: NDArray) -> dict:
     numbers = np.rint(unit / scale * 32767).astype("<i2")
     gallery = retriever._gallery_with_leaves(retriever._there(), of_own=True)
     leaves, known = gallery.leaves[:, :N_LEAVES], retriever._known(gallery, None)
-    known = np.ones(len(rows)) if known is None else known
+    known = np.ones(len(unit)) if known is None else known
     return {
         "n_dimensions": unit.shape[1],
         "scale": scale / 32767,

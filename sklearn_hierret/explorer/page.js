@@ -1,7 +1,7 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const n = data.images.length, tree = data.tree, nNodes = tree.parent.length, nClasses = tree.n_classes;
-const perQuery = data.lists.cosine.items.length / n, nShown = 24, rule = data.feedback, errorRate = rule.error_rate;
+const perQuery = data.lists.visual.items.length / n, nShown = 24, rule = data.feedback, errorRate = rule.error_rate;
 const children = Array.from({ length: nNodes }, () => []);
 for (let node = nNodes - 2; node >= 0; node--) children[tree.parent[node]].push(node);
 // Inner nodes before classes, by name.
@@ -83,13 +83,13 @@ function rankedByMarks() {
     const v = unit(feature(item));
     let affinity = 0;
     data.leaf[item].forEach((c, i) => { affinity += data.probability[item][i] * (1 - distances[c]); });
-    const cosine = 1 - dot(v, q), byTree = 1 - affinity;
-    let total = cosine + rule.alpha * byTree;
+    const visual = 1 - dot(v, q), byTree = 1 - affinity;
+    let total = visual + rule.alpha * byTree;
     if (weight) {
       const a = Math.max(0, 1 - Math.max(...near.map((w) => dot(v, w)))), b = Math.max(0, 1 - Math.max(...far.map((w) => dot(v, w))));
       total += weight * a / Math.max(a + b, 1e-12);
     }
-    found.push({ item, cosine, tree: byTree, total });
+    found.push({ item, visual, tree: byTree, total });
   }
   found.sort((a, b) => a.total - b.total || a.item - b.item);
   return { p, found: found.slice(0, nShown) };
@@ -107,7 +107,7 @@ const picture = (item) => element("img", { src: data.images[item], alt: `image $
 function card(item, parts) {
   const right = query === null || item === query ? "" : classOf(item) === classOf(query) ? " right" : " wrong";
   const open = element("button", { type: "button", class: "open", "data-item": item, title: classOf(item) }, picture(item), element("span", { class: "label", text: classOf(item) }));
-  if (parts) open.append(element("span", { class: "parts", text: `cos ${parts.cosine.toFixed(2)} · tree ${parts.tree.toFixed(2)}` }));
+  if (parts) open.append(element("span", { class: "parts", text: `visual ${parts.visual.toFixed(2)} · tree ${parts.tree.toFixed(2)}` }));
   open.addEventListener("click", () => search(item));
   const box = element("div", { class: `card${parts ? right : ""}`, role: "listitem", "data-item": item }, open);
   if (parts) {
@@ -167,7 +167,7 @@ function focusOn(li) { document.querySelectorAll("#tree li[tabindex='0']").forEa
 /* ---- searching ---- */
 function listOf(name) {
   const list = data.lists[name], found = [];
-  for (let r = query * perQuery; r < (query + 1) * perQuery; r++) found.push({ item: list.items[r], cosine: list.cosine[r], tree: list.tree[r] });
+  for (let r = query * perQuery; r < (query + 1) * perQuery; r++) found.push({ item: list.items[r], visual: list.visual[r], tree: list.tree[r] });
   return found;
 }
 function search(item) { query = item; marks = new Map(); show(); document.getElementById("search").scrollIntoView({ block: "start" }); }
@@ -180,7 +180,7 @@ function show() {
     facts.append(element("dt", { text: name }), element("dd", { text }));
   document.getElementById("query").replaceChildren(picture(query), facts);
   const grids = document.querySelectorAll("#lists .grid"), combined = listOf("combined");
-  grids[0].replaceChildren(...listOf("cosine").map((f) => card(f.item, f)));
+  grids[0].replaceChildren(...listOf("visual").map((f) => card(f.item, f)));
   grids[1].replaceChildren(...combined.map((f) => card(f.item, f)));
   const meant = document.getElementById("meant");
   meant.hidden = !marks.size;

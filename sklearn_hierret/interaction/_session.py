@@ -373,7 +373,7 @@ class RetrievalSession:
         by_marks = bool(ranking.mark_weight and len(self.irrelevant_))
         n_allowed = len(gallery) if within is None else int(np.sum(within))
         found = retriever._search(
-            ranking.query[None].astype(gallery.dtype),
+            self._moved_features(ranking)[None].astype(gallery.dtype),
             k if distances is None or not by_marks else min(max(4 * k, N_LOOKED_AT), max(n_allowed, k)),
             within,
             with_leaves,
@@ -381,6 +381,7 @@ class RetrievalSession:
             class_distances=distances,
             alpha=alpha,
             is_checked=True,
+            visual=ranking.query[None].astype(gallery.dtype),
         )
         if distances is None or not by_marks:
             return found
@@ -400,14 +401,14 @@ class RetrievalSession:
         near = self._near_relevant(gallery)
         candidates = np.union1d(candidates, near if within is None else near[within[near]])
         candidates = candidates[candidates >= 0]
-        items = gallery.unit_features(candidates)
+        items = gallery.visual_rows(candidates)
         by_leaf: Any = 0.0
         if alpha:
             leaves = gallery.index.leaves(gallery.rows[candidates])
             by_leaf = 1 - (leaves["probability"] * (1 - class_distances)[leaves["leaf"]]).sum(axis=1)
-        relevant = np.concatenate([self._unit_queries(), gallery.unit_features(self.relevant_)])
+        relevant = np.concatenate([self._visual_queries(), gallery.visual_rows(self.relevant_)])
         to_relevant, to_irrelevant = (
-            1 - (items @ rows.T).max(axis=1) for rows in (relevant, gallery.unit_features(self.irrelevant_))
+            1 - (items @ rows.T).max(axis=1) for rows in (relevant, gallery.visual_rows(self.irrelevant_))
         )
         both = np.maximum(to_relevant + to_irrelevant, 1e-12)
         distances = 1 - items @ ranking.query + (alpha or 0.0) * by_leaf
@@ -422,18 +423,27 @@ class RetrievalSession:
         """Nearest neighbours of relevant items; each item is searched for once."""
         new = [item for item in self.relevant_.tolist() if item not in self._near]
         if new:
-            rows = gallery.index.features(gallery.rows[new]).astype(gallery.dtype)
+            rows = gallery.index.queries(gallery.rows[new])
             n_near = min(N_NEAR_MARKS, len(gallery))
-            found = self.retriever._search(rows, n_near, gallery=gallery, alpha=0.0, is_checked=True).indices
+            found = self.retriever._search(
+                rows, n_near, gallery=gallery, alpha=0.0, is_checked=True, visual=rows
+            ).indices
             self._near = {**self._near, **dict(zip(new, found, strict=True))}
         return np.array([self._near[item] for item in self.relevant_.tolist()], dtype=np.intp).ravel()
 
     def _ranking(self) -> Ranking:
-        items = self._gallery.unit_features(self._marked)
-        return self.method.ranking(Marks(self._unit_queries(), items, self._is_relevant, self._belief))
+        items = self._gallery.visual_rows(self._marked)
+        return self.method.ranking(Marks(self._visual_queries(), items, self._is_relevant, self._belief))
 
-    def _unit_queries(self) -> NDArray[np.float64]:
-        return unit_rows(self._X.astype(np.float64))[0]
+    def _moved_features(self, ranking: Ranking) -> NDArray:
+        """Features whose leaf stands for that of the query, where no belief does."""
+        if not ranking.uses_leaves or ranking.belief is not None:
+            return self._X[0]
+        queries, items = unit_rows(self._X.astype(np.float64))[0], self._gallery.unit_features(self._marked)
+        return self.method.ranking(Marks(queries, items, self._is_relevant, self._belief)).query
+
+    def _visual_queries(self) -> NDArray[np.float64]:
+        return unit_rows(self._gallery.as_queries(self._X).astype(np.float64))[0]
 
     def _belief_of_queries(self) -> NodeBelief | None:
         model = self.retriever._leaf_model
@@ -452,7 +462,7 @@ class RetrievalSession:
         proba = np.zeros((len(positions), self.retriever._leaf_model.tree.n_classes))
         np.add.at(proba, (np.arange(len(positions))[:, None], leaves["leaf"]), leaves["probability"])
         if gallery.kind is not None and gallery.kind.source == "predicted":
-            known = self.retriever._known(gallery, gallery.index.features(gallery.rows[positions]))
+            known = self.retriever._known(gallery, gallery.features_at(positions))
             if known is not None:
                 return proba, known
         return proba, np.ones(len(positions))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from sklearn_hierret.building import within_one_error
+from sklearn_hierret.distance import within_one_error
 from sklearn_hierret.evaluation import RetrievalScorer, scores_of_queries
 from sklearn_hierret.metrics import class_weights
 from sklearn_hierret.model_selection._splits import Fold

@@ -79,7 +79,7 @@ class Diffusion(RerankingStep):
         self.n_neighbors = n_neighbors
 
     def _prepare(self) -> None:
-        rows, n = self._unit_queries(None), self.n_samples_fit_
+        rows, n = self._visual_queries(None), self.n_samples_fit_
         k = min(self.n_edges, n - 1)
         if k < 1:
             raise ValueError("A graph of neighbours needs a gallery of two samples at least.")
@@ -95,14 +95,14 @@ class Diffusion(RerankingStep):
         self._system = (eye_array(n) - self.restart * (scale @ mutual @ scale)).tocsr()
 
     def _ranked_again(self, X: ArrayLike | None, k: int) -> tuple[NDArray, NDArray[np.intp]]:
-        n, queries, gallery = self.n_samples_fit_, self._unit_queries(X), self._prepared_for
+        n, queries, gallery = self.n_samples_fit_, self._visual_queries(X), self._prepared_for
         n_seeds = min(self.n_seeds, n - (X is None))
         seeds = self.retriever_.kneighbors(X, max(k, n_seeds), return_distance=False)
         found = np.empty((len(queries), k), dtype=np.intp)
         distances = np.empty((len(queries), k))
         for q, near in enumerate(seeds):
             start, first = np.zeros(n), near[:n_seeds]
-            start[first] = np.maximum(gallery.unit_features(first) @ queries[q], 0) ** self.gamma
+            start[first] = np.maximum(gallery.visual_rows(first) @ queries[q], 0) ** self.gamma
             reached, _ = cg(self._system, start, rtol=1e-6, maxiter=50)
             reached[np.abs(reached) < 1e-9 * max(reached.max(), 1e-300)] = 0.0
             if X is None:

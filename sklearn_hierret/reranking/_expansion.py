@@ -62,14 +62,14 @@ class QueryExpansion(RerankingStep):
         self.n_neighbors = n_neighbors
 
     def _ranked_again(self, X: ArrayLike | None, k: int) -> tuple[NDArray, NDArray[np.intp]]:
-        is_own, queries = X is None, self._unit_queries(X)
+        is_own, queries, visual = X is None, self._unit_queries(X), self._visual_queries(X)
         n = min(self.n_expanded, self.n_samples_fit_ - is_own)
         found = self.retriever_.kneighbors(X, n, return_distance=False)
         moved = queries.copy()
         for column in found.T:  # one after another: no array of all neighbours' features
-            items = self._prepared_for.unit_features(column)
-            cosines = np.maximum(np.einsum("ij,ij->i", queries, items), 0)
-            moved += (cosines**self.alpha)[:, None] * items
+            looks = self._prepared_for.visual_rows(column)
+            cosines = np.maximum(np.einsum("ij,ij->i", visual, looks), 0)
+            moved += (cosines**self.alpha)[:, None] * self._prepared_for.unit_features(column)
         moved = as_frame(self.retriever_, moved)
         if not is_own:
             return self.retriever_.kneighbors(moved, k)

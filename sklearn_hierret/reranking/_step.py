@@ -179,9 +179,16 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
         raise NotImplementedError
 
     def _unit_queries(self, X: ArrayLike | None) -> NDArray:
-        """Unit rows of queries, or of the whole gallery."""
-        retriever, gallery = innermost(self), self._prepared_for
-        return unit_rows(gallery.features if X is None else retriever._checked(X, gallery.dtype))[0]
+        """Scale the features of queries, or of the whole gallery, to unit length."""
+        return unit_rows(self._prepared_for.features if X is None else self._checked(X))[0]
+
+    def _visual_queries(self, X: ArrayLike | None) -> NDArray:
+        """Map queries, or the whole gallery, to the rows that are compared."""
+        gallery = self._prepared_for
+        return gallery.index.queries(gallery.rows) if X is None else gallery.as_queries(self._checked(X))
+
+    def _checked(self, X: ArrayLike) -> NDArray:
+        return innermost(self)._checked(X, self._prepared_for.dtype)
 
 
 def innermost(step: Any) -> Any:

@@ -147,7 +147,7 @@ class BaseRetriever(ClassifierMixin, GalleryChanges):
         -------
         table : DataFrame
             One row for each query and rank: query, rank (from 1), id, label (missing
-            without gallery labels), distance, cosine_distance or hamming_distance,
+            without gallery labels), distance, visual_distance or hamming_distance,
             hierarchical_distance, query_known (the probability that the query's class is known,
             where `novelty` is heeded), query_leaf and leaf (the most probable ones with soft leaves);
             with `min_probability` query_node, the name of a node, and query_node_accuracy, how likely it is

@@ -12,7 +12,7 @@ from sklearn_hierret._arrays import check_same_kind
 from sklearn_hierret.retrieval._gallery import Gallery, one_per_row
 from sklearn_hierret.retrieval._gallery_leaves import LeafOrigin
 from sklearn_hierret.retrieval._leaf_search import LeafSearch, writing
-from sklearn_hierret.search import Index
+from sklearn_hierret.search import COSINE, Index
 
 
 class GalleryChanges(LeafSearch):
@@ -153,8 +153,8 @@ class GalleryChanges(LeafSearch):
             kind = self._kind(origin, labels is not None)
             leaves = self._leaves_of(X, labels, kind, origin, np.arange(len(X)))
             series = self._leaf_model.tree.leaf_order
-        index = Index.build(X, leaves, series)
-        self._gallery = Gallery.of(index, X, labels, ids, kind, origin, classes)
+        index = Index.build(X, leaves, series, self._visual or COSINE)
+        self._gallery = Gallery.of(index, self._visual, X, labels, ids, kind, origin, classes)
 
     def _classes_with(self, classes: NDArray, labels: NDArray | None) -> NDArray:
         if labels is None:

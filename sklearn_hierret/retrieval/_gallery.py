@@ -14,7 +14,8 @@ from sklearn.utils.validation import column_or_1d
 
 from sklearn_hierret._arrays import check_none_missing, check_same_kind, unit_rows
 from sklearn_hierret.retrieval._gallery_leaves import LeafKind, LeafOrigin
-from sklearn_hierret.search import Index
+from sklearn_hierret.distance import TransformedMetric, VisualMetric
+from sklearn_hierret.search import COSINE, Index
 
 #: Rows are dropped from the index when more than this share of them was removed.
 DEAD_SHARE = 0.25
@@ -76,6 +77,8 @@ class Gallery(PickledFields):
     index : Index
         Rows whose serial numbers count the samples in the order in which they were added. Those of removed
         samples are free again when all are numbered anew (`compacted`).
+    metric : VisualMetric or None
+        Maps features to rows of the index; None of codes.
     kind : LeafKind or None
         What the leaves in the index are; None before they are known.
     ids : Column
@@ -86,14 +89,15 @@ class Gallery(PickledFields):
     is_alive : ndarray of bool, by serial number, or None
         None while nothing was removed.
     raw : tuple of ndarray or None
-        The features in the order of their serial numbers, until there are leaves, and where the
-        index does not keep them as they were.
+        The features in the order of their serial numbers, where the index does not keep them as they were:
+        until there are leaves, and always where rows do not tell the features.
     origin : LeafOrigin
     classes : ndarray of shape (n_classes,)
         Labels that can be predicted: those of the training set, and the gallery's.
     """
 
     index: Index
+    metric: VisualMetric | None
     kind: LeafKind | None
     ids: Column
     labels: Column | None
@@ -107,6 +111,7 @@ class Gallery(PickledFields):
     def of(
         cls,
         index: Index,
+        metric: VisualMetric | None,
         X: NDArray,
         y: ArrayLike | None,
         ids: ArrayLike | None,
@@ -117,9 +122,11 @@ class Gallery(PickledFields):
         """Of indexed features; labels and ids are checked here."""
         labels = None if y is None else Column((one_per_row(y, len(X), "labels"),))
         numbers = np.arange(len(X)) if ids is None else distinct(ids, len(X))
-        raw = (X.copy(),) if kind is None and not index.rows.is_exact else None
+        raw = None
+        if not index.rows.is_exact and (kind is None or not tells_features(metric)):
+            raw = (X.copy(),)
         ids_of = Column((numbers,))
-        return cls(index, kind, ids_of, labels, _next_id(numbers), None, raw, origin, classes)
+        return cls(index, metric, kind, ids_of, labels, _next_id(numbers), None, raw, origin, classes)
 
     # -------------------------------------------------------------------- changes
 
@@ -163,7 +170,7 @@ class Gallery(PickledFields):
         is_alive = None if self.is_alive is None else np.concatenate([self.is_alive, np.ones(n, dtype=bool)])
         return replace(
             self,
-            index=self.index.appended(X, np.arange(n_ever, n_ever + n), leaves),
+            index=self.index.appended(X, np.arange(n_ever, n_ever + n), leaves, self.metric or COSINE),
             ids=self.ids.appended(numbers),
             labels=labels,
             next_id=max(self.next_id, _next_id(numbers)),
@@ -210,7 +217,8 @@ class Gallery(PickledFields):
     def with_leaves(self, kind: LeafKind, leaves: NDArray, series: NDArray[np.intp]) -> Gallery:
         """Sorted by other leaves, given in the order of positions."""
         index = self.index if self.alive_rows is None else self.index.keep(self._alive_by_serial)
-        return replace(self, index=index.with_leaves(leaves, series), kind=kind, raw=None)
+        raw = None if tells_features(self.metric) else self.raw
+        return replace(self, index=index.with_leaves(leaves, series), kind=kind, raw=raw)
 
     # ------------------------------------------------------------------ questions
 
@@ -296,15 +304,33 @@ class Gallery(PickledFields):
 
     @property
     def features(self) -> NDArray:
-        """The features; for cosine to within rounding once there are leaves, for they are kept once only."""
+        """The features; to within rounding where they are kept as rows to search only."""
+        return self.features_at(slice(None))
+
+    def features_at(self, positions: NDArray[np.intp] | slice) -> NDArray:
+        """Find the features at some positions, as `features` has them."""
         if self.raw is not None:
             raw = self.raw[0] if len(self.raw) == 1 else np.concatenate(self.raw)
-            return raw if self.is_alive is None else raw[self.serials]
-        return self.index.features(self.rows)
+            return raw[positions if self.is_alive is None else self.serials[positions]]
+        rows = self.rows[positions]
+        queries = self.index.queries(rows)
+        if self.metric is None:
+            return queries
+        features = self.metric.originals(queries, self.index.norms(rows))
+        assert features is not None
+        return features
 
     def unit_features(self, positions: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Features at some positions, of length one or zero."""
-        return unit_rows(self.index.features(self.rows[positions]).astype(np.float64))[0]
+        """Find the features at some positions, scaled to unit length or zero."""
+        return unit_rows(self.features_at(positions).astype(np.float64))[0]
+
+    def visual_rows(self, positions: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Take the rows at some positions, whose cosine distances are the visual distance."""
+        return unit_rows(self.index.queries(self.rows[positions]).astype(np.float64))[0]
+
+    def as_queries(self, X: NDArray) -> NDArray:
+        """Map checked features to rows that are searched for; codes stay."""
+        return X if self.metric is None else self.metric.rows(X)[0]
 
     @property
     def leaves(self) -> NDArray:
@@ -313,6 +339,11 @@ class Gallery(PickledFields):
 
     def __len__(self) -> int:
         return len(self.serials)
+
+
+def tells_features(metric: VisualMetric | None) -> bool:
+    """Whether rows of a metric tell the features that they were made of."""
+    return not isinstance(metric, TransformedMetric)
 
 
 def one_per_row(values: ArrayLike, n_rows: int, what: str) -> NDArray:

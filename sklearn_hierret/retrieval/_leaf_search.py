@@ -19,14 +19,17 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_hierret._arrays import check_nested, check_positive_integer
 from sklearn_hierret._threads import run_batches, slices_of, threads_of
 from sklearn_hierret.building import (
+    FittedMetric,
     HeldOutLeaves,
     LeafModel,
+    cosine_metric,
     fit_alpha,
     fit_leaf_model,
     float_dtype,
     likeliest,
 )
 from sklearn_hierret.discriminant import known_proba
+from sklearn_hierret.distance import VisualMetric
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.retrieval._backing_off import HeldOutSample
 from sklearn_hierret.retrieval._gallery import Gallery
@@ -64,6 +67,7 @@ class LeafSearch(BaseEstimator):
     alpha_: float
     _gallery: Gallery
     _leaf_model: LeafModel | Any  # None where there are no leaves
+    _visual: VisualMetric | None = None  # of features
     #: Whether queries of unknown classes rely on their leaves less; a parameter of some subclasses.
     novelty: bool | str = False
 
@@ -114,6 +118,10 @@ class LeafSearch(BaseEstimator):
         """What is fitted, or used, as the hierarchy."""
         return self.hierarchy
 
+    def _fit_metric(self, leaf_model: LeafModel, X: NDArray, y: NDArray) -> FittedMetric:
+        """Fit the metric that held-out samples are compared by."""
+        return cosine_metric()
+
     def _most_rows(self, X: NDArray) -> int:
         """Rows that the class model is given in one go."""
         return max(1, len(X))
@@ -130,9 +138,10 @@ class LeafSearch(BaseEstimator):
         features = self._for_class_model(X)
         leaf_model = fit_leaf_model(self._hierarchy(), self.class_model, features, y, self.stem, self.verbose)
         self._print(f"hierarchy and class model in {time.perf_counter() - start:.1f} s")
+        metric = self._fit_metric(leaf_model, features, y)
         start = time.perf_counter()
         self.alpha_, held_out = fit_alpha(
-            self.alpha, leaf_model, features, y, self.assignment, self._cosine_scale
+            self.alpha, leaf_model, features, y, self.assignment, self._cosine_scale, metric
         )
         self._print(f"alpha {self.alpha_:g}, in {time.perf_counter() - start:.1f} s")
         self._leaf_model = leaf_model
@@ -142,6 +151,9 @@ class LeafSearch(BaseEstimator):
         self.hierarchy_ = leaf_model.hierarchy
         self.hierarchy_builder_ = leaf_model.builder
         self.class_model_ = leaf_model.class_model
+        if self._heeds_novelty():
+            leaf_model.known_log_odds(features[:1])  # so that no query has to wait for it
+        leaf_model.release()
         return held_out
 
     def _validate_late_params(self) -> None:
@@ -249,6 +261,7 @@ class LeafSearch(BaseEstimator):
         class_distances: NDArray[np.float64] | None = None,
         alpha: float | None = None,
         is_checked: bool = False,
+        visual: NDArray | None = None,
     ) -> Found:
         """Search.
 
@@ -266,6 +279,8 @@ class LeafSearch(BaseEstimator):
             Weight of that; default: the parameter.
         is_checked : bool, default=False
             Whether X is an array as `_checked` returns them.
+        visual : ndarray of shape (n_queries, n_visual), optional
+            Rows to compare with those of the gallery, where they are not those of X.
         """
         check_is_fitted(self, "class_model_")
         self._validate_late_params()
@@ -295,7 +310,9 @@ class LeafSearch(BaseEstimator):
                     leaves = weighed_leaves(leaves, known)
                 leaf_distance = self._leaf_distance(gallery, leaves)
         index = gallery.index
-        queries = index.queries(gallery.rows) if Q is None else index.rows.as_queries(Q)
+        queries = visual
+        if queries is None:
+            queries = index.queries(gallery.rows) if Q is None else gallery.as_queries(Q)
         distances, serials = self._nearest(
             queries,
             index,

@@ -38,8 +38,7 @@ def share_of_gallery(gallery: Gallery, leaf_model: LeafModel) -> float:
     log_odds = np.full(len(some), np.inf)
     others = np.flatnonzero(gallery.serials[some] >= gallery.origin.n_train)
     if len(others):
-        features = gallery.index.features(gallery.rows[some[others]])
-        log_odds[others] = leaf_model.known_log_odds(features)
+        log_odds[others] = leaf_model.known_log_odds(gallery.features_at(some[others]))
     return max(LEAST_SHARE, known_share(log_odds))
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import validate_data
 
 from sklearn_hierret._arrays import feature_dtype, unchanged_on_error, validate_classes
+from sklearn_hierret.building import FittedMetric, LeafModel, fit_metric
 from sklearn_hierret.retrieval._base import BaseRetriever
 from sklearn_hierret.retrieval._gallery_leaves import LeafOrigin
 
 
 class HierarchicalRetriever(BaseRetriever):
-    """Retrieve by ``D = cosine distance + alpha * hierarchical distance``.
+    """Retrieve by ``D = visual distance + alpha * hierarchical distance``.
 
-    The hierarchical distance of two samples is that of their leaves, the classes that
+    The visual distance is the cosine distance, by default of features that were whitened within classes where
+    that helps held-out samples. The hierarchical distance of two samples is that of their leaves, the classes that
     the class model assigns them to [1]_. For new queries, the leaf of a labelled gallery
     sample is its label. True labels of queries are never part of a distance, nor are labels of the
     gallery where gallery samples are the queries.
@@ -30,13 +33,20 @@ class HierarchicalRetriever(BaseRetriever):
         `DiscriminantClassifier`: average linkage of the cosine distances of its class means, heights
         by rank. A list adds their distances with equal weights. The paper's is
         ``HierarchyBuilder(class_model=MahalanobisClassifier("tied", n_components=0.95,
-        decision="mahalanobis"))``, with ``assignment="hard", stem=0, gallery_leaves="predicted"``.
+        decision="mahalanobis"))``, with ``metric="cosine", assignment="hard", stem=0,
+        gallery_leaves="predicted"``.
     alpha : "auto" or float in [0, inf], default="auto"
-        Weight of the hierarchical distance. 0 is plain cosine; infinity orders by the
-        hierarchical distance, then by cosine. "auto" chooses at fit, by what held-out samples
+        Weight of the hierarchical distance. 0 is the visual distance alone; infinity orders by the
+        hierarchical distance, then by the visual one. "auto" chooses at fit, by what held-out samples
         retrieve at rank 1, and then at rank 20. Where `novelty` finds unknown classes in a gallery, the
         weight is 8 at least if leaves are predicted, and 1 at most if they are labels. `alpha` may be
         changed after fitting.
+    metric : {"auto", "cosine", "whitened"} or transformer, default="auto"
+        The visual distance: cosine of the features, or of features whitened within classes (see
+        `WithinClassWhitening`), with a shrinkage that held-out samples choose. "auto" takes whichever of
+        the two held-out samples of known and of held-out classes retrieve better with; with ten classes at
+        most it is cosine. A transformer is cloned and fitted; cosine of its results is the distance, and the
+        gallery keeps the features as well. ``metric="cosine", alpha=0`` is plain cosine search.
     assignment : {"soft", "hard"}, default="soft"
         "hard" gives each sample one leaf, as the paper does; "soft" takes the expected
         hierarchical distance under the class model's 16 largest probabilities; the rest counts as
@@ -53,11 +63,11 @@ class HierarchicalRetriever(BaseRetriever):
         gallery samples as queries, ``kneighbors(None)``, and leave-one-out scorers always take predicted
         leaves; the leaves of training samples are cross-fitted.
     novelty : {"auto"} or bool, default="auto"
-        Whether queries of unknown classes rely on their leaves less: ``D = D_C + alpha (1 - k (1 - D_H))``,
+        Whether queries of unknown classes rely on their leaves less: ``D = D_V + alpha (1 - k (1 - D_H))``,
         where ``k = P(known)^4`` says how well the class model knows the query, given the share of known
         classes in the gallery. The share is counted where labels are the gallery's leaves; elsewhere it
         is estimated [2]_, with 0.35 as the lower limit. In a gallery of known classes alone k is 1; where
-        labels say that all classes are unknown, the ranking is that of cosine. With
+        labels say that all classes are unknown, the ranking is that of the visual distance. With
         ``gallery_leaves="labels"`` a gallery sample whose label the hierarchy lacks then raises no error,
         but is at distance 1 from every leaf. "auto"
         does so where the class model has a method ``known_proba``, as `DiscriminantClassifier` has. It
@@ -84,6 +94,10 @@ class HierarchicalRetriever(BaseRetriever):
     class_model_ : fitted classifier
     alpha_ : float
         What was chosen for known classes, or the number that was given, at fit.
+    metric_ : "cosine", "whitened" or fitted transformer
+        What was chosen, or given.
+    shrinkage_ : float or None
+        Of the covariance within classes, where `metric_` is "whitened".
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Only if `X` had string column names.
@@ -93,7 +107,11 @@ class HierarchicalRetriever(BaseRetriever):
     Neighbours are in the order of (distance, position in the gallery), where distances
     are compared in float64; they are returned in the dtype of the gallery, which is
     float32 for half and single precision features and float64 for all others. A zero
-    vector has cosine distance 1 to everything; its soft leaf is about the class frequencies.
+    vector has visual distance 1 to everything; its soft leaf is about the class frequencies. A query's
+    distances are bit for bit the same whatever other queries it comes with, and equal rows have equal ones.
+
+    Where whitening is used, the whitening has seen the labels of the training set. So ``kneighbors(None)`` on
+    the gallery of `fit` is somewhat too good, above all with fewer samples than features (docs/defaults.md).
 
     References
     ----------
@@ -115,10 +133,11 @@ class HierarchicalRetriever(BaseRetriever):
     (450, 3)
     """
 
-    _distance_name = "cosine_distance"
+    _distance_name = "visual_distance"
 
     _parameter_constraints: dict = {
         **BaseRetriever._parameter_constraints,
+        "metric": [StrOptions({"auto", "cosine", "whitened"}), HasMethods(["fit", "transform"])],
         "novelty": ["boolean", StrOptions({"auto"})],
     }
 
@@ -127,6 +146,7 @@ class HierarchicalRetriever(BaseRetriever):
         hierarchy: Any = None,
         *,
         alpha: float | str = "auto",
+        metric: Any = "auto",
         assignment: str = "soft",
         stem: float | str = "auto",
         gallery_leaves: str = "auto",
@@ -138,6 +158,7 @@ class HierarchicalRetriever(BaseRetriever):
     ) -> None:
         self.hierarchy = hierarchy
         self.alpha = alpha
+        self.metric = metric
         self.assignment = assignment
         self.stem = stem
         self.gallery_leaves = gallery_leaves
@@ -172,6 +193,25 @@ class HierarchicalRetriever(BaseRetriever):
         return self
 
     # ----------------------------------------------------------------------- inside
+
+    def _fit_metric(self, leaf_model: LeafModel, X: NDArray, y: NDArray) -> FittedMetric:
+        start = time.perf_counter()
+        fitted = fit_metric(self.metric, leaf_model.class_model, X, y)
+        self._visual, self._metric_at_fit = fitted.visual, self.metric
+        self.metric_, self.shrinkage_ = fitted.chosen, fitted.shrinkage
+        name = fitted.chosen if isinstance(fitted.chosen, str) else type(fitted.chosen).__name__
+        by = "" if fitted.shrinkage is None else f", shrinkage {fitted.shrinkage:g}"
+        self._print(f"metric {name}{by}, in {time.perf_counter() - start:.1f} s")
+        return fitted
+
+    def _validate_late_params(self) -> None:
+        super()._validate_late_params()
+        if self.metric is not self._metric_at_fit and not (
+            isinstance(self.metric, str) and self.metric == self._metric_at_fit
+        ):
+            raise ValueError(
+                f"metric is {self.metric!r} and was {self._metric_at_fit!r} at fit, where it is read: fit again."
+            )
 
     def _fit_checked(self, X: NDArray, y: NDArray, classes: NDArray) -> None:
         self._fit_classes, self._gallery_leaves = classes, self.gallery_leaves

@@ -3,6 +3,7 @@
 from sklearn_hierret.search._faiss import search_by_faiss
 from sklearn_hierret.search._index import Index
 from sklearn_hierret.search._leaf_distance import LeafDistance
+from sklearn_hierret.search._rows import COSINE
 from sklearn_hierret.search._search import search
 
-__all__ = ["Index", "LeafDistance", "search", "search_by_faiss"]
+__all__ = ["COSINE", "Index", "LeafDistance", "search", "search_by_faiss"]

@@ -71,7 +71,7 @@ def _faiss_index(segment: Segment) -> Any:
     if segment not in _MADE:
         from faiss import IndexBinaryFlat
 
-        codes = segment.rows.features(np.arange(len(segment)))
+        codes = segment.rows.queries(np.arange(len(segment)))
         index: Any = IndexBinaryFlat(8 * codes.shape[1])
         # Counting, for what it finds need not be sorted again.
         index.use_heap = False

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret.building import joined_leaves, likeliest, soft_leaves, unassigned
-from sklearn_hierret.search._rows import CodeRows, FeatureRows, Rows
+from sklearn_hierret.distance import VisualMetric
+from sklearn_hierret.search._rows import COSINE, CodeRows, FeatureRows, Rows
 
 _compiled: Any
 try:
@@ -195,7 +196,11 @@ class Index:
 
     @classmethod
     def build(
-        cls, X: NDArray, leaves: NDArray | None = None, series: NDArray[np.intp] | None = None
+        cls,
+        X: NDArray,
+        leaves: NDArray | None = None,
+        series: NDArray[np.intp] | None = None,
+        metric: VisualMetric = COSINE,
     ) -> Index:
         """Index of features or codes.
 
@@ -206,14 +211,22 @@ class Index:
             Soft leaves.
         series : ndarray of shape (n_leaves,), optional
             Needed with leaves.
+        metric : VisualMetric, default=cosine
+            Of features.
         """
         series = None if leaves is None else series
-        return cls((_segment_of(X, np.arange(len(X)), leaves, series),), series)
+        return cls((_segment_of(X, np.arange(len(X)), leaves, series, metric),), series)
 
-    def appended(self, X: NDArray, serial: NDArray[np.intp], leaves: NDArray | None) -> Index:
-        """With more samples, whose numbers are greater than all before."""
+    def appended(
+        self,
+        X: NDArray,
+        serial: NDArray[np.intp],
+        leaves: NDArray | None,
+        metric: VisualMetric = COSINE,
+    ) -> Index:
+        """Add samples, whose numbers are greater than all before."""
         kept = list(self.segments)
-        new = [_segment_of(X, serial, leaves, self.series)]
+        new = [_segment_of(X, serial, leaves, self.series, metric)]
         while kept and len(kept[-1]) <= sum(map(len, new)):
             new.insert(0, kept.pop())
         last = new[0] if len(new) == 1 else Segment.merged(new, self.series)
@@ -252,13 +265,13 @@ class Index:
         """Whether all leaves are hard."""
         return all(segment.blocks.is_hard for segment in self.segments)
 
-    def features(self, rows: NDArray[np.intp]) -> NDArray:
-        """Features of some rows; cosine's are so to within rounding."""
-        return self._ask(rows, lambda segment, own: segment.rows.features(own))
-
     def queries(self, rows: NDArray[np.intp]) -> NDArray:
-        """Some rows as queries."""
+        """Take some rows as queries."""
         return self._ask(rows, lambda segment, own: segment.rows.queries(own))
+
+    def norms(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Take the lengths that features had, of some rows."""
+        return self._ask(rows, lambda segment, own: segment.rows.norms[own])
 
     def leaves(self, rows: NDArray[np.intp]) -> NDArray:
         """Soft leaves of some rows."""
@@ -326,10 +339,16 @@ def leaf_distances(
 
 
 def _segment_of(
-    X: NDArray, serial: NDArray[np.intp], leaves: NDArray | None, series: NDArray[np.intp] | None
+    X: NDArray,
+    serial: NDArray[np.intp],
+    leaves: NDArray | None,
+    series: NDArray[np.intp] | None,
+    metric: VisualMetric,
 ) -> Segment:
-    kind: type[Rows] = CodeRows if X.dtype == np.uint8 else FeatureRows
-    return Segment.sorted(lambda order: kind.of(X, order), serial, leaves, series)
+    def rows_of(order: NDArray[np.intp]) -> Rows:
+        return CodeRows.of(X, order) if X.dtype == np.uint8 else FeatureRows.of(X, order, metric)
+
+    return Segment.sorted(rows_of, serial, leaves, series)
 
 
 def _block_starts(group: NDArray[np.intp], size: int) -> NDArray[np.intp]:

@@ -8,12 +8,16 @@ from typing import ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_hierret._arrays import few_rows, unit_rows
+from sklearn_hierret._arrays import few_rows
+from sklearn_hierret.distance import CosineMetric, VisualMetric
 
 #: Rows that are computed with in float64 at once: they stay in the caches.
 ROW_BYTES = 1 << 20
+#: Bytes of features in float64 that are mapped to rows at once.
+CHUNK_BYTES = 1 << 22
 #: So few queries are compared one by one.
 FEW = 4
+COSINE = CosineMetric()
 
 
 class Rows(Protocol):
@@ -25,13 +29,8 @@ class Rows(Protocol):
     offset: ClassVar[float]
     #: Distances that are equal so far are ties, for sums of exact fractions round; or None.
     decimals: ClassVar[int | None]
-    #: Whether `features` are bit for bit what they were; such rows are cheap to move.
+    #: Whether rows are bit for bit what a user passed; such rows are cheap to move.
     is_exact: ClassVar[bool]
-
-    @classmethod
-    def of(cls, X: NDArray, order: NDArray[np.intp]) -> Self:
-        """Rows of what a user passed, in some order."""
-        ...
 
     @classmethod
     def joined(cls, parts: list[Self]) -> Self:
@@ -40,15 +39,6 @@ class Rows(Protocol):
 
     def take(self, which: NDArray) -> Self:
         """Some rows, bit for bit, in any order."""
-        ...
-
-    def features(self, which: NDArray[np.intp]) -> NDArray:
-        """What was passed, of some rows; for features to within rounding."""
-        ...
-
-    @staticmethod
-    def as_queries(X: NDArray) -> NDArray:
-        """What a user passed, as it is compared with rows."""
         ...
 
     def queries(self, which: NDArray[np.intp]) -> NDArray:
@@ -84,14 +74,14 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class FeatureRows:
-    """Features, compared by their cosine distance.
+    """Rows of a visual metric, compared by their cosine distance.
 
     Attributes
     ----------
     unit : ndarray of shape (n_rows, n_features)
-        Rows of unit length or zero.
+        Of unit length or zero.
     norms : ndarray of shape (n_rows,)
-        Norms that the rows had.
+        Lengths that the features had.
     """
 
     unit: NDArray
@@ -102,10 +92,24 @@ class FeatureRows:
     is_exact: ClassVar[bool] = False
 
     @classmethod
-    def of(cls, X: NDArray, order: NDArray[np.intp]) -> FeatureRows:
-        unit, norms = np.empty(X.shape, dtype=X.dtype), np.empty(len(X))
-        for rows in few_rows(*X.shape):
-            unit[rows], norms[rows] = unit_rows(X[order[rows]])
+    def of(cls, X: NDArray, order: NDArray[np.intp], metric: VisualMetric = COSINE) -> FeatureRows:
+        """Map features to rows, in some order.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features), float32 or float64
+        order : ndarray of shape (n_rows,)
+        metric : VisualMetric, default=cosine
+        """
+        if not len(X):
+            return cls(*metric.rows(X))
+        unit, norms = None, np.empty(len(X))
+        for rows in few_rows(*X.shape, n_bytes=CHUNK_BYTES):  # no copy of all features
+            part, norms[rows] = metric.rows(X[order[rows]])
+            if unit is None:
+                unit = np.empty((len(X), part.shape[1]), dtype=X.dtype)
+            unit[rows] = part
+        assert unit is not None
         return cls(unit, norms)
 
     @classmethod
@@ -114,13 +118,6 @@ class FeatureRows:
 
     def take(self, which: NDArray) -> FeatureRows:
         return FeatureRows(self.unit[which], self.norms[which])
-
-    def features(self, which: NDArray[np.intp]) -> NDArray:
-        return (self.unit[which] * self.norms[which, None]).astype(self.dtype, copy=False)
-
-    @staticmethod
-    def as_queries(X: NDArray) -> NDArray:
-        return unit_rows(X)[0]
 
     def queries(self, which: NDArray[np.intp]) -> NDArray:
         return self.unit[which]
@@ -186,6 +183,7 @@ class CodeRows:
 
     @classmethod
     def of(cls, X: NDArray, order: NDArray[np.intp]) -> CodeRows:
+        """Pack codes into words, in some order."""
         return cls(as_words(X[order]), X.shape[1])
 
     @classmethod
@@ -195,15 +193,9 @@ class CodeRows:
     def take(self, which: NDArray) -> CodeRows:
         return CodeRows(np.ascontiguousarray(self.words[:, which]), self.n_bytes)
 
-    def features(self, which: NDArray[np.intp]) -> NDArray[np.uint8]:
+    def queries(self, which: NDArray[np.intp]) -> NDArray[np.uint8]:
         words = np.ascontiguousarray(self.words[:, which].T)
         return np.ascontiguousarray(words.view(np.uint8)[:, : self.n_bytes])
-
-    queries = features
-
-    @staticmethod
-    def as_queries(X: NDArray) -> NDArray:
-        return X
 
     def scores(self, queries: NDArray, rows: slice, out: NDArray) -> NDArray:
         """Bits that differ."""

@@ -287,4 +287,6 @@ def test_folds_do_not_depend_on_the_dtype():
         DiscriminantClassifier().partial_fit(X.astype(np.float64), y).partial_fit(X.astype(dtype), y)
         for dtype in (np.float64, np.float32)
     ]
-    assert streams[0].cross_fitted_loss_["blend"] == pytest.approx(streams[1].cross_fitted_loss_["blend"], 1e-3)
+    assert streams[0].cross_fitted_loss_["blend"] == pytest.approx(
+        streams[1].cross_fitted_loss_["blend"], 1e-3
+    )

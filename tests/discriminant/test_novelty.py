@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from sklearn_hierret import DiscriminantClassifier
 from sklearn_hierret.discriminant import known_share
-from sklearn_hierret.discriminant._statistics import FoldStatistics
+from sklearn_hierret.statistics import FoldStatistics
 from tests.strategies import blobs
 
 

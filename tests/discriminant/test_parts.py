@@ -10,9 +10,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn_hierret._arrays import unit_rows
 from sklearn_hierret.discriminant._fit import Part, Rule, fit_models
 from sklearn_hierret.discriminant._linear import logistic_regression
-from sklearn_hierret.discriminant._space import WithinClasses
-from sklearn_hierret.discriminant._statistics import FoldStatistics, hashed, most_per_class
+from sklearn_hierret.discriminant._space import discriminant_space
 from sklearn_hierret.discriminant._votes import Voters
+from sklearn_hierret.statistics import FoldStatistics, Parts, WithinClasses, hashed
+from sklearn_hierret.statistics._folds import most_per_class
 from tests.reference import discriminant as reference
 from tests.strategies import blobs, generators
 
@@ -29,7 +30,7 @@ def test_space_against_dense_inverses(rng, shape):
     X, y = blobs(rng, n_classes=shape[0], n_features=shape[1])
     U = unit_rows(X)[0]
     for shrinkage in (0.1, 0.7):
-        space, directions = whole(X, y).space(shrinkage, None, X.dtype)
+        space, directions = discriminant_space(whole(X, y), shrinkage, None, X.dtype)
         assert len(space.components) == min(shape[0] - 1, shape[1])
         Z = space.transform(X)
         np.testing.assert_allclose(
@@ -50,7 +51,7 @@ def test_shrinkage_is_oracle_approximating(rng):
 
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=300))
 def test_most_per_class_fills_the_room(counts):
-    from sklearn_hierret.discriminant._statistics import LEAST_ROWS, MOST_ROWS
+    from sklearn_hierret.statistics._folds import LEAST_ROWS, MOST_ROWS
 
     counts = np.array(counts)
     limit = most_per_class(counts)
@@ -150,7 +151,7 @@ def test_few_rows_say_what_moments_say(rng, n_equal):
     moments = replace(rows, moments=rows._all_moments())
     units = unit_rows(X)[0]
     np.testing.assert_allclose(moments.moments.sum(axis=0), units.T @ units, atol=1e-12)
-    few, dense = (Part(statistics, RULE, None) for statistics in (rows, moments))
+    few, dense = (Part(statistics, Parts(statistics).within(), RULE) for statistics in (rows, moments))
     assert few.within.shrinkage == pytest.approx(dense.within.shrinkage, rel=1e-8)
     assert few.within.directions.shape == (150, len(X))
     for part in (few, dense):
@@ -158,13 +159,15 @@ def test_few_rows_say_what_moments_say(rng, n_equal):
     Q = np.concatenate([units, unit_rows(rng.normal(size=(20, 150)))[0]])
     cosines = [part.space.transform(Q) @ part.space.transform(Q).T for part in (few, dense)]
     np.testing.assert_allclose(*cosines, atol=1e-7)
-    fitted = [fit_models(statistics, RULE, lambda message, share: None) for statistics in (rows, moments)]
+    fitted = [
+        fit_models(Parts(statistics), RULE, lambda message, share: None) for statistics in (rows, moments)
+    ]
     np.testing.assert_allclose(*[one.model.proba(Q) for one in fitted], atol=1e-4)
     # Some classes alone, and samples that come in parts: few at first, then more than features.
     chosen = np.arange(6) < 4
-    parts = [Part(statistics.of_classes(chosen), RULE, None) for statistics in (rows, moments)]
-    np.testing.assert_allclose(parts[0].within.mean, parts[1].within.mean, atol=1e-12)
-    np.testing.assert_allclose(parts[0].within.shrinkage, parts[1].within.shrinkage, rtol=1e-8)
+    parts = [Parts(statistics.of_classes(chosen)).within() for statistics in (rows, moments)]
+    np.testing.assert_allclose(parts[0].mean, parts[1].mean, atol=1e-12)
+    np.testing.assert_allclose(parts[0].shrinkage, parts[1].shrinkage, rtol=1e-8)
     more, more_y = blobs(rng, n_classes=6, n_features=150, spread=2.0, n_per_class=(20, 30))
     total = rows.merge(FoldStatistics.of_block(more, more_y, 3, 0))
     expected = FoldStatistics.of_block(np.concatenate([X, more]), np.concatenate([y, more_y]), 3, 0)
@@ -184,9 +187,9 @@ def test_many_small_parts_are_refused_where_they_would_not_fit(rng, monkeypatch)
 
 
 def test_dropped_rows_are_those_of_one_fit(rng, monkeypatch):
-    from sklearn_hierret.discriminant import _statistics
+    from sklearn_hierret.statistics import _folds
 
-    monkeypatch.setattr(_statistics, "MOST_ROWS", 60)
+    monkeypatch.setattr(_folds, "MOST_ROWS", 60)
     X, y = blobs(rng, n_classes=5, n_features=3, n_per_class=(5, 60))
     expected = FoldStatistics.of_block(X, y, 3, 0)
     assert 40 <= len(expected.rows) <= 60

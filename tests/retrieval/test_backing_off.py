@@ -90,7 +90,7 @@ def test_accuracy_is_that_of_held_out_samples(data):
             assert table.loc[level, "accuracy"] == is_right[mine].mean()
         else:
             assert np.isnan(table.loc[level, "accuracy"])
-    assert table.loc["class", "accuracy"] > 0.8
+    assert table.loc["class", "accuracy"] > 0.75
     assert table.loc["root", "n_samples"] == 0 or table.loc["root", "accuracy"] == 1
     found = retriever.retrieve(Q, 2, min_probability=0.8)
     nodes = retriever.leaves(Q, min_probability=0.8)
@@ -98,7 +98,7 @@ def test_accuracy_is_that_of_held_out_samples(data):
     of_class = found["query_node"].isin(list("abcdef"))
     assert (found["query_node_accuracy"][of_class] == table.loc["class", "accuracy"]).all()
     # Where the class may be unknown, that is as likely right as it is known.
-    opened = retriever.set_gallery(np.concatenate([Q, 5 * Q[::-1]])).retrieve(Q, 2, min_probability=0.8)
+    opened = retriever.set_gallery(np.concatenate([Q, -Q])).retrieve(Q, 2, min_probability=0.8)
     known = opened["query_known"]
     assert known.max() < 1
     of_class = opened["query_node"].isin(list("abcdef"))

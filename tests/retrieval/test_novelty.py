@@ -45,7 +45,7 @@ def test_distances_are_the_formula(data):
         k = known[table["query"]] ** 4 * of_row[table["id"]]
         expected = 1 - k * (1 - without["hierarchical_distance"].to_numpy())
         np.testing.assert_allclose(table["hierarchical_distance"], expected, atol=1e-9)
-        np.testing.assert_allclose(table["distance"], table["cosine_distance"] + 2 * expected, atol=1e-9)
+        np.testing.assert_allclose(table["distance"], table["visual_distance"] + 2 * expected, atol=1e-9)
         assert table["leaf"].tolist() == without["leaf"].tolist()
 
 

@@ -220,7 +220,7 @@ def test_retrieve(data):
             "id",
             "label",
             "distance",
-            "cosine_distance",
+            "visual_distance",
             "hierarchical_distance",
             "query_known",
             "query_leaf",
@@ -232,7 +232,7 @@ def test_retrieve(data):
         assert table["label"].tolist() == names[y][indices.ravel()].tolist()
         np.testing.assert_array_equal(table["distance"], distances.ravel())
         np.testing.assert_allclose(
-            table["cosine_distance"] + 2 * table["hierarchical_distance"], table["distance"]
+            table["visual_distance"] + 2 * table["hierarchical_distance"], table["distance"]
         )
         leaves = retriever.leaves(Q)
         assert table["query_leaf"].tolist() == np.repeat(leaves, 4).tolist()

@@ -542,7 +542,7 @@ class Tied:
             self.part = LeafDistance(leaves, partial(expected_distances, hierarchy=hierarchy), values)
 
         n = len(self.index)
-        self.queries, self.how = self.index.rows.as_queries(queries), {}
+        self.queries, self.how = queries if queries.dtype == np.uint8 else unit_rows(queries)[0], {}
         if n and self.draw(st.booleans(), "are from the gallery"):
             self.how["own_row"] = over(self.integers(st.integers(1, 9), 0, n - 1, "own rows"), n_queries)
             self.queries = self.index.queries(self.how["own_row"])
@@ -604,7 +604,9 @@ class Tied:
             index = index.with_leaves(leaves, self.series)
         rows = np.argsort(index.serial)
         np.testing.assert_array_equal(index.serial[rows], np.flatnonzero(is_kept))
-        np.testing.assert_array_equal(index.queries(rows), index.rows.as_queries(X[is_kept]))
+        np.testing.assert_array_equal(
+            index.queries(rows), unit_rows(X[is_kept])[0] if X.dtype != np.uint8 else X[is_kept]
+        )
         if self.has_leaves:
             np.testing.assert_array_equal(self.dense(index.leaves(rows), len(index)), proba[is_kept])
         return index

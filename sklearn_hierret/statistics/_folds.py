@@ -1,4 +1,4 @@
-"""What a discriminant model is made of: statistics of unit rows, fold by fold, and some of the rows.
+"""Statistics of unit rows, fold by fold, and some of the rows.
 
 Everything here depends on the set of samples alone, not on their order or on the blocks they come in:
 a row's fold and its rank among the rows of its class are hashes of the row itself.
@@ -211,9 +211,7 @@ def _smallest(keys: NDArray[np.uint64], codes: NDArray[np.intp], limit: int) -> 
     return order[rank < limit]
 
 
-def hashed(
-    unit: NDArray[np.float64], n_folds: int, seed: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int8]]:
+def hashed(unit: NDArray[np.float64], n_folds: int, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.int8]]:
     """Key and fold of unit rows, which depend on nothing else, their dtype included.
 
     A row is known by its projection to a random direction, rounded so coarsely that scaling the row, and
