@@ -52,7 +52,6 @@ LAYERS: dict[str, tuple[str, str]] = {
         "rows of features or codes -> `Index`; `LeafDistance`; `search`: arrays in, arrays out",
         "_arrays _threads building distance",
     ),
-    "embedding": ("`class_embedding`, `HierarchicalEmbedding`, `OASIS`", "_arrays building hierarchy"),
     "hashing": ("`PCAHasher`, `ITQHasher`: features -> packed codes", "_arrays"),
     "metrics": (
         "judged rankings -> a curve over k for each metric: arrays in, values out",
@@ -61,6 +60,10 @@ LAYERS: dict[str, tuple[str, str]] = {
     "retrieval": (
         "`HierarchicalRetriever`, `HammingRetriever`, their gallery, the graph of neighbours",
         "_arrays _blocks _threads building discriminant distance hashing hierarchy metrics search",
+    ),
+    "embedding": (
+        "`class_embedding`, `HierarchicalEmbedding`, `OASIS`",
+        "_arrays building hierarchy retrieval",
     ),
     "evaluation": ("estimator -> search -> ranked labels -> metrics by name", "_arrays metrics"),
     "model_selection": (

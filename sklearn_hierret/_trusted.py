@@ -50,6 +50,7 @@ TRUSTED_TYPES = [
     "sklearn_hierret.reranking._expansion.QueryExpansion",
     "sklearn_hierret.reranking._reciprocal.KReciprocal",
     "sklearn_hierret.retrieval._backing_off.HeldOutSample",
+    "sklearn_hierret.retrieval._exported.ExportedRanking",
     "sklearn_hierret.retrieval._gallery.Column",
     "sklearn_hierret.retrieval._gallery.Gallery",
     "sklearn_hierret.retrieval._gallery_leaves.LeafKind",

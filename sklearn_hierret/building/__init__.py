@@ -14,8 +14,8 @@ from sklearn_hierret.building._leaves import (
     soft_leaves,
     unassigned,
 )
-from sklearn_hierret.building._metric import FittedMetric, cosine_metric, fit_metric
 from sklearn_hierret.building._linkage import LinkageHierarchyBuilder
+from sklearn_hierret.building._metric import FittedMetric, cosine_metric, fit_metric
 from sklearn_hierret.building._text import TextHierarchyBuilder
 
 __all__ = [

@@ -14,8 +14,8 @@ from sklearn.base import clone
 from sklearn_hierret.building._alpha import choose_alpha, expected_distances
 from sklearn_hierret.building._combined import CombinedHierarchyBuilder, named
 from sklearn_hierret.building._leaves import HeldOutLeaves, assign_leaves, has_folds, held_out_leaves
-from sklearn_hierret.building._metric import FittedMetric
 from sklearn_hierret.building._linkage import LinkageHierarchyBuilder
+from sklearn_hierret.building._metric import FittedMetric
 from sklearn_hierret.building._text import TextHierarchyBuilder
 from sklearn_hierret.discriminant import DiscriminantClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, shorten

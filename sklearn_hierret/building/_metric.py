@@ -23,7 +23,6 @@ from sklearn_hierret.distance import (
 )
 from sklearn_hierret.statistics import FoldStatistics, Parts
 
-
 HeldOutRows = Callable[[int, NDArray[np.intp], NDArray], NDArray]
 
 

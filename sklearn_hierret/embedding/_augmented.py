@@ -16,25 +16,22 @@ from sklearn.base import (
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
-from sklearn_hierret._arrays import (
-    check_nested,
-    feature_dtype,
-    unchanged_on_error,
-    unit_rows,
-    validate_classes,
-)
-from sklearn_hierret.building import by_class, fit_alpha, fit_leaf_model, hard_leaves, joined_leaves
+from sklearn_hierret._arrays import check_nested, feature_dtype, unchanged_on_error, validate_classes
+from sklearn_hierret.building import by_class, fit_alpha, fit_leaf_model, fit_metric
 from sklearn_hierret.embedding._class_embedding import class_embedding
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
+from sklearn_hierret.retrieval import ExportedRanking, HierarchicalRetriever, exported_ranking
 
 
 class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Vectors whose inner product ranks as `HierarchicalRetriever` does.
 
-    A vector is ``[x / |x|, sqrt(alpha) * phi]``, where phi embeds the sample's leaf with
-    ``phi_i . phi_j = 1 - D_H`` [1]_. Then ``D = 1 + alpha - query . gallery``: any index for inner
-    products serves it. With ``weighted="query"`` gallery vectors are ``[x / |x|, phi]`` and query
-    vectors ``[x / |x|, alpha * phi]``, so that one index serves every alpha.
+    A vector is ``[v, sqrt(alpha) * phi]``, where v is the unit row whose cosine distance is the visual
+    distance (``x / |x|``, or whitened), and phi embeds the sample's leaf with ``phi_i . phi_j = 1 - D_H`` [1]_.
+    Then ``D = 1 + alpha - query . gallery``: any index for inner products serves it. With
+    ``weighted="query"`` gallery vectors are ``[v, phi]`` and query vectors ``[v, alpha * phi]``, so that one
+    index serves every alpha. `from_retriever` makes vectors that rank as a fitted retriever does, unknown
+    classes included.
 
     Parameters
     ----------
@@ -42,6 +39,8 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         As in `HierarchicalRetriever`.
     alpha : "auto" or float, default="auto"
         Weight of the hierarchical distance; finite. "auto" as in `HierarchicalRetriever`.
+    metric : {"auto", "cosine", "whitened"} or transformer, default="auto"
+        As in `HierarchicalRetriever`.
     assignment : {"soft", "hard"}, default="soft"
         "soft" takes the mean of phi under the class model's 16 largest probabilities.
     stem : "auto" or float in [0, 1], default="auto"
@@ -65,6 +64,8 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     class_model_ : fitted classifier
     alpha_ : float
         What was chosen, or the number that was given, at fit.
+    metric_ : "cosine", "whitened" or fitted transformer
+        What was chosen, or given.
     class_embedding_ : ndarray of shape (n_leaves, n_components)
         phi of the class model's classes, and of those that only the hierarchy knows.
     n_features_in_ : int
@@ -100,6 +101,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     _parameter_constraints: dict = {
         "hierarchy": [None, ClassHierarchy, CombinedHierarchy, HasMethods("fit"), list],
         "alpha": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "metric": [StrOptions({"auto", "cosine", "whitened"}), HasMethods(["fit", "transform"])],
         "assignment": [StrOptions({"soft", "hard"})],
         "stem": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
         "gallery_leaves": [StrOptions({"auto", "predicted", "labels"})],
@@ -113,6 +115,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         hierarchy: Any = None,
         *,
         alpha: float | str = "auto",
+        metric: Any = "auto",
         assignment: str = "soft",
         stem: float | str = "auto",
         gallery_leaves: str = "auto",
@@ -122,6 +125,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     ) -> None:
         self.hierarchy = hierarchy
         self.alpha = alpha
+        self.metric = metric
         self.assignment = assignment
         self.stem = stem
         self.gallery_leaves = gallery_leaves
@@ -162,17 +166,94 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             X, classes, codes = validate_classes(self, X, y)
             y = classes[codes]
             leaf_model = fit_leaf_model(self.hierarchy, self.class_model, X, y, self.stem)
-            self.alpha_, _ = fit_alpha(self.alpha, leaf_model, X, y, self.assignment)
-            phi = class_embedding(leaf_model.ranking_tree, self.n_components)
-            self.classes_ = classes
-            self.hierarchy_, self.hierarchy_builder_ = leaf_model.hierarchy, leaf_model.builder
-            self.class_model_ = leaf_model.class_model
-            self.class_embedding_ = phi
-            self._leaf_model = leaf_model
-            self._assignment, self._gallery_leaves = self.assignment, self.gallery_leaves
-            self._weighted = self.weighted
-            self._n_features_out = X.shape[1] + phi.shape[1]
+            metric = fit_metric(self.metric, leaf_model.class_model, X, y)
+            alpha, _ = fit_alpha(self.alpha, leaf_model, X, y, self.assignment, 1.0, metric)
+            leaf_model.release()
+            self.classes_, self.metric_ = classes, metric.chosen
+            ranking = ExportedRanking(leaf_model, metric.visual, alpha, self.assignment, self.gallery_leaves)
+            self._rank_by(ranking, metric.visual.rows(X[:1])[0].shape[1])
         return self
+
+    @classmethod
+    def from_retriever(
+        cls,
+        retriever: HierarchicalRetriever,
+        *,
+        n_components: int | None = None,
+        weighted: str = "both",
+    ) -> HierarchicalEmbedding:
+        """Make vectors that rank as a fitted retriever does now, for its gallery as it is now.
+
+        Its metric, alpha, stem, kind of leaves, and how far queries rely on their leaves are taken; so is the
+        share of known classes in its gallery.
+
+        Parameters
+        ----------
+        retriever : fitted HierarchicalRetriever
+        n_components : int, optional
+            Dimensions of phi; fewer than classes approximate D_H.
+        weighted : {"both", "query"}, default="both"
+
+        Returns
+        -------
+        embedding : HierarchicalEmbedding
+            Fitted. `transform_gallery` gives the vectors of the retriever's gallery.
+
+        Raises
+        ------
+        TypeError
+            For anything but a `HierarchicalRetriever`.
+        ValueError
+            For infinite alpha, which has no vectors.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn_hierret import HierarchicalEmbedding, HierarchicalRetriever
+        >>> X, y = load_digits(return_X_y=True)
+        >>> retriever = HierarchicalRetriever().fit(X[:1000], y[:1000])
+        >>> embedding = HierarchicalEmbedding.from_retriever(retriever)
+        >>> products = embedding.transform_query(X[1000:]) @ embedding.transform_gallery().T
+        >>> nearest = retriever.kneighbors(X[1000:], 1, return_distance=False)[:, 0]
+        >>> float(np.mean(products.argmax(axis=1) == nearest))
+        1.0
+        """
+        if not isinstance(retriever, HierarchicalRetriever):
+            raise TypeError(f"A fitted HierarchicalRetriever is needed, got {type(retriever).__name__}.")
+        check_is_fitted(retriever, "class_model_")
+        ranking = exported_ranking(retriever)
+        assert ranking.gallery is not None
+        embedding = cls(
+            retriever.hierarchy,
+            alpha=retriever.alpha,
+            metric=retriever.metric,
+            assignment=retriever.assignment,
+            stem=retriever.stem,
+            gallery_leaves=retriever.gallery_leaves,
+            class_model=retriever.class_model,
+            n_components=n_components,
+            weighted=weighted,
+        )
+        embedding._validate_params()
+        embedding.n_features_in_ = retriever.n_features_in_
+        if hasattr(retriever, "feature_names_in_"):
+            embedding.feature_names_in_ = retriever.feature_names_in_
+        embedding.classes_, embedding.metric_ = ranking.leaf_model.class_model.classes_, retriever.metric_
+        embedding._rank_by(ranking, ranking.gallery[0].shape[1])
+        return embedding
+
+    def _rank_by(self, ranking: ExportedRanking, n_visual: int) -> None:
+        """Take what to rank by."""
+        model = ranking.leaf_model
+        if not np.isfinite(ranking.alpha):
+            raise ValueError("alpha must be a finite number: with infinite alpha no vectors rank alike.")
+        self.class_embedding_ = class_embedding(model.ranking_tree, self.n_components)
+        self.alpha_ = ranking.alpha
+        self.hierarchy_, self.hierarchy_builder_ = model.hierarchy, model.builder
+        self.class_model_ = model.class_model
+        self._ranking, self._weighted = ranking, self.weighted
+        self._n_features_out = n_visual + self.class_embedding_.shape[1]
 
     def transform(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray:
         """Gallery vectors.
@@ -186,7 +267,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
         Returns
         -------
-        vectors : ndarray of shape (n_samples, n_features + n_components)
+        vectors : ndarray of shape (n_samples, n_visual + n_components)
             float32 for half and single precision features, else float64.
 
         Raises
@@ -196,15 +277,25 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=feature_dtype(X), order="C", reset=False)
-        leaves = self._leaf_model.assign(X, self._assignment)
-        if self._gallery_leaves == "labels" or (y is not None and self._gallery_leaves == "auto"):
-            labels = None if y is None else column_or_1d(y, warn=True)
-            check_consistent_length(X, labels)
-            known = self._leaf_model.of_labels(labels, self._gallery_leaves)
-            is_known = known >= 0
-            mine = hard_leaves(known[is_known], leaves.dtype["probability"])
-            leaves[is_known] = joined_leaves([mine, leaves[:0]])
-        return self._vectors(X, leaves, np.sqrt(self._weight(None)) if self._weighted == "both" else 1.0)
+        labels = None if y is None else column_or_1d(y, warn=True)
+        check_consistent_length(X, labels)
+        rows = self._ranking.visual.rows(X)[0]
+        return self._vectors(rows, self._ranking.leaves_of_gallery(X, labels), self._gallery_weight())
+
+    def transform_gallery(self) -> NDArray:
+        """Vectors of the gallery that the retriever of `from_retriever` had, in the order of its positions.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n_gallery, n_visual + n_components)
+        """
+        check_is_fitted(self)
+        if self._ranking.gallery is None:
+            raise ValueError("There is no gallery: only vectors made by from_retriever have one.")
+        return self._vectors(*self._ranking.gallery, self._gallery_weight())
+
+    def _gallery_weight(self) -> float:
+        return float(np.sqrt(self._weight(None))) if self._weighted == "both" else 1.0
 
     def transform_query(self, X: ArrayLike, alpha: float | None = None) -> NDArray:
         """Query vectors; with ``weighted="both"`` those of `transform` without labels.
@@ -217,7 +308,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
         Returns
         -------
-        vectors : ndarray of shape (n_samples, n_features + n_components)
+        vectors : ndarray of shape (n_samples, n_visual + n_components)
         """
         check_is_fitted(self)
         if alpha is not None and self._weighted == "both":
@@ -227,7 +318,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         weight = self._weight(alpha)
         weight = np.sqrt(weight) if self._weighted == "both" else weight
         X = validate_data(self, X, dtype=feature_dtype(X), order="C", reset=False)
-        return self._vectors(X, self._leaf_model.assign(X, self._assignment), weight)
+        return self._vectors(self._ranking.visual.rows(X)[0], self._ranking.leaves_of_queries(X), weight)
 
     def _weight(self, alpha: float | str | None) -> float:
         alpha = self.alpha if alpha is None else alpha
@@ -236,11 +327,11 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             raise ValueError(f"alpha must be a finite number of at least 0, got {alpha!r}.")
         return float(alpha)
 
-    def _vectors(self, X: NDArray, leaves: NDArray, weight: float) -> NDArray:
-        phi = self.class_embedding_
-        vectors = np.empty((len(X), X.shape[1] + phi.shape[1]), dtype=X.dtype)
-        vectors[:, : X.shape[1]] = unit_rows(X)[0]
-        vectors[:, X.shape[1] :] = weight * (by_class(leaves, len(phi)) @ phi)
+    def _vectors(self, rows: NDArray, leaves: NDArray, weight: float) -> NDArray:
+        phi, d = self.class_embedding_, rows.shape[1]
+        vectors = np.empty((len(rows), d + phi.shape[1]), dtype=rows.dtype)
+        vectors[:, :d] = rows
+        vectors[:, d:] = weight * (by_class(leaves, len(phi)) @ phi)
         return vectors
 
     def __sklearn_tags__(self) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import product
+from collections.abc import Callable, Sequence
+from itertools import groupby, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ class Candidate(NamedTuple):
     alpha: float
     stem: float | str
     weights: tuple[float, ...] | None
+    metric: Any = "auto"
 
 
 class Candidates(NamedTuple):
@@ -29,7 +30,7 @@ class Candidates(NamedTuple):
     all: list[Candidate]
 
     @classmethod
-    def of(cls, alphas: ArrayLike, stems: Sequence, weights: list) -> Candidates:
+    def of(cls, alphas: ArrayLike, stems: Sequence, weights: list, metrics: Sequence) -> Candidates:
         """Check them.
 
         Raises
@@ -48,10 +49,18 @@ class Candidates(NamedTuple):
             is_number = isinstance(stem, (int, float, np.number)) and not isinstance(stem, bool)
             if not (isinstance(stem, str) and stem == "auto") and not (is_number and 0 <= stem <= 1):
                 raise ValueError(f"stems must be 'auto' or numbers from 0 to 1, got {stem!r}.")
-        if not stems or not weights:
-            raise ValueError("stems and weights must not be empty.")
-        every = product(stems, weights, checked.tolist())
-        return cls([Candidate(alpha, stem, some) for stem, some, alpha in every])
+        metrics = [metrics] if isinstance(metrics, str) or hasattr(metrics, "fit") else list(metrics)
+        for metric in metrics:
+            if not (isinstance(metric, str) and metric in ("auto", "cosine", "whitened")) and not (
+                hasattr(metric, "fit") and hasattr(metric, "transform")
+            ):
+                raise ValueError(
+                    f"metrics must be 'auto', 'cosine', 'whitened' or transformers, got {metric!r}."
+                )
+        if not stems or not weights or not metrics:
+            raise ValueError("stems, weights and metrics must not be empty.")
+        every = product(metrics, stems, weights, checked.tolist())
+        return cls([Candidate(alpha, stem, some, metric) for metric, stem, some, alpha in every])
 
     def columns(self) -> dict[str, NDArray]:
         """Columns of `cv_results_`."""
@@ -64,7 +73,7 @@ class Candidates(NamedTuple):
 
 
 def scores_of_fold(
-    retriever: HierarchicalRetriever,
+    retriever_of: Callable[[Any], HierarchicalRetriever],
     X: NDArray,
     y: NDArray,
     fold: Fold,
@@ -75,14 +84,29 @@ def scores_of_fold(
 
     Parameters
     ----------
-    retriever : HierarchicalRetriever
-        Fitted; what it ranks by is changed.
+    retriever_of : callable
+        Gives a fitted retriever with each metric; what it ranks by is changed.
     X : ndarray of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,)
     fold : Fold
     scorers : tuple of callables
     candidates : Candidates
     """
+    found: list[list[NDArray[np.float64]]] = []
+    for metric, some in groupby(candidates.all, key=lambda candidate: candidate.metric):
+        found += _scores_of_metric(retriever_of(metric), X, y, fold, scorers, list(some))
+    return [np.array(of_scorer) for of_scorer in zip(*found, strict=True)]
+
+
+def _scores_of_metric(
+    retriever: HierarchicalRetriever,
+    X: NDArray,
+    y: NDArray,
+    fold: Fold,
+    scorers: tuple[Any, ...],
+    candidates: list[Candidate],
+) -> list[list[NDArray[np.float64]]]:
+    """Scores of candidates that share a metric: a list for each."""
     Q, t = X[fold.test], y[fold.test]
     judges: list[Any] = [scorers]
     searches: list[Any] = [retriever]
@@ -93,10 +117,10 @@ def scores_of_fold(
     leaf_model = retriever._leaf_model
     leaf_models = {
         weights: leaf_model if weights is None else leaf_model.with_weights(weights)
-        for weights in {candidate.weights for candidate in candidates.all}
+        for weights in {candidate.weights for candidate in candidates}
     }
     found = []
-    for candidate in candidates.all:
+    for candidate in candidates:
         for ranker in rankers:
             ranker._leaf_model = leaf_models[candidate.weights]
             ranker.hierarchy_, ranker.alpha_ = ranker._leaf_model.hierarchy, candidate.alpha
@@ -106,7 +130,7 @@ def scores_of_fold(
             found.append([part for some, search in pairs for part in scores_of_queries(some, search)])
         else:
             found.append([np.array([float(scorers[0](retriever, Q, t))])])
-    return [np.array(of_scorer) for of_scorer in zip(*found, strict=True)]
+    return found
 
 
 class Scores:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context, clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from sklearn_hierret._arrays import unchanged_on_error, validate_classes
@@ -21,7 +22,7 @@ from sklearn_hierret.model_selection._splits import Fold, folds_of, for_splitter
 from sklearn_hierret.retrieval import HierarchicalRetriever
 
 #: Parameters of a retriever that are none here.
-CHOSEN = ("alpha", "stem")
+CHOSEN = ("alpha", "stem", "metric")
 
 
 class HierarchicalRetrieverCV(HierarchicalRetriever):
@@ -45,6 +46,8 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
     weights : array-like of shape (n_candidates, n_hierarchies), default=None
         Candidates for the weights of a combined hierarchy: a list, a `CombinedHierarchyBuilder` or a
         `CombinedHierarchy`. None keeps its weights.
+    metrics : sequence of {"auto", "cosine", "whitened"} or transformers, default=("auto",)
+        Candidates for the visual distance; each is fitted in each fold, beside one class model.
     cv : int, cross-validation splitter or iterable, default=3
         See `sklearn.model_selection.check_cv`; an int means stratified folds.
     scoring : scorer or pair of scorers, default=None
@@ -54,7 +57,7 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         best by the first (of the difference, over the queries of all folds [1]_). None means the pair of
         ``mAP@1`` and ``mAP@20``: where `groups` are given, queries search the training part of the fold,
         since in their own part they would find their group; otherwise they search their own part, as in an
-        unlabelled gallery. Of equals the first in the order of `stems`, `weights` and `alphas` is taken.
+        unlabelled gallery. Of equals the first in the order of `metrics`, `stems`, `weights` and `alphas` is taken.
     unseen : float in [0, 1), default=0
         Share of the classes that are held out of each fold's fit as well, as in a gallery with unknown
         classes. Their samples stay in what is searched.
@@ -67,12 +70,15 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
     ----------
     alpha_ : float
     stem_ : "auto" or float
+    metric_ : "cosine", "whitened" or fitted transformer
+        What the candidate that was chosen became.
     weights_ : tuple of length n_hierarchies, or None
         They sum to 1; None if there were no candidates.
     best_index_ : int
         Of the candidate in `cv_results_`.
     cv_results_ : dict of ndarrays
-        ``pd.DataFrame(cv_results_)`` shows it: ``param_alpha``, ``param_stem``, ``param_weights``, and for
+        ``pd.DataFrame(cv_results_)`` shows it: ``param_alpha``, ``param_stem``, ``param_weights``,
+        ``param_metric``, and for
         each scorer, ``score`` or ``first`` and ``second``, ``split0_test_score``, ..., ``mean_test_score``,
         ``std_test_score`` and ``rank_test_score``; with a pair ``is_within_one_se``.
     n_splits_ : int
@@ -105,6 +111,7 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         "alphas": ["array-like"],
         "stems": ["array-like"],
         "weights": ["array-like", None],
+        "metrics": [list, tuple, str, HasMethods(["fit", "transform"])],
         "cv": ["cv_object"],
         "scoring": [callable, list, tuple, None],
         "unseen": [Interval(Real, 0, 1, closed="left")],
@@ -118,6 +125,7 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         alphas: ArrayLike = ALPHAS,
         stems: Any = ("auto",),
         weights: Sequence[ArrayLike] | None = None,
+        metrics: Any = ("auto",),
         cv: Any = 3,
         scoring: Any = None,
         unseen: float = 0.0,
@@ -134,6 +142,7 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         self.alphas = alphas
         self.stems = stems
         self.weights = weights
+        self.metrics = metrics
         self.cv = cv
         self.scoring = scoring
         self.unseen = unseen
@@ -157,6 +166,11 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
     def stem(self) -> float | str:  # type: ignore[override]
         """The stem that was chosen."""
         return self.stem_
+
+    @property
+    def metric(self) -> Any:  # type: ignore[override]
+        """The candidate for the visual distance that was chosen."""
+        return self._metric
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: ArrayLike, **params: Any) -> HierarchicalRetrieverCV:
@@ -193,12 +207,13 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
             found = []
             for i, fold in enumerate(folds):
                 self._print(f"fold {i + 1} of {len(folds)}")
-                found.append(scores_of_fold(self._fitted_to(X, y, fold), X, y, fold, scorers, candidates))
+                retriever_of = self._fitted_to(X, y, fold, candidates)
+                found.append(scores_of_fold(retriever_of, X, y, fold, scorers, candidates))
             scores = Scores(found, [y[fold.test] for fold in folds], scorers)
             best = scores.best()
             self.n_splits_, self.best_index_ = len(folds), best
             self.cv_results_ = {**candidates.columns(), **scores.columns()}
-            self.alpha_, self.stem_, self.weights_ = candidates.all[best]
+            self.alpha_, self.stem_, self.weights_, self._metric = candidates.all[best]
             self._print(f"alpha {self.alpha_:g}, stem {self.stem_}, weights {self.weights_}")
             self._fit_checked(X, y, classes)
         return self
@@ -224,14 +239,22 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         builder = named(self.hierarchy) if is_list else clone(self.hierarchy)
         return builder.set_params(weights=self.weights_)
 
-    def _fitted_to(self, X: NDArray, y: NDArray, fold: Fold) -> HierarchicalRetriever:
-        """A retriever of what a fold shows its models; what it does not joins the gallery."""
+    def _fitted_to(
+        self, X: NDArray, y: NDArray, fold: Fold, candidates: Candidates
+    ) -> Callable[[Any], HierarchicalRetriever]:
+        """Fit a retriever to what a fold shows its models, with each metric; the rest joins the gallery."""
         shared = HierarchicalRetriever().get_params(deep=False).keys() - {*CHOSEN, "verbose"}
         params = {name: getattr(self, name) for name in shared}
-        retriever = HierarchicalRetriever(**params, alpha=1.0).fit(X[fold.fit], y[fold.fit])
-        if len(fold.unseen):
-            retriever.add_to_gallery(X[fold.unseen], y[fold.unseen])
-        return retriever
+        X_fit, y_fit, first = X[fold.fit], y[fold.fit], candidates.all[0].metric
+        fitted = HierarchicalRetriever(**params, metric=first, alpha=1.0).fit(X_fit, y_fit)
+
+        def with_metric(metric: Any) -> HierarchicalRetriever:
+            retriever = fitted if metric is first else fitted._with_metric(metric, X_fit, y_fit)
+            if len(fold.unseen):
+                retriever = copy.copy(retriever).add_to_gallery(X[fold.unseen], y[fold.unseen])
+            return retriever
+
+        return with_metric
 
     def _candidates(self) -> Candidates:
         weights: list = [None]
@@ -243,7 +266,7 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
                 )
             parts: Any = getattr(self.hierarchy, "hierarchies", self.hierarchy)
             weights = [tuple(check_weights(some, len(parts)).tolist()) for some in self.weights]
-        return Candidates.of(self.alphas, self.stems, weights)
+        return Candidates.of(self.alphas, self.stems, weights, self.metrics)
 
     def _scorers(self, folds: list[Fold], has_groups: bool) -> tuple[Any, ...]:
         if self.scoring is None:

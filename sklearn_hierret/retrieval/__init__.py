@@ -1,5 +1,6 @@
 """The retrievers: of features and of binary codes."""
 
+from sklearn_hierret.retrieval._exported import ExportedRanking, exported_ranking
 from sklearn_hierret.retrieval._gallery import Gallery
 from sklearn_hierret.retrieval._hamming import HammingRetriever
 from sklearn_hierret.retrieval._inside import fit_inside
@@ -10,10 +11,12 @@ from sklearn_hierret.retrieval._transformer import HierarchicalNeighborsTransfor
 
 __all__ = [
     "POWER_OF_LEAF",
+    "ExportedRanking",
     "Found",
     "Gallery",
     "HammingRetriever",
     "HierarchicalNeighborsTransformer",
     "HierarchicalRetriever",
+    "exported_ranking",
     "fit_inside",
 ]

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import column_or_1d
 
 from sklearn_hierret._arrays import check_none_missing, check_same_kind, unit_rows
-from sklearn_hierret.retrieval._gallery_leaves import LeafKind, LeafOrigin
 from sklearn_hierret.distance import TransformedMetric, VisualMetric
+from sklearn_hierret.retrieval._gallery_leaves import LeafKind, LeafOrigin
 from sklearn_hierret.search import COSINE, Index
 
 #: Rows are dropped from the index when more than this share of them was removed.

@@ -165,12 +165,12 @@ class LeafSearch(BaseEstimator):
         """The weight of the hierarchical distance."""
         return self.alpha_ if isinstance(self.alpha, str) else float(self.alpha)
 
-    def _weight_for(self, gallery: Gallery, known: NDArray | None) -> float:
-        """The same, for queries that may be of unknown classes."""
+    def _weight_for(self, gallery: Gallery) -> float:
+        """The same for a gallery with leaves, which may be of unknown classes."""
         weight = self._weight()
-        if not isinstance(self.alpha, str) or known is None or not weight:
+        if not isinstance(self.alpha, str) or not weight or not self._heeds_novelty():
             return weight
-        if known.min(initial=1) == 1:
+        if self._known_share(gallery) == 1:
             return weight
         assert gallery.kind is not None
         if gallery.kind.source == "predicted":
@@ -223,13 +223,17 @@ class LeafSearch(BaseEstimator):
         """Probability that the class of each query, or sample of the gallery, is known."""
         if not self._heeds_novelty():
             return None
-        share = gallery.known_share(lambda gallery: share_of_gallery(gallery, self._leaf_model))
+        share = self._known_share(gallery)
         n = len(gallery) if X is None else len(X)
         if share in (0, 1):  # and nothing has to be asked
             return np.full(n, share)
         X = gallery.features if X is None else X
         log_odds = self._in_batches(X, self._leaf_model.known_log_odds)
         return known_proba(log_odds, share)
+
+    def _known_share(self, gallery: Gallery) -> float:
+        """Share of a gallery's samples whose class is known."""
+        return gallery.known_share(lambda gallery: share_of_gallery(gallery, self._leaf_model))
 
     def _leaves_of(
         self,
@@ -309,6 +313,7 @@ class LeafSearch(BaseEstimator):
                 if known is not None and known.min(initial=1) < 1:
                     leaves = weighed_leaves(leaves, known)
                 leaf_distance = self._leaf_distance(gallery, leaves)
+        weight = self._weight_for(gallery) if needs_leaves else 0.0
         index = gallery.index
         queries = visual
         if queries is None:
@@ -317,7 +322,7 @@ class LeafSearch(BaseEstimator):
             queries,
             index,
             int(k),
-            self._weight_for(gallery, known) if alpha is None else alpha,
+            weight if alpha is None else alpha,
             leaf_distance=leaf_distance,
             own_row=gallery.rows if Q is None else None,
             allowed=gallery.alive_rows if chosen is None else gallery.rows_at(self._mask(gallery, chosen)),

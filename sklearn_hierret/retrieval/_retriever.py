@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from typing import Any
 
@@ -203,6 +204,14 @@ class HierarchicalRetriever(BaseRetriever):
         by = "" if fitted.shrinkage is None else f", shrinkage {fitted.shrinkage:g}"
         self._print(f"metric {name}{by}, in {time.perf_counter() - start:.1f} s")
         return fitted
+
+    def _with_metric(self, metric: Any, X: NDArray, y: NDArray) -> HierarchicalRetriever:
+        """Fit another metric to the samples of the fit; class model and tree are shared, alpha stays."""
+        other = copy.copy(self)
+        other.metric = metric
+        other._fit_metric(self._leaf_model, X, y)
+        other._index(X, y, None, self._gallery.origin)
+        return other
 
     def _validate_late_params(self) -> None:
         super()._validate_late_params()
