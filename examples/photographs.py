@@ -59,7 +59,7 @@ X_new = network.transform(new_paths)
 print(evaluate_retrieval(retriever, X_new, y_new, ks=[1, 20]))
 print(f"{len(y)} + {len(y_new)} images: {time.perf_counter() - start:.0f} s")
 print("cosine:")
-print(evaluate_retrieval(HierarchicalRetriever(alpha=0).fit(X, y), X_new, y_new, ks=[1, 20]))
+print(evaluate_retrieval(HierarchicalRetriever(metric="cosine", alpha=0).fit(X, y), X_new, y_new, ks=[1, 20]))
 
 
 # %%

@@ -100,7 +100,7 @@ ours = search.best_estimator_
 cnn = ours["cnn"]
 print(f"accuracy of the network {cnn.score(X_test, y_test):.3f}")
 methods = {
-    "cosine": HierarchicalRetriever(alpha=0),
+    "cosine": HierarchicalRetriever(metric="cosine", alpha=0),
     "visual hierarchy": ours["retriever"],
     "the network's own softmax": HierarchicalRetriever(HierarchyBuilder(), class_model=cnn.as_class_model()),
 }

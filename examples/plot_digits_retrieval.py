@@ -53,7 +53,7 @@ search = GridSearchCV(
 by_the_paper = MahalanobisClassifier("tied", n_components=0.95, decision="mahalanobis")
 methods = {
     "Euclidean": KNeighborsClassifier(metric="euclidean", algorithm="brute"),
-    "cosine": HierarchicalRetriever(alpha=0),
+    "cosine": HierarchicalRetriever(metric="cosine", alpha=0),
     "paper: hard leaves": HierarchicalRetriever(
         HierarchyBuilder(0.2, class_model=by_the_paper),
         assignment="hard",

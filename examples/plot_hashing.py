@@ -70,7 +70,7 @@ if find_spec("torch") and find_spec("skorch"):
 # %%
 # What floats reach, eight bytes a pixel.
 n_bytes = X_train[0].nbytes
-cosine = map_at_20(HierarchicalRetriever(alpha=0).fit(X_train, y_train), X_test)
+cosine = map_at_20(HierarchicalRetriever(metric="cosine", alpha=0).fit(X_train, y_train), X_test)
 both = map_at_20(HierarchicalRetriever(tree).fit(X_train, y_train), X_test)
 rows += [["floats, cosine", "", n_bytes, cosine], ["floats, soft leaves", "", n_bytes, both]]
 table = pd.DataFrame(rows, columns=["codes", "bits", "bytes a sample", "mAP@20"])

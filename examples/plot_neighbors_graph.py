@@ -25,7 +25,10 @@ from sklearn_hierret import HierarchicalNeighborsTransformer, HierarchicalRetrie
 # a part in its place on the map. With a perplexity of 30, t-SNE wants 91 neighbours.
 X, y = load_digits(return_X_y=True)
 X, X_test, y, y_test = train_test_split(X, y, random_state=0, stratify=y)
-retrievers = {"cosine": HierarchicalRetriever(alpha=0), "combined distance": HierarchicalRetriever()}
+retrievers = {
+    "cosine": HierarchicalRetriever(metric="cosine", alpha=0),
+    "combined distance": HierarchicalRetriever(),
+}
 figure = Figure(figsize=(10, 5), layout="constrained")
 for ax, (name, retriever) in zip(figure.subplots(1, 2), retrievers.items(), strict=True):
     graph = HierarchicalNeighborsTransformer(retriever, n_neighbors=91).fit_transform(X, y)

@@ -79,7 +79,7 @@ X_train, X_test, y_train, y_test = X[:4000], X[4000:], y[:4000], y[4000:]
 visual = HierarchyBuilder(0.01)
 both = CombinedHierarchyBuilder([("visual", visual), ("taxonomy", tree)])
 methods = {
-    "cosine": HierarchicalRetriever(alpha=0),
+    "cosine": HierarchicalRetriever(metric="cosine", alpha=0),
     "visual hierarchy": HierarchicalRetriever(visual),
     "taxonomy": HierarchicalRetriever(tree),
     "visual hierarchy and taxonomy": HierarchicalRetriever(both),

@@ -5,6 +5,7 @@ import pytest
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from sklearn_hierret import (
@@ -21,6 +22,7 @@ from sklearn_hierret import (
     MahalanobisClassifier,
     PCAHasher,
     TextHierarchyBuilder,
+    WithinClassWhitening,
 )
 from sklearn_hierret.model_selection import HierarchicalRetrieverCV
 from sklearn_hierret.reranking import DatabaseAugmentation, Diffusion, KReciprocal, QueryExpansion
@@ -43,7 +45,11 @@ ESTIMATORS = [
     LinkageHierarchyBuilder("average", metric="cosine", heights="rank", class_model=DiscriminantClassifier()),
     DiscriminantClassifier(),
     DiscriminantClassifier(shrinkage=0.1, n_components=2, linear="closed_form"),
+    WithinClassWhitening(),
+    WithinClassWhitening(shrinkage=0.3, n_components=1, between_shrinkage="auto"),
     HierarchicalEmbedding(),
+    HierarchicalRetriever(metric="whitened", alpha=1.0),
+    HierarchicalRetriever(metric=StandardScaler(), alpha=0),
     OASIS(n_triplets=200, random_state=0),
     OASIS(n_triplets=200, semidefinite=False, random_state=0),
     HierarchicalEmbedding(HierarchyBuilder(0.5), alpha=1, assignment="hard", n_components=1),

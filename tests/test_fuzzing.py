@@ -26,6 +26,7 @@ from sklearn_hierret import (
     ITQHasher,
     LinkageHierarchyBuilder,
     MahalanobisClassifier,
+    WithinClassWhitening,
     average_precision_at_k,
     make_retrieval_scorer,
     ndcg_at_k,
@@ -117,6 +118,7 @@ BAD_IDS = {
 BAD_PARAMETERS = {
     HierarchicalRetriever: {
         "alpha": [-1, np.nan, "much", None, [1]],
+        "metric": ["far", 3, None, LinkageHierarchyBuilder(), ["cosine"]],
         "stem": [-0.1, 1.1, np.nan, "thick", None],
         "assignment": ["fuzzy", None, 1],
         "gallery_leaves": ["guess", None, 3],
@@ -151,6 +153,11 @@ BAD_PARAMETERS = {
         "n_components": [0, -1, 1.5, "all", np.nan],
         "linear": ["quadratic", 3],
     },
+    WithinClassWhitening: {
+        "shrinkage": [-0.1, 1.5, "some", np.nan, None],
+        "n_components": [0, -1, 1.5, "all", 10**6],
+        "between_shrinkage": [-0.1, 1.5, "some", np.nan],
+    },
     OASIS: {
         "aggressiveness": [0, -1, "much", np.nan],
         "n_triplets": [0, 1.5, "all"],
@@ -175,6 +182,8 @@ UNFITTED = [
     HierarchyBuilder(),
     LinkageHierarchyBuilder(),
     OASIS(n_triplets=50),
+    WithinClassWhitening(),
+    HierarchicalRetriever(metric="whitened"),
     HierarchicalEmbedding(),
     HierarchicalNeighborsTransformer(),
     CombinedHierarchyBuilder([("a", HierarchyBuilder()), ("b", LinkageHierarchyBuilder())]),

@@ -19,7 +19,7 @@ MOST_QUERIES, MOST_DEEP, MOST_COMPARED = 8192, 1024, 6144
 #: MiB of distances at once.
 CHUNK = 8
 #: Share of the best gain at rank 20 that is enough.
-ENOUGH = 0.8
+ENOUGH = 0.97
 #: Where nothing can be held out.
 DEFAULT_ALPHA = 1.0
 
@@ -32,10 +32,10 @@ def choose_alpha(
     scale: float = 1.0,
     metric: FittedMetric | None = None,
 ) -> float:
-    """Choose the weight that held-out samples retrieve best with, rank 1 first, and no larger than it must be.
+    """Choose the weight that held-out samples retrieve best with, and no larger than it must be.
 
-    They retrieve within their fold, with leaves and a visual metric that did not see that fold. The weight is the
-    smallest whose mAP@1 is within one standard error of the best (of the difference, over the same
+    They retrieve within their fold, with leaves and a visual metric that did not see that fold. The weight
+    is the smallest whose mAP@1 is within one standard error of the best (of the difference, over the same
     queries), or the smallest that has `ENOUGH` of the best gain in mAP@20 over no leaves at all,
     whichever is larger; but then none whose mAP@1 is more than one standard error below that of no leaves.
 

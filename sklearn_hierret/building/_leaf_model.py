@@ -203,7 +203,7 @@ def fit_alpha(
     scale: float = 1.0,
     metric: FittedMetric | None = None,
 ) -> tuple[float, HeldOutLeaves | None]:
-    """Choose the weight of the hierarchical distance; return the samples' cross-fitted leaves if at hand, too.
+    """Choose the weight of the hierarchical distance; return cross-fitted leaves, too, if there are some.
 
     They are for class models with folds of their own, and where alpha is to be chosen by them.
 

@@ -1,4 +1,4 @@
-"""The visual metric of a retriever: chosen, or fitted, and without each fold for samples that are held out."""
+"""The visual metric of a retriever: chosen or fitted, and without each fold for held-out samples."""
 
 from __future__ import annotations
 
@@ -88,6 +88,7 @@ def fit_metric(metric: Any, class_model: Any, X: NDArray, y: NDArray) -> FittedM
         return cosine_metric()
     if shares_folds:
         return FittedMetric("whitened", whitening, _by_folds(choice), choice.shrinkage)
+    assert choice.shrinkage is not None
     estimator = WithinClassWhitening(shrinkage=choice.shrinkage)
     return FittedMetric("whitened", whitening, _by_clones(estimator, X, y, whitening), choice.shrinkage)
 

@@ -55,7 +55,7 @@ class SpatialVerification(RerankingStep):
     --------
     >>> from sklearn_hierret import HierarchicalRetriever
     >>> from sklearn_hierret.descriptors import SpatialVerification
-    >>> step = SpatialVerification(HierarchicalRetriever(alpha=0), min_inliers=8)
+    >>> step = SpatialVerification(HierarchicalRetriever(metric="cosine", alpha=0), min_inliers=8)
     >>> step.fit(X, y, RootSIFT().local_features(images))  # doctest: +SKIP
     >>> step.kneighbors(X_new, 10, local_features=RootSIFT().local_features(new_images))  # doctest: +SKIP
     """

@@ -168,7 +168,7 @@ def _scores(
 
 
 def _some_of_each_class(parts: Parts, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Choose some of many rows, given in the order of their keys: many of a class rather than of all classes."""
+    """Choose some of many rows, in the order of their keys: many of a class rather than of all classes."""
     if len(rows) <= MOST_COMPARED:
         return rows
     codes = parts.statistics.codes[rows]
@@ -192,7 +192,7 @@ def _distances(
     queries: NDArray[np.intp],
     within: WithinClasses,
     candidates: Sequence[float | None],
-) -> Iterator[NDArray[np.float32]]:
+) -> Iterator[NDArray]:
     """Negative cosines of some rows to all of them, under each candidate."""
     away = (unit - within.mean).astype(np.float32)
     along = away @ within.directions.astype(np.float32)

@@ -1,4 +1,4 @@
-"""The visual distance of retrievers: cosine of the features, whitened ones, or what a transformer makes of them.
+"""The visual distance of retrievers: cosine of features, of whitened ones, or of what a transformer returns.
 
 This is the one place that maps features to the rows that are searched.
 """

@@ -196,7 +196,7 @@ class WithinClassWhitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, St
         if shrinkage == 0 and _is_singular(within.variances, d):
             raise ValueError(
                 "shrinkage=0, and the covariance within classes is singular: it needs more samples than "
-                "features and classes together, or features that all vary. Use a shrinkage above 0, or 'auto'."
+                "features and classes together, and features that vary. Use a shrinkage above 0, or 'auto'."
             )
         report(f"shrinkage {shrinkage:g}", 0.9)
         whitening = Whitening.of(within, shrinkage, rule.n_components, rule.between_shrinkage)

@@ -99,7 +99,7 @@ class Whitening:
             Lengths of the rows of `X`.
         """
         whitened, norms = np.empty((len(X), self.n_components), dtype=X.dtype), np.empty(len(X))
-        for part in few_rows(*X.shape, n_bytes=CHUNK_BYTES):
+        for part in few_rows(len(X), X.shape[1], CHUNK_BYTES):
             unit, norms[part] = unit_rows(X[part].astype(np.float64, copy=False))
             unit -= self.mean
             _scale_to_unit(unit, norms[part] > 0)
@@ -120,7 +120,7 @@ class Whitening:
         """
         X = np.empty(whitened.shape, dtype=whitened.dtype)
         rest = 1 - float(self.mean @ self.mean)  # what a unit row's direction from the mean adds up to
-        for part in few_rows(*X.shape, n_bytes=CHUNK_BYTES):
+        for part in few_rows(len(X), X.shape[1], CHUNK_BYTES):
             away = whitened[part].astype(np.float64) @ self._inverse
             _scale_to_unit(away)
             # The row is mean + length * away, and of unit length.
@@ -131,7 +131,7 @@ class Whitening:
 
     @cached_property
     def _inverse(self) -> NDArray[np.float64]:
-        return np.linalg.inv(self.matrix)
+        return np.asarray(np.linalg.inv(self.matrix), dtype=np.float64)
 
     def __getstate__(self) -> dict:
         return {"mean": self.mean, "matrix": self.matrix}

@@ -70,7 +70,7 @@ class OASIS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     >>> oasis = OASIS(n_triplets=2000, random_state=0).fit(X, y)
     >>> oasis.transform(X[:2]).shape[0], bool(oasis.n_updates_ < 2000)
     (2, True)
-    >>> pipe = make_pipeline(oasis, HierarchicalRetriever(alpha=0)).fit(X, y)
+    >>> pipe = make_pipeline(oasis, HierarchicalRetriever(metric="cosine", alpha=0)).fit(X, y)
     """
 
     _parameter_constraints: dict = {

@@ -20,9 +20,9 @@ from sklearn_hierret.retrieval._gallery_leaves import LeafOrigin
 class HierarchicalRetriever(BaseRetriever):
     """Retrieve by ``D = visual distance + alpha * hierarchical distance``.
 
-    The visual distance is the cosine distance, by default of features that were whitened within classes where
-    that helps held-out samples. The hierarchical distance of two samples is that of their leaves, the classes that
-    the class model assigns them to [1]_. For new queries, the leaf of a labelled gallery
+    The visual distance is the cosine distance, by default of features that were whitened within classes
+    where that helps held-out samples. The hierarchical distance of two samples is that of their leaves, the
+    classes that the class model assigns them to [1]_. For new queries, the leaf of a labelled gallery
     sample is its label. True labels of queries are never part of a distance, nor are labels of the
     gallery where gallery samples are the queries.
 
@@ -108,8 +108,9 @@ class HierarchicalRetriever(BaseRetriever):
     Neighbours are in the order of (distance, position in the gallery), where distances
     are compared in float64; they are returned in the dtype of the gallery, which is
     float32 for half and single precision features and float64 for all others. A zero
-    vector has visual distance 1 to everything; its soft leaf is about the class frequencies. A query's
-    distances are bit for bit the same whatever other queries it comes with, and equal rows have equal ones.
+    vector has visual distance 1 to everything; its soft leaf is about the class frequencies. Visual
+    distances of a query are bit for bit the same whatever other queries it comes with, and those of equal rows
+    are equal; leaves are made by products of the class model, which may round their last digit differently.
 
     Where whitening is used, the whitening has seen the labels of the training set. So ``kneighbors(None)`` on
     the gallery of `fit` is somewhat too good, above all with fewer samples than features (docs/defaults.md).
@@ -219,7 +220,8 @@ class HierarchicalRetriever(BaseRetriever):
             isinstance(self.metric, str) and self.metric == self._metric_at_fit
         ):
             raise ValueError(
-                f"metric is {self.metric!r} and was {self._metric_at_fit!r} at fit, where it is read: fit again."
+                f"metric is {self.metric!r} and was {self._metric_at_fit!r} at fit, where it is read: fit "
+                "again."
             )
 
     def _fit_checked(self, X: NDArray, y: NDArray, classes: NDArray) -> None:

@@ -271,7 +271,12 @@ class Index:
 
     def norms(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
         """Take the lengths that features had, of some rows."""
-        return self._ask(rows, lambda segment, own: segment.rows.norms[own])
+
+        def of_features(segment: Segment, own: NDArray[np.intp]) -> NDArray[np.float64]:
+            assert isinstance(segment.rows, FeatureRows)
+            return segment.rows.norms[own]
+
+        return self._ask(rows, of_features)
 
     def leaves(self, rows: NDArray[np.intp]) -> NDArray:
         """Soft leaves of some rows."""

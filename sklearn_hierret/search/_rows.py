@@ -104,7 +104,7 @@ class FeatureRows:
         if not len(X):
             return cls(*metric.rows(X))
         unit, norms = None, np.empty(len(X))
-        for rows in few_rows(*X.shape, n_bytes=CHUNK_BYTES):  # no copy of all features
+        for rows in few_rows(len(X), X.shape[1], CHUNK_BYTES):  # no copy of all features
             part, norms[rows] = metric.rows(X[order[rows]])
             if unit is None:
                 unit = np.empty((len(X), part.shape[1]), dtype=X.dtype)

@@ -67,7 +67,11 @@ def all_methods(taxonomy: ClassHierarchy | None, classes: NDArray, seed: int) ->
     """The methods of venkataramanan2023, section 4.1, the defaults, other leaves, trees and similarities."""
     paper_model = MahalanobisClassifier("tied", n_components=0.95, decision="mahalanobis")
     paper = HierarchicalRetriever(
-        HierarchyBuilder(class_model=paper_model), assignment="hard", stem=0.0, gallery_leaves="predicted"
+        HierarchyBuilder(class_model=paper_model),
+        metric="cosine",
+        assignment="hard",
+        stem=0.0,
+        gallery_leaves="predicted",
     )
     leaves = DiscriminantClassifier()
     logistic = make_pipeline(Normalizer(), LogisticRegression(C=10, max_iter=100))
@@ -77,14 +81,17 @@ def all_methods(taxonomy: ClassHierarchy | None, classes: NDArray, seed: int) ->
     thresholds = {"hierarchy__threshold": THRESHOLDS}
     methods = [
         Method("Euclidean", NearestNeighbors(algorithm="brute")),
-        Method("cosine", HierarchicalRetriever(alpha=0.0)),
+        Method("cosine", HierarchicalRetriever(metric="cosine", alpha=0.0)),
+        Method("whitened cosine", HierarchicalRetriever(metric="whitened", alpha=0.0)),
         Method("hierarchical distance only", clone(paper).set_params(alpha=np.inf), thresholds),
         Method("paper: hard leaves", paper, thresholds, ALPHAS),
         Method(
             "discriminant space, then cosine",
-            make_pipeline(DiscriminantClassifier(), HierarchicalRetriever(alpha=0.0)),
+            make_pipeline(DiscriminantClassifier(), HierarchicalRetriever(metric="cosine", alpha=0.0)),
         ),
-        Method("OASIS, then cosine", make_pipeline(*oasis, HierarchicalRetriever(alpha=0.0))),
+        Method(
+            "OASIS, then cosine", make_pipeline(*oasis, HierarchicalRetriever(metric="cosine", alpha=0.0))
+        ),
         Method("Gaussian leaves, one covariance", HierarchicalRetriever(class_model=gaussian)),
         Method("logistic regression leaves", HierarchicalRetriever(class_model=logistic)),
         Method("defaults", HierarchicalRetriever()),
@@ -116,7 +123,11 @@ def all_methods(taxonomy: ClassHierarchy | None, classes: NDArray, seed: int) ->
                 HierarchicalRetriever(taxonomy.permute(seed)),
                 alphas=ALPHAS,
             ),
-            Method("semantic embeddings, cosine", HierarchicalRetriever(alpha=0.0), features="semantic"),
+            Method(
+                "semantic embeddings, cosine",
+                HierarchicalRetriever(metric="cosine", alpha=0.0),
+                features="semantic",
+            ),
             Method(
                 "soft leaves on semantic embeddings", clone(ours), thresholds, ALPHAS, features="semantic"
             ),

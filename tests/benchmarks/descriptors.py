@@ -138,9 +138,11 @@ def main() -> None:
         else:
             train = model.fit_transform(inputs[f"{kind} train"])
             gallery, queries = (model.transform(inputs[f"{kind} {part}"]) for part in ("test", "copies"))
-        score(name, HierarchicalRetriever(alpha=0).fit(train, y_train), gallery, queries)
+        score(name, HierarchicalRetriever(metric="cosine", alpha=0).fit(train, y_train), gallery, queries)
         if name in ("bag of 1,000 words", "average of maps"):
-            step = SpatialVerification(HierarchicalRetriever(alpha=0), n_candidates=20, min_inliers=5)
+            step = SpatialVerification(
+                HierarchicalRetriever(metric="cosine", alpha=0), n_candidates=20, min_inliers=5
+            )
             step.fit(train, y_train, local["train"])
             score(f"{name}, verified", step, gallery, queries, local_features=local["copies"])
         if name in ("VLAD, 64 words", "average of maps"):

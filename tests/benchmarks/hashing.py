@@ -146,7 +146,13 @@ def rows_of(name: str, data: dict, out: Path, backbone: partial, epochs: int, au
         print(rows[-1], flush=True)
 
     n_bytes = 4 * train.shape[1]
-    add("float, cosine", "", n_bytes, HierarchicalRetriever(tree, alpha=0).fit(train, y_train), test)
+    add(
+        "float, cosine",
+        "",
+        n_bytes,
+        HierarchicalRetriever(tree, alpha=0, metric="cosine").fit(train, y_train),
+        test,
+    )
     add("float, soft leaves, taxonomy", "", n_bytes, HierarchicalRetriever(tree).fit(train, y_train), test)
     for n_bits in BITS:
         codes: dict[str, tuple] = {

@@ -20,7 +20,14 @@ from sklearn.preprocessing import Normalizer
 
 from sklearn_hierret import ClassHierarchy, DiscriminantClassifier, MahalanobisClassifier
 from sklearn_hierret._arrays import unit_rows
-from sklearn_hierret.building import HeldOutLeaves, LeafModel, by_class, expected_distances, fit_leaf_model
+from sklearn_hierret.building import (
+    HeldOutLeaves,
+    LeafModel,
+    by_class,
+    expected_distances,
+    fit_leaf_model,
+    fit_metric,
+)
 from sklearn_hierret.building._alpha import ALPHAS, choose_alpha
 from tests.benchmarks._data import Data, add_data_arguments, data_sets, markdown_table, write_between
 
@@ -30,14 +37,15 @@ MOST_FEATURES = 200
 
 
 class Fold:
-    """Queries of a fold and the others, with the cosine distances of all pairs."""
+    """Queries of a fold and the others, with the visual distances of all pairs."""
 
-    def __init__(self, data: Data, leaves: np.ndarray, rows: np.ndarray, truth: ClassHierarchy) -> None:
-        unit = unit_rows(data.X_train[rows])[0]
+    def __init__(
+        self, data: Data, leaves: np.ndarray, rows: np.ndarray, unit: np.ndarray, truth: ClassHierarchy
+    ) -> None:
         self.leaves, self.y = leaves[rows], np.searchsorted(truth.classes, data.y_train[rows])
         self.n = min(N_QUERIES, len(rows))
-        self.cosine = 1 - unit[: self.n] @ unit.T
-        np.fill_diagonal(self.cosine, np.inf)
+        self.visual = 1 - unit[: self.n] @ unit.T
+        np.fill_diagonal(self.visual, np.inf)
         self.similarity = 1 - truth.distance_matrix()
 
     def scores(self, tree: ClassHierarchy, alpha: float, n_kept: int | None = None) -> np.ndarray:
@@ -45,7 +53,7 @@ class Fold:
         leaves = self.leaves if n_kept is None else self.leaves[:, :n_kept]
         theirs = by_class(leaves, tree.n_classes)
         affinity = 1 - expected_distances(leaves[: self.n], tree)
-        distances = self.cosine + alpha * (1 - (theirs @ affinity.T).T)
+        distances = self.visual + alpha * (1 - (theirs @ affinity.T).T)
         order = np.argsort(distances, axis=1, kind="stable")[:, :100]
         right = self.y[order] == self.y[: self.n, None]
         relevant = np.bincount(self.y)[self.y[: self.n]] - 1
@@ -94,10 +102,13 @@ def retrieved(data: Data) -> tuple[list[list[str]], list[list[str]], list[list[s
     flat = ClassHierarchy.flat(classes)
     truth = flat if data.taxonomy is None else data.taxonomy.restrict(classes)
     rng = np.random.RandomState(0)
-    folds = [
-        Fold(data, held_out.leaves, rng.permutation(np.flatnonzero(held_out.folds == fold)), truth)
-        for fold in range(3)
-    ]
+    metric = fit_metric("auto", leaf_model.class_model, data.X_train, data.y_train)
+    folds, plain = [], []
+    for fold in range(3):
+        rows = rng.permutation(np.flatnonzero(held_out.folds == fold))
+        visual = metric.held_out(fold, np.flatnonzero(held_out.folds != fold), data.X_train[rows])
+        folds.append(Fold(data, held_out.leaves, rows, visual, truth))
+        plain.append(Fold(data, held_out.leaves, rows, unit_rows(data.X_train[rows])[0], truth))
 
     def mean(tree: ClassHierarchy, alpha: float, n_kept: int | None = None) -> np.ndarray:
         return np.mean([fold.scores(tree, alpha, n_kept) for fold in folds], axis=0)
@@ -120,13 +131,15 @@ def retrieved(data: Data) -> tuple[list[list[str]], list[list[str]], list[list[s
     codes = np.searchsorted(classes, data.y_train)
     default = leaf_model.ranking_tree
     path = np.array([mean(default, alpha) for alpha in ALPHAS])
-    chosen = choose_alpha(data.X_train, codes, held_out, default)
+    chosen = choose_alpha(data.X_train, codes, held_out, default, metric=metric)
+    cosine = np.mean([fold.scores(default, 0.0) for fold in plain], axis=0)
 
     def shown(i: int) -> str:
         return f"{ALPHAS[i]:g}: {path[i, 0]:.3f} / {path[i, 1]:.3f}"
 
     places = (0, int(path[:, 0].argmax()), int(path[:, 1].argmax()), ALPHAS.index(chosen))
-    alphas = [[data.name, *(shown(i) for i in places)]]
+    name = "cosine" if metric.shrinkage is None else f"whitened, {metric.shrinkage:g}"
+    alphas = [[data.name, f"{cosine[0]:.3f} / {cosine[1]:.3f}", name, *(shown(i) for i in places)]]
     return trees, kept, alphas
 
 
@@ -144,7 +157,7 @@ def main() -> None:
         ),
         "trees": (["data", "tree", "stem", "mAP@1", "mAP@20", "AHP@100"], []),
         "kept": (["data", "tree", "4 instead of 16", "8 instead of 16"], []),
-        "alpha": (["data", "cosine", "best mAP@1", "best mAP@20", "chosen"], []),
+        "alpha": (["data", "cosine", "metric", "alpha 0", "best mAP@1", "best mAP@20", "chosen"], []),
     }
     for data in data_sets(args):
         tables["parts"][1].extend(parts(data))

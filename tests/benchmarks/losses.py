@@ -92,7 +92,7 @@ def main() -> None:
         train, test = net.transform(X_train), net.transform(X_test[:N_QUERIES])
         scores = []
         for model in (
-            HierarchicalRetriever(alpha=0),
+            HierarchicalRetriever(metric="cosine", alpha=0),
             HierarchicalRetriever(HierarchyBuilder(0.001, linkage="average")),
             HierarchicalRetriever(),
         ):

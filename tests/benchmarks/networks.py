@@ -79,9 +79,11 @@ def rows_of(name: str, loss: str, net: CNNFeatureExtractor, speed: list, data: d
     paper_model = MahalanobisClassifier("tied", n_components=0.95, decision="mahalanobis")
     visual = HierarchyBuilder(0.001, linkage="average")
     methods = {
-        "cosine": HierarchicalRetriever(alpha=0),
+        "cosine": HierarchicalRetriever(metric="cosine", alpha=0),
+        "whitened cosine": HierarchicalRetriever(metric="whitened", alpha=0),
         "the paper's rule, t 0.2, alpha 1": HierarchicalRetriever(
             HierarchyBuilder(0.2, class_model=paper_model),
+            metric="cosine",
             assignment="hard",
             alpha=1,
             stem=0,

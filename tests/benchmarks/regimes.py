@@ -38,6 +38,7 @@ N_HALVES, N_QUERIES, N_CORRUPTED = 3, 1500, 500
 MEASURES = ["mAP@1", "mAP@20", "AHP@100"]
 MACRO = "mAP@20, macro"
 PAPER = {
+    "metric": "cosine",
     "hierarchy": HierarchyBuilder(
         class_model=MahalanobisClassifier("tied", n_components=0.95, decision="mahalanobis")
     ),
@@ -45,7 +46,7 @@ PAPER = {
     "stem": 0,
     "gallery_leaves": "predicted",
 }
-NAMES = ["LDA and cosine", "the paper's rule", "without novelty", "novelty (defaults)"]
+NAMES = ["LDA and cosine", "the paper's rule", "whitened cosine", "without novelty", "novelty (defaults)"]
 
 
 def scores(data: Data, ranked: np.ndarray, y: np.ndarray, items: np.ndarray, own: bool) -> np.ndarray:
@@ -102,29 +103,33 @@ def regime(
         wanted = data.y_test[own]
     ours = HierarchicalRetriever().fit(X, y)
     space = DiscriminantClassifier().fit(X, y)
-    plain = HierarchicalRetriever(alpha=0).fit(space.transform(X), y).set_gallery(space.transform(G))
+    plain = HierarchicalRetriever(alpha=0, metric="cosine").fit(space.transform(X), y)
+    plain.set_gallery(space.transform(G))
+    cosine = HierarchicalRetriever(alpha=0, metric="cosine").fit(X, y).set_gallery(G)
+    whitened = HierarchicalRetriever(alpha=0, metric="whitened").fit(X, y).set_gallery(G)
     paper = HierarchicalRetriever(**PAPER).fit(X, y)
     for retriever in (ours, paper):
         retriever.set_gallery(G, t if is_labelled else None)
     by_method = {
-        "cosine": neighbours(ours, Q, alpha=0),
+        "cosine": neighbours(cosine, Q),
         NAMES[0]: neighbours(plain, None if Q is None else space.transform(Q)),
         NAMES[1]: neighbours(paper, Q),
-        NAMES[2]: neighbours(ours, Q, alpha="auto", novelty=False),
-        NAMES[3]: neighbours(ours, Q, alpha="auto", novelty=True),
+        NAMES[2]: neighbours(whitened, Q),
+        NAMES[3]: neighbours(ours, Q, alpha="auto", novelty=False),
+        NAMES[4]: neighbours(ours, Q, alpha="auto", novelty=True),
     }
     found = {
         name: scores(data, others(ranked[:N_QUERIES], own), wanted, t, not is_labelled)
         for name, ranked in by_method.items()
     }
-    cosine = found.pop("cosine")
+    base = found.pop("cosine")
     # Means of these over queries are means over classes.
-    is_there = np.isfinite(cosine[:, 1])
+    is_there = np.isfinite(base[:, 1])
     weights = np.full(len(wanted), np.nan)
     weights[is_there] = class_weights(wanted[is_there])
     parts = []
     for name, of_method in found.items():
-        gains = pd.DataFrame(of_method - cosine, columns=MEASURES).assign(method=name)
+        gains = pd.DataFrame(of_method - base, columns=MEASURES).assign(method=name)
         parts.append(gains.assign(**{MACRO: gains["mAP@20"] * weights}))
     return pd.concat(parts, ignore_index=True)
 
@@ -186,7 +191,7 @@ def draw(points: pd.DataFrame, path: Path) -> None:
     """Gain where classes are known against that where none is."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
     for axis, measure in zip(axes, MEASURES[:2], strict=True):
-        for marker, (name, some) in zip("osv^", points.groupby("method", sort=False), strict=False):
+        for marker, (name, some) in zip("osv^D", points.groupby("method", sort=False), strict=False):
             table = some.pivot_table(index="data", columns="regime", values=measure)
             axis.scatter(table["only unseen"], table["closed"], marker=marker, label=name, s=45)
         axis.axvline(0, color="0.7", linewidth=0.8)

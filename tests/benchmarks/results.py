@@ -47,12 +47,15 @@ ALPHA_OF_TREES = 16.0
 MOST_FEATURES = 200
 PAPER = HierarchicalRetriever(
     HierarchyBuilder(class_model=MahalanobisClassifier("tied", n_components=0.95, decision="mahalanobis")),
+    metric="cosine",
     assignment="hard",
     alpha=1.0,
     stem=0.0,
     gallery_leaves="predicted",
 )
-FIRST_ROUND = HierarchicalRetriever(HierarchyBuilder(), alpha=16.0, stem=0.0, gallery_leaves="predicted")
+FIRST_ROUND = HierarchicalRetriever(
+    HierarchyBuilder(), alpha=16.0, metric="cosine", stem=0.0, gallery_leaves="predicted"
+)
 
 
 def tuned_paper(data: Data) -> HierarchicalRetriever:
@@ -97,9 +100,11 @@ def all_methods(data: Data) -> dict[str, object]:
     neighbours = make_pipeline(Normalizer(), KNeighborsClassifier(20, weights="distance"))
     methods = {
         "Euclidean": NearestNeighbors(algorithm="brute"),
-        "cosine": HierarchicalRetriever(alpha=0, class_model=leaves, hierarchy=visual),
+        "cosine": HierarchicalRetriever(visual, alpha=0, metric="cosine", class_model=leaves),
+        "whitened cosine": HierarchicalRetriever(visual, alpha=0, metric="whitened", class_model=leaves),
         "LDA, then cosine": make_pipeline(
-            LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto"), HierarchicalRetriever(alpha=0)
+            LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto"),
+            HierarchicalRetriever(metric="cosine", alpha=0),
         ),
         "paper: hard leaves, t and alpha tuned": paper,
         "paper: hierarchical distance only": clone(paper).set_params(alpha=np.inf),

@@ -29,7 +29,7 @@ def main() -> None:
     add_data_arguments(parser)
     options = parser.parse_args()
     sets = data_sets(options)
-    plain = HierarchicalRetriever(alpha=0)
+    plain = HierarchicalRetriever(metric="cosine", alpha=0)
     methods: dict[str, Any] = {
         "cosine": plain,
         "NCA, then cosine": make_pipeline(

@@ -109,7 +109,7 @@ def test_products_are_exact(rng, d):
 
 
 def test_rows_tell_what_they_were_made_of(data, rng):
-    X, y, Q = data
+    X, y, _ = data
     for features, labels, tolerance in (
         (X, y, 1e-5),
         (rng.normal(size=(20, 50)) + 1, np.arange(20) % 4, 1e-4),
