@@ -57,7 +57,8 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         best by the first (of the difference, over the queries of all folds [1]_). None means the pair of
         ``mAP@1`` and ``mAP@20``: where `groups` are given, queries search the training part of the fold,
         since in their own part they would find their group; otherwise they search their own part, as in an
-        unlabelled gallery. Of equals the first is taken, in the order of `metrics`, `stems`, `weights`, `alphas`.
+        unlabelled gallery. Of equals the first is taken, in the order of `metrics`, `stems`, `weights` and
+        `alphas`.
     unseen : float in [0, 1), default=0
         Share of the classes that are held out of each fold's fit as well, as in a gallery with unknown
         classes. Their samples stay in what is searched.
