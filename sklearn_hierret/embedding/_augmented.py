@@ -28,8 +28,9 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     A vector is ``[v, sqrt(alpha) * phi]``, where v is the unit row whose cosine distance is the visual
     distance (``x / |x|``, or whitened), and phi embeds the leaf with ``phi_i . phi_j = 1 - D_H`` [1]_. Then
-    ``D = 1 + alpha - query . gallery``: any index for inner products serves it. With ``weighted="query"`` gallery vectors are ``[v, phi]`` and query vectors ``[v, alpha * phi]``, so that one
-    index serves every alpha. `from_retriever` makes vectors that rank as a fitted retriever does, unknown
+    ``D = 1 + alpha - query . gallery``: any index for inner products serves it. With ``weighted="query"``
+    gallery vectors are ``[v, phi]`` and query vectors ``[v, alpha * phi]``, so that one index serves every
+    alpha. `from_retriever` makes vectors that rank as a fitted retriever does, unknown
     classes included.
 
     Parameters

@@ -110,7 +110,8 @@ class HierarchicalRetriever(BaseRetriever):
     float32 for half and single precision features and float64 for all others. A zero
     vector has visual distance 1 to everything; its soft leaf is about the class frequencies. Visual
     distances of a query are bit for bit the same whatever other queries it comes with, and those of equal
-    rows are equal; leaves are made by products of the class model, which may round their last digit differently.
+    rows are equal; leaves are made by products of the class model, which may round their last digit
+    differently.
 
     Where whitening is used, the whitening has seen the labels of the training set. So ``kneighbors(None)`` on
     the gallery of `fit` is somewhat too good, above all with fewer samples than features (docs/defaults.md).

@@ -3,8 +3,8 @@ r"""The constants of galleries that may have unknown classes, one moved at a tim
     python -m tests.benchmarks.open_galleries --plankton PATH/plankton --grocery PATH/grocery_store \
         --out docs/defaults.md
 
-Training parts alone: a half of the samples is for fits, the other half queries, and is the unlabelled gallery;
-the first half is the labelled one. Two draws of half of the classes. Ten minutes on two cores.
+Training parts alone: a half of the samples is for fits, the other half queries, and is the unlabelled
+gallery; the first half is the labelled one. Two draws of half of the classes. Ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -62,14 +62,12 @@ def rows_of(data: Data) -> list[list[str]]:
             base = gains(cosine.set_gallery(rows, given), Q, wanted, labels)
             new = ~np.isin(wanted, known)
             for name, constants in CHANGES.items():
-                with mock.patch.multiple(
-                    _novelty, **{k: v for k, v in constants.items() if "ALPHA" not in k}
+                with (
+                    mock.patch.multiple(_novelty, **{k: v for k, v in constants.items() if "ALPHA" not in k}),
+                    mock.patch.multiple(_leaf_search, **{k: v for k, v in constants.items() if "ALPHA" in k}),
                 ):
-                    with mock.patch.multiple(
-                        _leaf_search, **{k: v for k, v in constants.items() if "ALPHA" in k}
-                    ):
-                        retriever.set_gallery(rows, given)  # and its share of known classes is found anew
-                        gain = gains(retriever, Q, wanted, labels) - base
+                    retriever.set_gallery(rows, given)  # and its share of known classes is found anew
+                    gain = gains(retriever, Q, wanted, labels) - base
                 parts = [np.nanmean(gain[new], axis=0), np.full(2, np.nan)]
                 if not new.all():
                     parts[1] = np.nanmean(gain[~new], axis=0)
