@@ -79,9 +79,9 @@ def explore(
 ) -> Explorer:
     """Write a page in which the images search each other: no server, no network, one file.
 
-    It has the tree of the classes with images, the results of cosine and of the retriever side by side with
-    both parts of the distance, the results' facets, and marks that rank anew in the page, as a
-    `RetrievalSession` does, by the 64 leading components of the features.
+    It has the tree of the classes with images, the results of the visual distance alone and of the
+    retriever side by side with both parts of the distance, the results' facets, and marks that rank anew in
+    the page, as a `RetrievalSession` does, by the 64 leading components of the rows that are compared.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def explore(
     title = str(title)
     retriever, X = retriever_of(estimator, X)
     if isinstance(retriever, HammingRetriever):
-        raise TypeError("The page compares features by cosine; a HammingRetriever has codes.")
+        raise TypeError("The page compares features; a HammingRetriever has codes.")
     model = getattr(retriever, "_leaf_model", None)
     if model is None or not isinstance(model.tree, ClassHierarchy):
         raise TypeError(

@@ -31,7 +31,8 @@ def interval(values: np.ndarray, random: np.random.Generator) -> tuple[float, fl
 
 def feedback(data: Data, tree: str, error_rate: float, n_queries: int) -> pd.DataFrame:
     truth = data.taxonomy
-    retriever = HierarchicalRetriever(truth if tree == "taxonomy" else None).fit(data.X_train, data.y_train)
+    retriever = HierarchicalRetriever(truth if tree == "taxonomy" else None, metric="cosine")
+    retriever.fit(data.X_train, data.y_train)
     table = evaluate_interaction(
         retriever,
         data.X_test[:N_ITEMS],
@@ -76,7 +77,8 @@ def margins(table: pd.DataFrame) -> list[list[str]]:
 def query_sets(data: Data, tree: str) -> list[list[str]]:
     """Three images of one node: what they share, the mean vector, and the first image alone."""
     truth, random = data.taxonomy, np.random.default_rng(0)
-    retriever = HierarchicalRetriever(truth if tree == "taxonomy" else None).fit(data.X_train, data.y_train)
+    retriever = HierarchicalRetriever(truth if tree == "taxonomy" else None, metric="cosine")
+    retriever.fit(data.X_train, data.y_train)
     X, y = data.X_test[:N_ITEMS], data.y_test[:N_ITEMS]
     retriever.set_gallery(X, y, gallery_leaves="predicted")
     codes, scores = truth.index(y), {"what they share": [], "mean vector": [], "first image": []}

@@ -31,7 +31,7 @@ def rows(data: Data) -> list[list[str]]:
     for name, step in STEPS.items():
         cells = []
         for leaves in (False, True):
-            retriever = HierarchicalRetriever() if leaves else HierarchicalRetriever(metric="cosine", alpha=0)
+            retriever = HierarchicalRetriever(metric="cosine", alpha="auto" if leaves else 0)
             model = step(retriever).fit(data.X_train, data.y_train)
             galleries = ["fit"] if name == "database augmentation" else ["query", "fit"]
             scores = {}
