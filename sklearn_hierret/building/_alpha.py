@@ -18,7 +18,7 @@ ALPHAS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)
 MOST_QUERIES, MOST_DEEP, MOST_COMPARED = 8192, 1024, 6144
 #: MiB of distances at once.
 CHUNK = 8
-#: Share of the best gain at rank 20 that is enough.
+#: Share of the best gain in mAP@20 that is enough.
 ENOUGH = 0.97
 #: Where nothing can be held out.
 DEFAULT_ALPHA = 1.0
@@ -34,10 +34,9 @@ def choose_alpha(
 ) -> float:
     """Choose the weight that held-out samples retrieve best with, and no larger than it must be.
 
-    They retrieve within their fold, with leaves and a visual metric that did not see that fold. The weight
-    is the smallest whose mAP@1 is within one standard error of the best (of the difference, over the same
-    queries), or the smallest that has `ENOUGH` of the best gain in mAP@20 over no leaves at all,
-    whichever is larger; but then none whose mAP@1 is more than one standard error below that of no leaves.
+    They retrieve within their fold, with leaves and a visual metric that did not see that fold. Among the
+    weights whose mAP@1 is within one standard error of the best (of the difference, over the same queries),
+    the weight is the smallest that has `ENOUGH` of the best gain in mAP@20 over no leaves at all.
 
     Parameters
     ----------
@@ -74,13 +73,10 @@ def choose_alpha(
         return DEFAULT_ALPHA
     first, twenty = (np.concatenate(part) for part in zip(*found, strict=True))
 
-    by_first = int(np.flatnonzero(within_one_error(first, int(first.mean(axis=0).argmax())))[0])
+    is_good = within_one_error(first, int(first.mean(axis=0).argmax()))
     gain = twenty.mean(axis=0)
-    gain = gain - gain[0]  # of no leaves, exactly 0
-    by_twenty = int(np.flatnonzero(gain >= ENOUGH * gain.max())[0])
-    if by_twenty > by_first:
-        by_twenty = int(np.flatnonzero(within_one_error(first, 0)[: by_twenty + 1])[-1])
-    return ALPHAS[max(by_first, by_twenty)]
+    gain = np.where(is_good, gain - gain[0], -np.inf)  # of no leaves, exactly 0
+    return ALPHAS[int(np.flatnonzero(gain >= min(ENOUGH * gain.max(), gain.max()))[0])]
 
 
 def _retrieved(

@@ -37,15 +37,13 @@ def loops(X, y, held_out, U, scale):
     first, twenty = np.array(first), np.array(twenty).mean(axis=0)
     best = first.mean(axis=0).argmax()
 
-    def as_good(reference_column):
-        loss = first[:, [reference_column]] - first
-        return loss.mean(axis=0) <= loss.std(axis=0, ddof=1) / np.sqrt(len(first)) + 1e-12
-
-    one = np.flatnonzero(as_good(best))[0]
-    other = np.flatnonzero(twenty - twenty[0] >= ENOUGH * (twenty - twenty[0]).max())[0]
-    if other > one:
-        other = np.flatnonzero(as_good(0)[: other + 1])[-1]
-    return ALPHAS[max(one, other)]
+    loss = first[:, [best]] - first
+    good = loss.mean(axis=0) <= loss.std(axis=0, ddof=1) / np.sqrt(len(first)) + 1e-12
+    gains = twenty - twenty[0]
+    most = max(gain for gain, kept in zip(gains, good, strict=True) if kept)
+    for alpha, gain, kept in zip(ALPHAS, gains, good, strict=True):
+        if kept and (gain >= ENOUGH * most or gain == most):
+            return alpha
 
 
 @given(generators(), st.sampled_from([0.5, 1.0]))
