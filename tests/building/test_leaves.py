@@ -41,9 +41,8 @@ def loops(X, y, held_out, U, scale):
     good = loss.mean(axis=0) <= loss.std(axis=0, ddof=1) / np.sqrt(len(first)) + 1e-12
     gains = twenty - twenty[0]
     most = max(gain for gain, kept in zip(gains, good, strict=True) if kept)
-    for alpha, gain, kept in zip(ALPHAS, gains, good, strict=True):
-        if kept and (gain >= ENOUGH * most or gain == most):
-            return alpha
+    pairs = zip(ALPHAS, gains, good, strict=True)
+    return min(alpha for alpha, gain, kept in pairs if kept and (gain >= ENOUGH * most or gain == most))
 
 
 @given(generators(), st.sampled_from([0.5, 1.0]))
