@@ -118,7 +118,7 @@ def _by_clones(transformer: Any, X: NDArray, y: NDArray, whole: VisualMetric) ->
 
 
 def _transformed(transformer: Any, X: NDArray, y: NDArray) -> FittedMetric:
-    fitted = clone(transformer).fit(X, y)
+    fitted = clone(transformer).fit(X.copy(), y)
     whole = _value_of(fitted)
     whole.rows(X[:2])  # or raises
     return FittedMetric(fitted, whole, _by_clones(transformer, X, y, whole))

@@ -61,18 +61,21 @@ class TransformedMetric:
             If it returns a sparse matrix, or no array of numbers of two dimensions.
         """
         name = type(self.transformer).__name__
-        Z = self.transformer.transform(X)
+        norms = unit_rows(X)[1]
+        Z = self.transformer.transform(X.copy())  # it may write into what it is given
         if issparse(Z):
             raise TypeError(f"metric: {name} returns a sparse matrix, and rows to search are dense.")
         Z = np.asarray(Z)
         if Z.ndim != 2 or Z.dtype.kind not in "fiub":
             raise TypeError(f"metric: {name} returns {Z.ndim} dimensions of {Z.dtype}, not rows of numbers.")
+        if not Z.shape[1]:
+            raise ValueError(f"metric: {name} returns no features.")
         if len(Z) != len(X):
             raise ValueError(f"metric: {name} returns {len(Z)} rows for {len(X)} samples.")
         Z = np.ascontiguousarray(Z, dtype=X.dtype)
         if not np.isfinite(Z).all():
             raise ValueError(f"metric: {name} returns NaN or infinity.")
-        return unit_rows(Z)[0], unit_rows(X)[1]
+        return unit_rows(Z)[0], norms
 
     def originals(self, rows: NDArray, norms: NDArray[np.float64]) -> None:
         """Return None: rows do not tell what they were made of."""

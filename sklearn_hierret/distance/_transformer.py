@@ -78,9 +78,9 @@ class WithinClassWhitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, St
     The result depends on each row alone, whatever rows are transformed beside it, bit for bit; equal rows
     stay equal. For that, rows and matrix are rounded to multiples of 2^-26, about the precision of float32.
 
-    A zero row, and a row in the direction of the mean, become zero: cosine distance 1 to everything. Where
-    samples do not differ within their classes there is nothing to whiten by; rows are only scaled to unit
-    length then, with a warning.
+    A zero row becomes zero: cosine distance 1 to everything. Where samples do not differ within their classes
+    there is nothing to whiten by; rows are only scaled to unit length then, with a warning, `n_components` is
+    not heeded, and `shrinkage_` is 1.
 
     `partial_fit` and Dask give what one `fit` gives, whatever the blocks and their order, up to rounding.
 

@@ -146,6 +146,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """
         check_nested(self, params, "hierarchy", "HierarchicalEmbedding(hierarchy=HierarchyBuilder())")
         check_nested(self, params, "class_model", "class_model=DiscriminantClassifier()")
+        check_nested(self, params, "metric", "metric=WithinClassWhitening()")
         return super().set_params(**params)
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -298,7 +299,10 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         return float(np.sqrt(self._weight(None))) if self._weighted == "both" else 1.0
 
     def transform_query(self, X: ArrayLike, alpha: float | None = None) -> NDArray:
-        """Query vectors; with ``weighted="both"`` those of `transform` without labels.
+        """Query vectors.
+
+        With ``weighted="both"`` they are those of `transform` without labels, unless the gallery of
+        `from_retriever` has unknown classes: then queries rely on their leaves less.
 
         Parameters
         ----------

@@ -439,8 +439,10 @@ class RetrievalSession:
         """Features whose leaf stands for that of the query, where no belief does."""
         if not ranking.uses_leaves or ranking.belief is not None:
             return self._X[0]
-        queries, items = unit_rows(self._X.astype(np.float64))[0], self._gallery.unit_features(self._marked)
-        return self.method.ranking(Marks(queries, items, self._is_relevant, self._belief)).query
+        queries, lengths = unit_rows(self._X.astype(np.float64))
+        items = self._gallery.unit_features(self._marked)
+        moved = self.method.ranking(Marks(queries, items, self._is_relevant, self._belief)).query
+        return moved * lengths.mean()
 
     def _visual_queries(self) -> NDArray[np.float64]:
         return unit_rows(self._gallery.as_queries(self._X).astype(np.float64))[0]

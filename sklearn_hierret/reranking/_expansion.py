@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval
 
-from sklearn_hierret._arrays import without_own
+from sklearn_hierret._arrays import unit_rows, without_own
 from sklearn_hierret.reranking._step import RerankingStep, as_frame
+from sklearn_hierret.retrieval import tells_features
 
 
 class QueryExpansion(RerankingStep):
@@ -65,12 +66,19 @@ class QueryExpansion(RerankingStep):
         is_own, queries, visual = X is None, self._unit_queries(X), self._visual_queries(X)
         n = min(self.n_expanded, self.n_samples_fit_ - is_own)
         found = self.retriever_.kneighbors(X, n, return_distance=False)
-        moved = queries.copy()
+        lengths = self._lengths(X)[:, None]
+        # A transformer may heed lengths and offsets: it is given means of features, not sums of unit rows.
+        keeps_lengths = not tells_features(self._prepared_for.metric)
+        rows = queries * lengths if keeps_lengths else queries
+        moved, total = rows.astype(np.float64), np.ones((len(queries), 1))
         for column in found.T:  # one after another: no array of all neighbours' features
             looks = self._prepared_for.visual_rows(column)
-            cosines = np.maximum(np.einsum("ij,ij->i", visual, looks), 0)
-            moved += (cosines**self.alpha)[:, None] * self._prepared_for.unit_features(column)
-        moved = as_frame(self.retriever_, moved)
+            weights = np.maximum(np.einsum("ij,ij->i", visual, looks), 0)[:, None] ** self.alpha
+            gallery = self._prepared_for
+            moved += weights * (gallery.features_at if keeps_lengths else gallery.unit_features)(column)
+            total += weights
+        moved = moved / total if keeps_lengths else unit_rows(moved)[0] * lengths
+        moved = as_frame(self.retriever_, moved.astype(queries.dtype))
         if not is_own:
             return self.retriever_.kneighbors(moved, k)
         distances, indices = self.retriever_.kneighbors(moved, k + 1)

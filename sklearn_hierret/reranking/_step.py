@@ -182,6 +182,10 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
         """Scale the features of queries, or of the whole gallery, to unit length."""
         return unit_rows(self._prepared_for.features if X is None else self._checked(X))[0]
 
+    def _lengths(self, X: ArrayLike | None) -> NDArray[np.float64]:
+        """Lengths of the features of queries, or of the whole gallery."""
+        return unit_rows(self._prepared_for.features if X is None else self._checked(X))[1]
+
     def _visual_queries(self, X: ArrayLike | None) -> NDArray:
         """Map queries, or the whole gallery, to the rows that are compared."""
         gallery = self._prepared_for

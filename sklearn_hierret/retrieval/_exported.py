@@ -75,10 +75,12 @@ def exported_ranking(retriever: BaseRetriever) -> ExportedRanking:
     ----------
     retriever : fitted HierarchicalRetriever
     """
+    retriever._validate_late_params()
     gallery = retriever._gallery_with_leaves(retriever._there(), of_own=False)
     rows = gallery.rows
     assert gallery.metric is not None
-    assert gallery.kind is not None
+    if gallery.kind is None:
+        raise ValueError("The gallery is empty: set one before vectors are made of the retriever.")
     return ExportedRanking(
         retriever._leaf_model.with_stem(retriever.stem),
         gallery.metric,

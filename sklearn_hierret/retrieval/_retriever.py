@@ -11,7 +11,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import validate_data
 
-from sklearn_hierret._arrays import feature_dtype, unchanged_on_error, validate_classes
+from sklearn_hierret._arrays import check_nested, feature_dtype, unchanged_on_error, validate_classes
 from sklearn_hierret.building import FittedMetric, LeafModel, fit_metric
 from sklearn_hierret.retrieval._base import BaseRetriever
 from sklearn_hierret.retrieval._gallery_leaves import LeafOrigin
@@ -107,9 +107,10 @@ class HierarchicalRetriever(BaseRetriever):
     -----
     Neighbours are in the order of (distance, position in the gallery), where distances
     are compared in float64; they are returned in the dtype of the gallery, which is
-    float32 for half and single precision features and float64 for all others. A zero
-    vector has visual distance 1 to everything; its soft leaf is about the class frequencies. Visual
-    distances of a query are bit for bit the same whatever other queries it comes with, and those of equal
+    float32 for half and single precision features and float64 for all others. Unless the metric is a
+    transformer, a zero vector has visual distance 1 to everything; its soft leaf is about the class
+    frequencies. Visual distances of a query are bit for bit the same whatever other queries it comes with,
+    and those of equal
     rows are equal; leaves are made by products of the class model, which may round their last digit
     differently.
 
@@ -215,6 +216,25 @@ class HierarchicalRetriever(BaseRetriever):
         other._index(X, y, None, self._gallery.origin)
         return other
 
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters, nested ones as ``hierarchy__threshold`` or ``metric__n_components``.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self : object
+        """
+        is_nested = any(name.startswith("metric__") for name in params)
+        if is_nested and "metric" in self.get_params(deep=False):
+            check_nested(self, params, "metric", "metric=WithinClassWhitening()")
+        super().set_params(**params)
+        if is_nested and hasattr(self, "_metric_at_fit"):
+            self._metric_at_fit = "another"
+        return self
+
     def _validate_late_params(self) -> None:
         super()._validate_late_params()
         if self.metric is not self._metric_at_fit and not (
@@ -222,7 +242,7 @@ class HierarchicalRetriever(BaseRetriever):
         ):
             raise ValueError(
                 f"metric is {self.metric!r} and was {self._metric_at_fit!r} at fit, where it is read: fit "
-                "again."
+                "again to use it."
             )
 
     def _fit_checked(self, X: NDArray, y: NDArray, classes: NDArray) -> None:

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_hierret import (
     DiscriminantClassifier,
@@ -142,6 +143,7 @@ class Halves(TransformerMixin, BaseEstimator):
             "flat": Z[:, 0],
             "text": Z.astype(str),
         }
+        wrong["none"] = Z[:, :0]
         return wrong.get(self.result, Z)
 
 
@@ -331,3 +333,54 @@ def test_searched_by_cross_validation(data):
     for metrics in ([], ["far"], [3]):
         with pytest.raises(ValueError, match="metrics"):
             HierarchicalRetrieverCV(metrics=metrics).fit(X, y)
+
+
+def test_transformers_that_write_into_their_input(data):
+    X, y, Q, _ = data
+    mine, queries = X.copy(), Q.copy()
+    expected = HierarchicalRetriever(metric=StandardScaler(), alpha=0).fit(X, y)
+    retriever = HierarchicalRetriever(metric=StandardScaler(copy=False), alpha=0).fit(mine, y)
+    np.testing.assert_array_equal(retriever.kneighbors(queries), expected.kneighbors(Q))
+    np.testing.assert_array_equal(mine, X)
+    np.testing.assert_array_equal(queries, Q)
+    np.testing.assert_array_equal(retriever._there().features, X)
+
+
+def test_expansion_is_of_what_a_transformer_is_given(data):
+    """A transformer may heed lengths and offsets: its expanded queries are near sums of its rows."""
+    X, y, Q, _ = data
+    X, Q = X + 20, Q + 20
+    for metric in (StandardScaler(), PCA(8)):
+        retriever = HierarchicalRetriever(metric=metric, alpha=0).fit(X, y)
+        found = QueryExpansion(retriever).fit(X, y).kneighbors(Q, 5)[1]
+        moved = retriever._visual.rows(Q)[0].astype(float)
+        queries, rows = moved.copy(), retriever._visual.rows(X)[0]
+        for column in retriever.kneighbors(Q, 10)[1].T:
+            moved += np.maximum((queries * rows[column]).sum(axis=1), 0)[:, None] ** 3 * rows[column]
+        expected = np.argsort(-moved @ rows.T, axis=1)[:, :5]
+        shared = [len(set(mine) & set(theirs)) / 5 for mine, theirs in zip(found, expected, strict=True)]
+        assert np.mean(shared) > 0.8
+
+
+def test_nested_changes_after_fit(data):
+    X, y, Q, _ = data
+    retriever = HierarchicalRetriever(metric=PCA(5)).fit(X, y).set_params(metric__n_components=3)
+    with pytest.raises(ValueError, match="fit again"):
+        retriever.kneighbors(Q)
+    assert retriever.fit(X, y)._there().index.rows.unit.shape[1] == 3
+    for estimator in (HierarchicalRetriever(), HierarchicalEmbedding()):
+        with pytest.raises(ValueError, match="metric=WithinClassWhitening"):
+            estimator.set_params(metric__shrinkage=0.1)
+    changed = HierarchicalRetriever(metric="cosine").fit(X, y).set_params(metric="whitened")
+    with pytest.raises(ValueError, match="fit again"):
+        HierarchicalEmbedding.from_retriever(changed)
+
+
+def test_empty_galleries_and_transformers_without_features(data):
+    X, y, _, _ = data
+    retriever = HierarchicalRetriever(metric=PCA(5), alpha=0).fit(X, y)
+    retriever.remove_from_gallery(retriever.gallery_ids_).set_params(alpha=1.0)
+    with pytest.raises(ValueError, match="gallery is empty"):
+        HierarchicalEmbedding.from_retriever(retriever)
+    with pytest.raises(ValueError, match="returns no features"):
+        HierarchicalRetriever(metric=Halves("none")).fit(X, y)
