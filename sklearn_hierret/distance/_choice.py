@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret._arrays import unit_rows
-from sklearn_hierret.distance._precision import average_precision, loss_and_error
+from sklearn_hierret.distance._precision import average_precision, loss_and_error, within_one_error
 from sklearn_hierret.distance._whitening import Whitening
 from sklearn_hierret.statistics import Parts, WithinClasses
 
@@ -119,8 +119,7 @@ def preferred(kinds: Sequence[NDArray[np.float64]], guard: bool) -> int:
     allowed = np.ones(len(means), dtype=bool)
     if guard:
         for scores in kinds:
-            loss, error = loss_and_error(scores, 0)
-            allowed &= loss <= error + 1e-12
+            allowed &= within_one_error(scores, 0)
     best = int(np.where(allowed, means, -np.inf).argmax())
     losses, errors = zip(*(loss_and_error(scores, best) for scores in kinds), strict=True)
     loss, error = np.mean(losses, axis=0), np.sqrt(np.sum(np.square(errors), axis=0)) / len(kinds)

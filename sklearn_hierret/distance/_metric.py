@@ -6,7 +6,7 @@ This is the one place that maps features to the rows that are searched.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +18,22 @@ from sklearn_hierret._arrays import unit_rows
 class VisualMetric(Protocol):
     """Map features to rows of unit length whose cosine distance is the visual distance."""
 
+    #: Whether rows and lengths tell the features that they were made of.
+    tells_features: ClassVar[bool]
+
     def rows(self, X: NDArray) -> tuple[NDArray, NDArray[np.float64]]:
         """Return rows of unit length or zero, in the dtype of X, and the lengths of the rows of X."""
         ...
 
-    def originals(self, rows: NDArray, norms: NDArray[np.float64]) -> NDArray | None:
-        """Return the features, to within rounding; None where rows do not tell them."""
+    def originals(self, rows: NDArray, norms: NDArray[np.float64]) -> NDArray:
+        """Return the features, to within rounding, where rows tell them."""
         ...
 
 
 class CosineMetric:
     """Compare features by their cosine distance."""
+
+    tells_features: ClassVar[bool] = True
 
     def rows(self, X: NDArray) -> tuple[NDArray, NDArray[np.float64]]:
         """Scale rows to unit length."""
@@ -49,6 +54,7 @@ class TransformedMetric:
     """
 
     transformer: Any
+    tells_features: ClassVar[bool] = False
 
     def rows(self, X: NDArray) -> tuple[NDArray, NDArray[np.float64]]:
         """Transform rows and scale them to unit length.
@@ -77,5 +83,6 @@ class TransformedMetric:
             raise ValueError(f"metric: {name} returns NaN or infinity.")
         return unit_rows(Z)[0], norms
 
-    def originals(self, rows: NDArray, norms: NDArray[np.float64]) -> None:
-        """Return None: rows do not tell what they were made of."""
+    def originals(self, rows: NDArray, norms: NDArray[np.float64]) -> NDArray:
+        """Raise: rows do not tell what they were made of."""
+        raise NotImplementedError

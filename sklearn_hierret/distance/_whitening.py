@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ class Whitening:
 
     mean: NDArray[np.float64]
     matrix: NDArray[np.float64]
+    tells_features: ClassVar[bool] = True
 
     @classmethod
     def of(
@@ -56,10 +58,8 @@ class Whitening:
         """
         D = within.directions
         scales, rest = within.scales(shrinkage)
-        axes, of_axes = (
-            D,
-            scales,
-        )  # the matrix is axes * of_axes @ D.T, and rest times what is at right angles
+        # The matrix is axes * of_axes @ D.T, and `rest` times what is at right angles to D.
+        axes, of_axes = D, scales
         if between_shrinkage is not None:
             weights, turned, weight_of_rest = between_weights(within, scales, between_shrinkage)
             rest *= weight_of_rest

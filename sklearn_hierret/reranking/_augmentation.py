@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval
 
+from sklearn_hierret._arrays import unit_rows
 from sklearn_hierret.reranking._step import RerankingStep, as_frame
 
 
@@ -61,7 +62,7 @@ class DatabaseAugmentation(RerankingStep):
     def _prepare(self) -> None:
         if isinstance(self.retriever_, RerankingStep):
             raise TypeError("DatabaseAugmentation changes the gallery of a retriever, not of another step.")
-        rows, k = self._unit_queries(None), min(self.n_augmented, self.n_samples_fit_ - 1)
+        rows, k = unit_rows(self._features(None))[0], min(self.n_augmented, self.n_samples_fit_ - 1)
         augmented = rows.copy()
         if k:
             found = self.retriever_.kneighbors(None, k, return_distance=False)

@@ -11,7 +11,6 @@ from sklearn.utils._param_validation import Interval
 
 from sklearn_hierret._arrays import unit_rows, without_own
 from sklearn_hierret.reranking._step import RerankingStep, as_frame
-from sklearn_hierret.retrieval import tells_features
 
 
 class QueryExpansion(RerankingStep):
@@ -63,23 +62,24 @@ class QueryExpansion(RerankingStep):
         self.n_neighbors = n_neighbors
 
     def _ranked_again(self, X: ArrayLike | None, k: int) -> tuple[NDArray, NDArray[np.intp]]:
-        is_own, queries, visual = X is None, self._unit_queries(X), self._visual_queries(X)
+        is_own, gallery, features = X is None, self._prepared_for, self._features(X)
+        visual = gallery.index.queries(gallery.rows) if is_own else gallery.as_queries(features)
         n = min(self.n_expanded, self.n_samples_fit_ - is_own)
         found = self.retriever_.kneighbors(X, n, return_distance=False)
-        lengths = self._lengths(X)[:, None]
         # A transformer may heed lengths and offsets: it is given means of features, not sums of unit rows.
-        keeps_lengths = not tells_features(self._prepared_for.metric)
-        rows = queries * lengths if keeps_lengths else queries
-        moved, total = rows.astype(np.float64), np.ones((len(queries), 1))
+        keeps_lengths = not gallery.tells_features
+        items_at = gallery.features_at if keeps_lengths else gallery.unit_features
+        unit, lengths = unit_rows(features)
+        moved = (features if keeps_lengths else unit).astype(np.float64)
+        total = np.ones((len(features), 1))
         for column in found.T:  # one after another: no array of all neighbours' features
-            looks = self._prepared_for.visual_rows(column)
-            weights = np.maximum(np.einsum("ij,ij->i", visual, looks), 0)[:, None] ** self.alpha
-            gallery = self._prepared_for
-            moved += weights * (gallery.features_at if keeps_lengths else gallery.unit_features)(column)
+            cosines = np.einsum("ij,ij->i", visual, gallery.visual_rows(column))
+            weights = np.maximum(cosines, 0)[:, None] ** self.alpha
+            moved += weights * items_at(column)
             total += weights
-        moved = moved / total if keeps_lengths else unit_rows(moved)[0] * lengths
-        moved = as_frame(self.retriever_, moved.astype(queries.dtype))
+        moved = moved / total if keeps_lengths else unit_rows(moved)[0] * lengths[:, None]
+        moved = as_frame(self.retriever_, moved.astype(features.dtype))
         if not is_own:
             return self.retriever_.kneighbors(moved, k)
         distances, indices = self.retriever_.kneighbors(moved, k + 1)
-        return without_own(np.arange(len(queries)), distances, indices)
+        return without_own(np.arange(len(features)), distances, indices)

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_hierret._arrays import check_positive_integer, unchanged_on_error, unit_rows
+from sklearn_hierret._arrays import check_positive_integer, unchanged_on_error
 from sklearn_hierret.retrieval import HammingRetriever, fit_inside
 
 
@@ -178,21 +178,15 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
     def _ranked_again(self, X: ArrayLike | None, k: int) -> tuple[NDArray, NDArray[np.intp]]:
         raise NotImplementedError
 
-    def _unit_queries(self, X: ArrayLike | None) -> NDArray:
-        """Scale the features of queries, or of the whole gallery, to unit length."""
-        return unit_rows(self._prepared_for.features if X is None else self._checked(X))[0]
-
-    def _lengths(self, X: ArrayLike | None) -> NDArray[np.float64]:
-        """Lengths of the features of queries, or of the whole gallery."""
-        return unit_rows(self._prepared_for.features if X is None else self._checked(X))[1]
+    def _features(self, X: ArrayLike | None) -> NDArray:
+        """Check queries, or take the features of the whole gallery."""
+        gallery = self._prepared_for
+        return gallery.features if X is None else innermost(self)._checked(X, gallery.dtype)
 
     def _visual_queries(self, X: ArrayLike | None) -> NDArray:
         """Map queries, or the whole gallery, to the rows that are compared."""
         gallery = self._prepared_for
-        return gallery.index.queries(gallery.rows) if X is None else gallery.as_queries(self._checked(X))
-
-    def _checked(self, X: ArrayLike) -> NDArray:
-        return innermost(self)._checked(X, self._prepared_for.dtype)
+        return gallery.index.queries(gallery.rows) if X is None else gallery.as_queries(self._features(X))
 
 
 def innermost(step: Any) -> Any:

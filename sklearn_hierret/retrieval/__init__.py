@@ -1,7 +1,7 @@
 """The retrievers: of features and of binary codes."""
 
 from sklearn_hierret.retrieval._exported import ExportedRanking, exported_ranking
-from sklearn_hierret.retrieval._gallery import Gallery, tells_features
+from sklearn_hierret.retrieval._gallery import Gallery
 from sklearn_hierret.retrieval._hamming import HammingRetriever
 from sklearn_hierret.retrieval._inside import fit_inside
 from sklearn_hierret.retrieval._leaf_search import Found
@@ -19,5 +19,4 @@ __all__ = [
     "HierarchicalRetriever",
     "exported_ranking",
     "fit_inside",
-    "tells_features",
 ]

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import column_or_1d
 
 from sklearn_hierret._arrays import check_none_missing, check_same_kind, unit_rows
-from sklearn_hierret.distance import TransformedMetric, VisualMetric
+from sklearn_hierret.distance import VisualMetric
 from sklearn_hierret.retrieval._gallery_leaves import LeafKind, LeafOrigin
 from sklearn_hierret.search import COSINE, Index
 
@@ -123,7 +123,7 @@ class Gallery(PickledFields):
         labels = None if y is None else Column((one_per_row(y, len(X), "labels"),))
         numbers = np.arange(len(X)) if ids is None else distinct(ids, len(X))
         raw = None
-        if not index.rows.is_exact and (kind is None or not tells_features(metric)):
+        if metric is not None and (kind is None or not metric.tells_features):
             raw = (X.copy(),)
         ids_of = Column((numbers,))
         return cls(index, metric, kind, ids_of, labels, _next_id(numbers), None, raw, origin, classes)
@@ -217,7 +217,7 @@ class Gallery(PickledFields):
     def with_leaves(self, kind: LeafKind, leaves: NDArray, series: NDArray[np.intp]) -> Gallery:
         """Sorted by other leaves, given in the order of positions."""
         index = self.index if self.alive_rows is None else self.index.keep(self._alive_by_serial)
-        raw = None if tells_features(self.metric) else self.raw
+        raw = None if self.tells_features else self.raw
         return replace(self, index=index.with_leaves(leaves, series), kind=kind, raw=raw)
 
     # ------------------------------------------------------------------ questions
@@ -303,6 +303,11 @@ class Gallery(PickledFields):
         return found
 
     @property
+    def tells_features(self) -> bool:
+        """Whether the rows of the index tell the features."""
+        return self.metric is None or self.metric.tells_features
+
+    @property
     def features(self) -> NDArray:
         """The features; to within rounding where they are kept as rows to search only."""
         return self.features_at(slice(None))
@@ -316,9 +321,7 @@ class Gallery(PickledFields):
         queries = self.index.queries(rows)
         if self.metric is None:
             return queries
-        features = self.metric.originals(queries, self.index.norms(rows))
-        assert features is not None
-        return features
+        return self.metric.originals(queries, self.index.norms(rows))
 
     def unit_features(self, positions: NDArray[np.intp]) -> NDArray[np.float64]:
         """Find the features at some positions, scaled to unit length or zero."""
@@ -339,11 +342,6 @@ class Gallery(PickledFields):
 
     def __len__(self) -> int:
         return len(self.serials)
-
-
-def tells_features(metric: VisualMetric | None) -> bool:
-    """Whether rows of a metric tell the features that they were made of."""
-    return not isinstance(metric, TransformedMetric)
 
 
 def one_per_row(values: ArrayLike, n_rows: int, what: str) -> NDArray:

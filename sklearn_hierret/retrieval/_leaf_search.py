@@ -313,7 +313,8 @@ class LeafSearch(BaseEstimator):
                 if known is not None and known.min(initial=1) < 1:
                     leaves = weighed_leaves(leaves, known)
                 leaf_distance = self._leaf_distance(gallery, leaves)
-        weight = self._weight_for(gallery) if needs_leaves else 0.0
+        if alpha is None:
+            alpha = self._weight_for(gallery) if needs_leaves else 0.0
         index = gallery.index
         queries = visual
         if queries is None:
@@ -322,7 +323,7 @@ class LeafSearch(BaseEstimator):
             queries,
             index,
             int(k),
-            weight if alpha is None else alpha,
+            alpha,
             leaf_distance=leaf_distance,
             own_row=gallery.rows if Q is None else None,
             allowed=gallery.alive_rows if chosen is None else gallery.rows_at(self._mask(gallery, chosen)),

@@ -232,11 +232,13 @@ class HierarchicalRetriever(BaseRetriever):
             check_nested(self, params, "metric", "metric=WithinClassWhitening()")
         super().set_params(**params)
         if is_nested and hasattr(self, "_metric_at_fit"):
-            self._metric_at_fit = "another"
+            self._metric_at_fit = None
         return self
 
     def _validate_late_params(self) -> None:
         super()._validate_late_params()
+        if self._metric_at_fit is None:
+            raise ValueError("Parameters of metric changed after fit, where they are read: fit again.")
         if self.metric is not self._metric_at_fit and not (
             isinstance(self.metric, str) and self.metric == self._metric_at_fit
         ):
