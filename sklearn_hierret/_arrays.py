@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn import get_config
-from sklearn.utils._chunking import get_chunk_n_rows
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
+
+from sklearn_hierret._sklearn import get_chunk_n_rows
 
 #: Names of half and single precision.
 SINGLE = {"float16", "float32", "halffloat[pyarrow]", "float[pyarrow]"}
@@ -40,20 +40,9 @@ def feature_dtype(X: Any, wanted: Any = None) -> Any:
     return np.float32 if names and names <= SINGLE else np.float64
 
 
-def validate_classes(estimator: Any, X: ArrayLike, y: ArrayLike) -> tuple[NDArray, NDArray, NDArray[np.intp]]:
-    """Features, distinct labels and class of each sample, for the fit of an estimator.
-
-    Raises
-    ------
-    ValueError
-        For anything scikit-learn refuses, and for fewer than two classes.
-    """
-    X, y = validate_data(estimator, X, y, dtype=feature_dtype(X), order="C", ensure_min_samples=2)
-    check_none_missing(y, "labels of y")
-    check_classification_targets(y)
-    classes, codes = np.unique(y, return_inverse=True)
-    check_two_classes(classes)
-    return X, classes, codes
+def checked_rows(estimator: Any, X: ArrayLike, dtype: Any = None) -> NDArray:
+    """Check features for a fitted estimator, in some dtype or in that which suits them."""
+    return validate_data(estimator, X, dtype=feature_dtype(X, dtype), order="C", reset=False)
 
 
 def check_none_missing(values: NDArray, what: str) -> None:

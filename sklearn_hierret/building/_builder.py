@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import time
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, _fit_context, clone
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from sklearn_hierret._arrays import check_nested
+from sklearn_hierret._arrays import unchanged_on_error
 from sklearn_hierret._blocks import is_dask
+from sklearn_hierret._sklearn import HasMethods, Interval, StrOptions, fit_context
+from sklearn_hierret._training import (
+    NestedParams,
+    SupervisedEstimator,
+    TrainingSet,
+    fit_to,
+    take_features_of,
+)
 from sklearn_hierret.building._levelwise import cluster_overlap, merge_overlapping
 from sklearn_hierret.gaussian import MahalanobisClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy
 
 
-class HierarchyBuilder(BaseEstimator):
+class HierarchyBuilder(NestedParams, SupervisedEstimator):
     """Learn a visual hierarchy of the classes from features and labels.
 
     Classes are Gaussians. Those whose Bhattacharyya coefficient reaches `threshold` are
@@ -93,6 +100,14 @@ class HierarchyBuilder(BaseEstimator):
 
     _overlap: NDArray[np.float64] | None
     _built: tuple[NDArray[np.intp], ClassHierarchy] | None
+    _nested: ClassVar[dict[str, str]] = {
+        "class_model": "HierarchyBuilder(class_model=MahalanobisClassifier())"
+    }
+    _lazy: ClassVar[dict] = {
+        "overlap_": lambda self: self._overlaps(),
+        "levels_": lambda self: self._hierarchy()[0],
+        "hierarchy_": lambda self: self._hierarchy()[1],
+    }
 
     _parameter_constraints: dict = {
         "threshold": [Interval(Real, 0, 1, closed="right")],
@@ -120,21 +135,9 @@ class HierarchyBuilder(BaseEstimator):
         self.memory = memory
         self.verbose = verbose
 
-    def set_params(self, **params: Any) -> HierarchyBuilder:
-        """Set parameters, nested ones as ``class_model__temperature``.
+    def _fit(self, training: TrainingSet) -> None:
+        self._learn(self._fitted_model(training))
 
-        Parameters
-        ----------
-        **params : dict
-
-        Returns
-        -------
-        self : object
-        """
-        check_nested(self, params, "class_model", "HierarchyBuilder(class_model=MahalanobisClassifier())")
-        return super().set_params(**params)
-
-    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: ArrayLike) -> HierarchyBuilder:
         """Build the hierarchy.
 
@@ -148,26 +151,25 @@ class HierarchyBuilder(BaseEstimator):
         Returns
         -------
         self : object
+            The fitted builder.
         """
-        start = time.perf_counter()
-        if is_dask(X):
+        if not is_dask(X):
+            return super().fit(X, y)
+        self._validate_params()
+        with unchanged_on_error(self):
             model = self._new_model().fit(X, y)
-        else:
-            model = check_memory(self.memory).cache(_fitted)(self._new_model(), X, y)
-        self._print(f"{len(model.classes_)} classes, their statistics in {time.perf_counter() - start:.1f} s")
-        # All that can fail comes before the first attribute.
-        built = self._build(model)
-        self._take(model)
-        self._built = built
+            take_features_of(self, model)
+            self._learn(model)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> HierarchyBuilder:
         """Add samples; the hierarchy of all samples so far is built when asked for.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Features.
         y : array-like of shape (n_samples,)
             Class labels; labels that were not seen before are added.
         classes : array-like, optional
@@ -176,31 +178,17 @@ class HierarchyBuilder(BaseEstimator):
         Returns
         -------
         self : object
+            The builder.
         """
-        model = getattr(self, "class_model_", None) or self._new_model()
-        self._take(model.partial_fit(X, y, classes))
+        model = self.__dict__.get("class_model_") or self._new_model()
+        self.class_model_ = model.partial_fit(X, y, classes)
+        self.classes_ = model.classes_
+        take_features_of(self, model)
+        self._overlap = self._built = None
         return self
 
-    @property
-    def overlap_(self) -> NDArray[np.float64]:
-        """Bhattacharyya coefficients of the classes, (n_classes, n_classes)."""
-        check_is_fitted(self)
-        if self._overlap is None:
-            self._overlap = self.class_model_.overlap_of(self.class_model_.statistics_)
-        return self._overlap
-
-    @property
-    def levels_(self) -> NDArray[np.intp]:
-        """Cluster of each class at each level, (n_levels, n_classes)."""
-        return self._hierarchy()[0]
-
-    @property
-    def hierarchy_(self) -> ClassHierarchy:
-        """The hierarchy."""
-        return self._hierarchy()[1]
-
     def threshold_path(self, thresholds: ArrayLike | None = None) -> pd.DataFrame:
-        """Shapes of the hierarchies that other thresholds would give, without a new fit.
+        """Describe the hierarchies that other thresholds would give, without a new fit.
 
         Parameters
         ----------
@@ -239,19 +227,27 @@ class HierarchyBuilder(BaseEstimator):
     def _new_model(self) -> MahalanobisClassifier:
         return MahalanobisClassifier() if self.class_model is None else clone(self.class_model)
 
-    def _take(self, model: MahalanobisClassifier) -> None:
-        self.class_model_ = model
-        self.classes_ = model.classes_
-        self.n_features_in_ = model.n_features_in_
-        if hasattr(model, "feature_names_in_"):
-            self.feature_names_in_ = model.feature_names_in_
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        self._overlap = None
-        self._built = None
+    def _fitted_model(self, training: TrainingSet) -> MahalanobisClassifier:
+        start = time.perf_counter()
+        if self.memory is None:
+            model = fit_to(self._new_model(), training)
+        else:
+            model = check_memory(self.memory).cache(_fitted)(self._new_model(), training.X, training.y)
+        if self.verbose:
+            passed = time.perf_counter() - start
+            print(f"[HierarchyBuilder] {len(training.classes)} classes, their statistics in {passed:.1f} s")
+        return model
+
+    def _learn(self, model: MahalanobisClassifier) -> None:
+        self._built, self._overlap = self._build(model), None
+        self.class_model_, self.classes_ = model, model.classes_
+
+    def _overlaps(self) -> NDArray[np.float64]:
+        if self._overlap is None:
+            self._overlap = self.class_model_.overlap_of()
+        return self._overlap
 
     def _hierarchy(self) -> tuple[NDArray[np.intp], ClassHierarchy]:
-        check_is_fitted(self)
         if self._built is None:
             self._validate_params()
             self._built = self._build(self.class_model_)
@@ -261,24 +257,19 @@ class HierarchyBuilder(BaseEstimator):
         heights, start = None, time.perf_counter()
 
         def report(level: int, n_clusters: int) -> None:
-            self._print(f"level {level}: {n_clusters} clusters after {time.perf_counter() - start:.1f} s")
+            if self.verbose:
+                passed = time.perf_counter() - start
+                print(
+                    f"[HierarchyBuilder] level {level}: {n_clusters} clusters after {passed:.1f} s",
+                    flush=True,
+                )
 
         if self.linkage == "single":
             levels = merge_overlapping(model, self.threshold, self.threshold_decay, report=report)
         else:
-            overlap = model.overlap_of(model.statistics_)
-            levels, heights = cluster_overlap(overlap, self.threshold, self.linkage)
+            levels, heights = cluster_overlap(model.overlap_of(), self.threshold, self.linkage)
         return levels, ClassHierarchy.from_levels(levels, model.classes_, heights)
 
-    def _print(self, message: str) -> None:
-        if self.verbose:
-            print(f"[HierarchyBuilder] {message}", flush=True)
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        return tags
-
-
-def _fitted(model: MahalanobisClassifier, X: ArrayLike, y: ArrayLike) -> MahalanobisClassifier:
+def _fitted(model: MahalanobisClassifier, X: NDArray, y: NDArray) -> MahalanobisClassifier:
     return model.fit(X, y)

@@ -14,16 +14,9 @@ from sklearn_hierret.hierarchy import ClassHierarchy
 def distances_of_vectors(
     vectors: NDArray, metric: str, classes: NDArray, what: str = "mean"
 ) -> NDArray[np.float64]:
-    """Distances of all pairs of classes, as `scipy.spatial.distance.pdist` orders them.
+    """Compute distances of all pairs of classes, in the order of `scipy.spatial.distance.pdist`.
 
-    Parameters
-    ----------
-    vectors : ndarray of shape (n_classes, n_features)
-    metric : str
-        As in `pdist`.
-    classes : ndarray of shape (n_classes,)
-    what : str
-        What a vector is of its class, for messages.
+    A vector is `what` of its class, for messages.
 
     Raises
     ------
@@ -55,23 +48,16 @@ def distances_of_vectors(
 
 
 def distances_of_hierarchy(hierarchy: ClassHierarchy) -> NDArray[np.float64]:
-    """D_H of all pairs of classes, in the same order."""
+    """Return D_H of all pairs of classes, in the same order."""
     return squareform(hierarchy.distance_matrix(), checks=False)
 
 
 def linked(
     distances: NDArray[np.float64], classes: NDArray, method: str, heights: str
 ) -> tuple[NDArray[np.float64], ClassHierarchy]:
-    """SciPy's linkage matrix of class distances, and the tree that it describes.
+    """Link classes by their distances; return SciPy's linkage matrix, and the tree that it describes.
 
-    Parameters
-    ----------
-    distances : ndarray of shape (n_classes * (n_classes - 1) / 2,)
-    classes : ndarray of shape (n_classes,)
-    method : str
-        As in `scipy.cluster.hierarchy.linkage`.
-    heights : {"distance", "rank"}
-        Of a node: its merge distance, or the rank of that among the distinct ones.
+    The height of a node is its merge distance, or the rank of that among the distinct ones.
     """
     Z = linkage(distances, method=method)
     if heights == "rank":
@@ -82,9 +68,9 @@ def linked(
     return Z, ClassHierarchy.from_linkage(Z, classes)
 
 
-def of_classes(distances: NDArray[np.float64], theirs: NDArray, classes: NDArray) -> NDArray[np.float64]:
-    """Distances of all pairs of some classes, of those of all pairs of more, both sorted."""
-    if len(theirs) == len(classes):
+def of_classes(distances: NDArray[np.float64], all_classes: NDArray, classes: NDArray) -> NDArray[np.float64]:
+    """Take the distances of all pairs of some of the classes, both sorted."""
+    if len(all_classes) == len(classes):
         return distances
-    place = np.searchsorted(theirs, classes)
+    place = np.searchsorted(all_classes, classes)
     return squareform(squareform(distances, checks=False)[np.ix_(place, place)], checks=False)

@@ -6,17 +6,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, _fit_context, clone
-from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.metaestimators import _BaseComposition
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_hierret._arrays import unchanged_on_error, validate_classes
+from sklearn_hierret._sklearn import BaseComposition, StrOptions
+from sklearn_hierret._training import SupervisedEstimator, TrainingSet, fit_to
 from sklearn_hierret.building._class_distances import distances_of_hierarchy, linked, of_classes
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, check_weights
 
 
-class CombinedHierarchyBuilder(_BaseComposition, BaseEstimator):
+class CombinedHierarchyBuilder(BaseComposition, SupervisedEstimator):
     """Weighted mean of the distances of several hierarchies, or one hierarchy of several class distances.
 
     A taxonomy, or the names of the classes, says what things are; a visual hierarchy says what they look
@@ -73,7 +72,7 @@ class CombinedHierarchyBuilder(_BaseComposition, BaseEstimator):
         self.linkage = linkage
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters, with ``deep`` those of the entries too.
+        """Return parameters, with ``deep`` those of the entries, too.
 
         Parameters
         ----------
@@ -99,43 +98,25 @@ class CombinedHierarchyBuilder(_BaseComposition, BaseEstimator):
         self._set_params("hierarchies", **params)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> CombinedHierarchyBuilder:
-        """Fit the builders.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-            Class labels, at least two distinct ones.
-
-        Returns
-        -------
-        self : object
-        """
+    def _fit(self, training: TrainingSet) -> None:
         parts = self._checked_parts()
         weights = check_weights(self.weights, len(parts))
-        with unchanged_on_error(self):
-            X, classes, codes = validate_classes(self, X, y)
-            y = classes[codes]
-            for _, part in parts:
-                if isinstance(part, ClassHierarchy):
-                    part.index(classes)  # before the expensive part
-            fitted = [
-                (name, part if isinstance(part, ClassHierarchy) else clone(part).fit(X, y))
-                for name, part in parts
-            ]
-            self.builders_, self.classes_, self._fit_linkage = fitted, classes, self.linkage
-            self.hierarchy_ = self.combined(weights)
-            models = [part.class_model_ for _, part in fitted if hasattr(part, "class_model_")]
-            if models:
-                self.class_model_ = models[0]
-            else:
-                self.__dict__.pop("class_model_", None)
-        return self
+        for _, part in parts:
+            if isinstance(part, ClassHierarchy):
+                part.index(training.classes)  # before the expensive part
+        self.builders_ = [
+            (name, part if isinstance(part, ClassHierarchy) else fit_to(clone(part), training))
+            for name, part in parts
+        ]
+        self.classes_, self._fit_linkage = training.classes, self.linkage
+        self.hierarchy_ = self.combined(weights)
+        self.__dict__.pop("class_model_", None)
+        models = [part.class_model_ for _, part in self.builders_ if hasattr(part, "class_model_")]
+        if models:
+            self.class_model_ = models[0]
 
     def combined(self, weights: ArrayLike) -> CombinedHierarchy | ClassHierarchy:
-        """What the fitted builders make with other weights.
+        """Combine the fitted builders with other weights.
 
         Parameters
         ----------
@@ -172,13 +153,8 @@ class CombinedHierarchyBuilder(_BaseComposition, BaseEstimator):
         self._validate_names([name for name, _ in parts])
         return parts
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        return tags
-
 
 def named(hierarchies: list | tuple) -> CombinedHierarchyBuilder:
-    """A builder of hierarchies without names, or of one of each name."""
+    """Return a builder of hierarchies, those without a name numbered."""
     parts = [h if isinstance(h, tuple) else (f"hierarchy{i}", h) for i, h in enumerate(hierarchies)]
     return CombinedHierarchyBuilder(parts)

@@ -27,20 +27,8 @@ def merge_overlapping(
 ) -> NDArray[np.intp]:
     """Merge classes of overlapping Gaussians level by level (venkataramanan2023, 3.1).
 
-    Parameters
-    ----------
-    model : MahalanobisClassifier
-        Fitted: its statistics, and the rule that makes covariances of them.
-    threshold, threshold_decay : float
-        See `HierarchyBuilder`.
-    overlap : ndarray of shape (n_classes, n_classes), optional
-        Level-0 overlaps if they are known already.
-    report : callable, optional
-        Told each level and its number of clusters.
-
-    Returns
-    -------
-    levels : ndarray of shape (n_levels, n_classes)
+    Returns the cluster of each class at each level, (n_levels, n_classes). `overlap` holds the level-0
+    overlaps if they are known already; `report` is told each level and its number of clusters.
     """
     statistics: ClassStatistics = model.statistics_
     clusters = np.arange(statistics.n_classes, dtype=np.intp)
@@ -74,19 +62,9 @@ def merge_overlapping(
 def cluster_overlap(
     overlap: NDArray[np.float64], threshold: float, linkage: str
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """One dendrogram over 1 - overlap, joined at the root above 1 - threshold.
+    """Cut one dendrogram over 1 - overlap, joined at the root above 1 - threshold.
 
-    Parameters
-    ----------
-    overlap : ndarray of shape (n_classes, n_classes)
-    threshold : float
-    linkage : {"average", "complete", "single"}
-        Method of `scipy.cluster.hierarchy.linkage`.
-
-    Returns
-    -------
-    levels : ndarray of shape (n_levels, n_classes)
-    heights : ndarray of shape (n_levels,)
+    Returns levels, (n_levels, n_classes), and their heights, (n_levels,).
     """
     distances = 1.0 - overlap
     np.fill_diagonal(distances, 0.0)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, _fit_context, clone
-from sklearn.utils._param_validation import HasMethods, StrOptions
+from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_hierret._arrays import check_nested, unchanged_on_error, validate_classes
+from sklearn_hierret._sklearn import HasMethods, StrOptions
+from sklearn_hierret._training import NestedParams, SupervisedEstimator, TrainingSet, fit_to
 from sklearn_hierret.building._class_distances import distances_of_vectors, linked
 from sklearn_hierret.gaussian import ClassStatistics
 
 
-class LinkageHierarchyBuilder(BaseEstimator):
+class LinkageHierarchyBuilder(NestedParams, SupervisedEstimator):
     """Hierarchy by agglomerative clustering of the class means.
 
     The Ward hierarchy is a baseline of [1]_. A node's height is its merge distance.
@@ -61,6 +61,9 @@ class LinkageHierarchyBuilder(BaseEstimator):
     array([0, 1, 1])
     """
 
+    _nested: ClassVar[dict[str, str]] = {
+        "class_model": "LinkageHierarchyBuilder(class_model=DiscriminantClassifier())"
+    }
     _parameter_constraints: dict = {
         "method": [StrOptions({"ward", "average", "complete", "single", "weighted"})],
         "metric": [StrOptions({"euclidean", "cosine", "cityblock"})],
@@ -81,54 +84,22 @@ class LinkageHierarchyBuilder(BaseEstimator):
         self.heights = heights
         self.class_model = class_model
 
-    def set_params(self, **params: Any) -> LinkageHierarchyBuilder:
-        """Set parameters, nested ones as ``class_model__shrinkage``.
-
-        Parameters
-        ----------
-        **params : dict
-
-        Returns
-        -------
-        self : object
-        """
-        remedy = "LinkageHierarchyBuilder(class_model=DiscriminantClassifier())"
-        check_nested(self, params, "class_model", remedy)
-        return super().set_params(**params)
-
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> LinkageHierarchyBuilder:
-        """Cluster the class means.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-            Class labels, at least two distinct ones.
-
-        Returns
-        -------
-        self : object
-        """
+    def _fit(self, training: TrainingSet) -> None:
         if self.method == "ward" and self.metric != "euclidean":
             raise ValueError(f"method='ward' needs metric='euclidean', got metric={self.metric!r}.")
-        with unchanged_on_error(self):
-            X, classes, codes = validate_classes(self, X, y)
-            if self.class_model is None:
-                self.__dict__.pop("class_model_", None)
-                means = ClassStatistics.from_samples(X, codes, len(classes), "diag").means
-            else:
-                self.class_model_ = clone(self.class_model).fit(X, classes[codes])
-                means = self.class_model_.means_
-            distances = self._distances_of(means, classes, self.metric)
-            self.linkage_matrix_, self.hierarchy_ = linked(distances, classes, self.method, self.heights)
-            self.classes_ = classes
-            self.means_ = means
-            self._fit_metric = self.metric
-        return self
+        classes = training.classes
+        self.__dict__.pop("class_model_", None)
+        if self.class_model is None:
+            means = ClassStatistics.from_samples(training.X, training.codes, len(classes), "diag").means
+        else:
+            self.class_model_ = fit_to(clone(self.class_model), training)
+            means = self.class_model_.means_
+        self.classes_, self.means_, self._fit_metric = classes, means, self.metric
+        distances = self.class_distances()
+        self.linkage_matrix_, self.hierarchy_ = linked(distances, classes, self.method, self.heights)
 
     def class_distances(self) -> NDArray[np.float64]:
-        """Distances of all pairs of classes.
+        """Compute the distances of all pairs of classes.
 
         Returns
         -------
@@ -136,14 +107,7 @@ class LinkageHierarchyBuilder(BaseEstimator):
             In the order of `scipy.spatial.distance.pdist`.
         """
         check_is_fitted(self)
-        return self._distances_of(self.means_, self.classes_, self._fit_metric)
-
-    def _distances_of(self, means: NDArray, classes: NDArray, metric: str) -> NDArray[np.float64]:
-        if hasattr(self, "class_model_") and np.all(means == means[0]):
-            return np.ones(len(means) * (len(means) - 1) // 2)  # a flat tree
-        return distances_of_vectors(means, metric, classes)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        return tags
+        n = len(self.means_)
+        if hasattr(self, "class_model_") and np.all(self.means_ == self.means_[0]):
+            return np.ones(n * (n - 1) // 2)  # a flat tree
+        return distances_of_vectors(self.means_, self._fit_metric, self.classes_)

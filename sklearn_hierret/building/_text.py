@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_hierret._arrays import unchanged_on_error, validate_classes
+from sklearn_hierret._sklearn import HasMethods, StrOptions
+from sklearn_hierret._training import SupervisedEstimator, TrainingSet
 from sklearn_hierret.building._class_distances import distances_of_vectors, linked
 from sklearn_hierret.hierarchy import shorten
 
 
-class TextHierarchyBuilder(BaseEstimator):
+class TextHierarchyBuilder(SupervisedEstimator):
     """Hierarchy of the classes by the meaning of their names.
 
     Names become vectors by a text encoder; the tree is a linkage of the cosine distances of these vectors.
@@ -96,42 +95,21 @@ class TextHierarchyBuilder(BaseEstimator):
         self.method = method
         self.heights = heights
 
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> TextHierarchyBuilder:
-        """Encode the names of the classes, and cluster them.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Not used.
-        y : array-like of shape (n_samples,)
-            Class labels, at least two distinct ones.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        ValueError
-            For classes without a name, and for vectors that are not one finite row a name; among others.
-        """
+    def _fit(self, training: TrainingSet) -> None:
         if isinstance(self.encoder, str):
             raise ValueError(
                 f"encoder must be a callable or have a method encode, got the string {self.encoder!r}; pass "
                 f"SentenceTransformer({self.encoder!r}), say."
             )
-        with unchanged_on_error(self):
-            _, classes, _ = validate_classes(self, X, y)
-            names = self._names_of(classes)
-            vectors = self._encoded(names)
-            distances = distances_of_vectors(vectors, "cosine", classes, "vector")
-            self.linkage_matrix_, self.hierarchy_ = linked(distances, classes, self.method, self.heights)
-            self.classes_, self.names_, self.vectors_ = classes, names, vectors
-        return self
+        classes = training.classes
+        names = self._names_of(classes)
+        vectors = self._encoded(names)
+        distances = distances_of_vectors(vectors, "cosine", classes, "vector")
+        self.linkage_matrix_, self.hierarchy_ = linked(distances, classes, self.method, self.heights)
+        self.classes_, self.names_, self.vectors_ = classes, names, vectors
 
     def class_distances(self) -> NDArray[np.float64]:
-        """Cosine distances of the vectors of all pairs of classes.
+        """Compute cosine distances of the vectors of all pairs of classes.
 
         Returns
         -------
@@ -151,11 +129,12 @@ class TextHierarchyBuilder(BaseEstimator):
         without = [label for label in classes.tolist() if label not in names]
         if without:
             raise ValueError(f"names has none for these classes: {shorten(without)}.")
-        found = [names[label] for label in classes.tolist()]
-        for label, name in zip(classes.tolist(), found, strict=True):
-            if not isinstance(name, str) or not name.strip():
-                raise ValueError(f"The name of class {label!r} must be text and not empty, got {name!r}.")
-        return found
+        for label in classes.tolist():
+            if not isinstance(names[label], str) or not names[label].strip():
+                raise ValueError(
+                    f"The name of class {label!r} must be text and not empty, got {names[label]!r}."
+                )
+        return [names[label] for label in classes.tolist()]
 
     def _encoded(self, names: list[str]) -> NDArray[np.float64]:
         encode = getattr(self.encoder, "encode", self.encoder)
@@ -173,8 +152,3 @@ class TextHierarchyBuilder(BaseEstimator):
         if len(wrong):
             raise ValueError(f"The encoder's vector of {names[wrong[0]]!r} is not finite.")
         return vectors
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        return tags

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.utils._param_validation import Interval
 
 from sklearn_hierret._arrays import check_memory_share
+from sklearn_hierret._sklearn import Interval
 from sklearn_hierret.descriptors._vocabulary import SumsOfWords
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
-from sklearn.utils._param_validation import Interval
 
+from sklearn_hierret._sklearn import Interval
 from sklearn_hierret.descriptors._lists import DescriptorTransformer
 from sklearn_hierret.descriptors._root_sift import scikit_image
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.utils._param_validation import Interval, Options
+from sklearn.base import BaseEstimator, TransformerMixin
 
+from sklearn_hierret._sklearn import Interval, Options, fit_context
 from sklearn_hierret.images._list import ImageList
 
 #: Pixels that a side of an enlarged image must have for a first octave of scales.
@@ -76,7 +76,7 @@ class RootSIFT(TransformerMixin, BaseEstimator):
         self.upsampling = upsampling
         self.n_jobs = n_jobs
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any = None, y: Any = None) -> RootSIFT:
         """Do nothing but check parameters.
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils._param_validation import Interval
 
+from sklearn_hierret._sklearn import Interval
 from sklearn_hierret.descriptors._root_sift import LocalFeatures, scikit_image
 from sklearn_hierret.reranking._step import RerankingStep
 

@@ -11,9 +11,9 @@ from scipy.sparse import csr_array
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.metrics import pairwise_distances_argmin
-from sklearn.utils._param_validation import Interval
 
 from sklearn_hierret._arrays import unit_rows
+from sklearn_hierret._sklearn import Interval
 from sklearn_hierret.descriptors._lists import DescriptorTransformer, power_normalised
 
 

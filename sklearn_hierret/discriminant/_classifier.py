@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
-from sklearn_hierret._arrays import check_positive_integer, row_chunks
-from sklearn_hierret.discriminant._fit import Choices, Fitted, Rule, fit_models
-from sklearn_hierret.discriminant._model import DiscriminantModel
-from sklearn_hierret.discriminant._novelty import Novelty, check_share, fit_novelty, known_proba, known_share
-from sklearn_hierret.discriminant._votes import N_CANDIDATES
-from sklearn_hierret.distance import WhiteningChoice, choose_whitening
-from sklearn_hierret.statistics import FoldStatistics, Parts, StreamingEstimator
+from sklearn_hierret._arrays import check_positive_integer, checked_rows, row_chunks
+from sklearn_hierret._sklearn import Interval, StrOptions
+from sklearn_hierret._training import hashed_groups
+from sklearn_hierret.discriminant._class_model import FoldedClassModel, Rule
+from sklearn_hierret.discriminant._model import N_CANDIDATES
+from sklearn_hierret.discriminant._novelty import check_share, known_proba, known_share
+from sklearn_hierret.statistics import FOLD_CONSTRAINTS, StreamingEstimator, folds_of
 
 
 class DiscriminantClassifier(
@@ -109,14 +106,22 @@ class DiscriminantClassifier(
     (797, 9)
     """
 
-    _rule: Rule
-    _made: Fitted | None
+    _lazy: ClassVar[dict] = {
+        "class_count_": lambda self: self._statistics.class_counts,
+        "class_prior_": lambda self: self.class_count_ / self.class_count_.sum(),
+        "mean_": lambda self: self._model().fitted.model.space.mean,
+        "components_": lambda self: self._model().fitted.model.space.components,
+        "means_": lambda self: self._model().fitted.class_directions,
+        "shrinkage_": lambda self: self._model().fitted.shrinkage,
+        "choices_": lambda self: self._model().fitted.choices,
+        "cross_fitted_loss_": lambda self: self.choices_.losses,
+    }
 
     _parameter_constraints: dict = {
         "shrinkage": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
         "n_components": [None, Interval(Integral, 1, None, closed="left")],
         "linear": [StrOptions({"auto", "logistic", "closed_form"})],
-        **StreamingEstimator._parameter_constraints,
+        **FOLD_CONSTRAINTS,
     }
 
     def __init__(
@@ -137,85 +142,94 @@ class DiscriminantClassifier(
         self.verbose = verbose
 
     def transform(self, X: ArrayLike) -> NDArray:
-        """Unit vectors in the discriminant space; zero rows stay zero.
+        """Project samples to the discriminant space.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Features.
 
         Returns
         -------
         vectors : ndarray of shape (n_samples, n_components)
+            Unit vectors; zero rows stay zero.
         """
-        model, X = self._model().model, self._rows(X)
-        vectors = np.empty((len(X), len(model.space.components)), dtype=X.dtype)
+        space, X = self._model().fitted.model.space, checked_rows(self, X)
+        vectors = np.empty((len(X), len(space.components)), dtype=X.dtype)
         for rows in row_chunks(len(X), 4 * X.itemsize * X.shape[1]):
-            vectors[rows] = model.space.transform(X[rows])
+            vectors[rows] = space.transform(X[rows])
         return vectors
 
     def predict(self, X: ArrayLike) -> NDArray:
-        """Most probable class of each sample; ties go to the first class.
+        """Predict the most probable class of each sample; ties go to the first class.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Features.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,)
+            Predicted classes.
         """
-        model, X = self._model().model, self._rows(X)
-        return self.classes_[model.top(X, 1)[0][:, 0]]
+        return self.classes_[self.predict_leaves(X, 1)[0][:, 0]]
 
     def predict_proba(self, X: ArrayLike) -> NDArray:
-        """Class probabilities.
+        """Compute class probabilities.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Features.
 
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
             float32 for half and single precision features, else float64.
         """
-        model, X = self._model().model, self._rows(X)
-        return model.proba(X)
+        model = self._model()
+        return model.proba(checked_rows(self, X))
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray:
-        """Logarithm of `predict_proba`.
+        """Compute logarithms of class probabilities.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Features.
 
         Returns
         -------
         log_probabilities : ndarray of shape (n_samples, n_classes)
+            Finite ones: probabilities of 0 count as the smallest number.
         """
         proba = self.predict_proba(X)
         return np.log(np.maximum(proba, np.finfo(proba.dtype).tiny))
 
     def decision_function(self, X: ArrayLike) -> NDArray:
-        """Log-probabilities; for two classes the log-odds of the second.
+        """Compute log-probabilities, or the log-odds of the second of two classes.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Features.
 
         Returns
         -------
         scores : ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
+            Greater ones are more probable.
         """
         scores = self.predict_log_proba(X)
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def predict_leaves(self, X: ArrayLike, n_kept: int = 16) -> tuple[NDArray[np.int32], NDArray]:
-        """The most probable classes of each sample, without an array of samples by classes.
+        """Compute the most probable classes, without an array of samples by classes.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Features.
         n_kept : int, default=16
             Classes to return, 16 at most.
 
@@ -224,19 +238,20 @@ class DiscriminantClassifier(
         codes : ndarray of shape (n_samples, min(n_kept, n_classes))
             Positions in ``classes_``, by falling probability.
         probabilities : ndarray of the same shape
+            Of these classes.
         """
         _check_n_kept(n_kept)
-        model, X = self._model().model, self._rows(X)
-        return model.top(X, n_kept)
-
-    def _leaves_of_checked(self, X: NDArray, n_kept: int) -> tuple[NDArray[np.int32], NDArray]:
-        """`predict_leaves` of features that were checked before."""
-        return self._model().model.top(X, n_kept)
+        return self._model().fitted.model.top(checked_rows(self, X), n_kept)
 
     def held_out_leaves(
-        self, X: ArrayLike, n_kept: int = 16, *, keep_models: bool = True
+        self,
+        X: ArrayLike,
+        n_kept: int = 16,
+        *,
+        groups: ArrayLike | None = None,
+        keep_models: bool = True,
     ) -> tuple[NDArray[np.int32], NDArray, NDArray[np.int8]]:
-        """`predict_leaves` of training samples, each by a model that did not see its fold.
+        """Compute `predict_leaves` of training samples, each by a model that did not see its fold.
 
         Parameters
         ----------
@@ -244,6 +259,8 @@ class DiscriminantClassifier(
             Training samples; other samples are treated in the same way.
         n_kept : int, default=16
             Classes to return, 16 at most.
+        groups : array-like of shape (n_samples,), optional
+            The groups of these samples, if there were some at fit.
         keep_models : bool, default=True
             Whether to keep the models without a fold; they are made again when they are asked for.
 
@@ -256,73 +273,48 @@ class DiscriminantClassifier(
             Fold of each sample.
         """
         _check_n_kept(n_kept)
-        X = self._rows(X)
-        n_kept = min(n_kept, len(self.classes_))
-        codes = np.empty((len(X), n_kept), dtype=np.int32)
-        proba = np.empty((len(X), n_kept), dtype=X.dtype)
-        folds = self._folds_of(X)
-        frequent = np.argsort(-self.class_prior_, kind="stable")[:n_kept]
-        for mine, model in self._held_out(X, folds, keep_models):
-            if model is None:
-                codes[mine], proba[mine] = frequent, self.class_prior_[frequent]
-            else:
-                codes[mine], proba[mine] = model.top(X[mine], n_kept)
-        return codes, proba, folds
+        model, X = self._model(), checked_rows(self, X)
+        result = model.held_out_top(X, n_kept, None if groups is None else hashed_groups(groups, len(X)))
+        if not keep_models:
+            model.release()
+        return result
 
-    def held_out_proba(self, X: ArrayLike, *, keep_models: bool = True) -> NDArray:
-        """`predict_proba` of training samples, each by a model that did not see its fold.
+    def held_out_proba(
+        self, X: ArrayLike, *, groups: ArrayLike | None = None, keep_models: bool = True
+    ) -> NDArray:
+        """Compute `predict_proba` of training samples, each by a model that did not see its fold.
 
         Parameters
         ----------
-        X, keep_models
+        X : array-like of shape (n_samples, n_features)
+            Training samples.
+        groups, keep_models
             See `held_out_leaves`.
 
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
+            Class probabilities.
         """
-        X = self._rows(X)
-        proba = np.empty((len(X), len(self.classes_)), dtype=X.dtype)
-        for mine, model in self._held_out(X, self._folds_of(X), keep_models):
-            proba[mine] = self.class_prior_ if model is None else model.proba(X[mine])
+        model, X = self._model(), checked_rows(self, X)
+        hashes = None if groups is None else hashed_groups(groups, len(X))
+        proba = model.held_out_proba(X, folds_of(X, self._rule.n_folds, self._rule.seed, hashes))
+        if not keep_models:
+            model.release()
         return proba
 
-    def _held_out(
-        self, X: NDArray, folds: NDArray, keep_models: bool
-    ) -> Iterator[tuple[NDArray[np.intp], DiscriminantModel | None]]:
-        """Rows, some at a time, and the model that did not see their fold."""
-        held_out = self._model().held_out
-        if held_out is None:
-            held_out = self._make(self._statistics, self._rule, self._report()).held_out
-        assert held_out is not None
-        for fold, model in enumerate(held_out):
-            mine = np.flatnonzero(folds == fold)
-            for rows in row_chunks(len(mine), 2 * X.itemsize * X.shape[1]):
-                yield mine[rows], model
-        self._made = self._model()._replace(held_out=held_out if keep_models else None)
-
-    def whitening(self, shrinkage: float | str = "auto", *, may_be_cosine: bool = False) -> WhiteningChoice:
-        """Choose a whitening within classes, by the same statistics; see `WithinClassWhitening`.
-
-        Parameters
-        ----------
-        shrinkage : "auto" or float in [0, 1], default="auto"
-        may_be_cosine : bool, default=False
-            Whether plain cosine may be chosen.
+    def as_class_model(self) -> FoldedClassModel:
+        """Return the fitted value that retrievers work with; it takes arrays that were checked.
 
         Returns
         -------
-        choice : WhiteningChoice
-            Its `shrinkage`, None for plain cosine, and the whitenings of all samples and without each fold.
+        class_model : ClassModel
+            Class probabilities, P(known), held-out leaves and statistics.
         """
-        return choose_whitening(self._parts(), shrinkage, may_be_cosine=may_be_cosine)
-
-    def release(self) -> None:
-        """Drop what only questions about held-out samples need; it is made again when they are asked."""
-        self._made = self._model()._replace(held_out=None, parts=None)
+        return self._model()
 
     def known_proba(self, X: ArrayLike, *, share: float = 0.5) -> NDArray[np.float64]:
-        """Probability that the class of a sample was among those of the fit.
+        """Compute the probability that the class of a sample was among those of the fit.
 
         It grows with the sample's density under a mixture of von Mises-Fisher distributions on the
         discriminant sphere, one of each class. The scale comes from samples of the training set that
@@ -331,6 +323,7 @@ class DiscriminantClassifier(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Features.
         share : float in [0, 1], default=0.5
             Share of samples whose class is known, among those that `X` comes from. `known_share`
             estimates it.
@@ -341,11 +334,10 @@ class DiscriminantClassifier(
             1 where no class could be held out, as with two classes.
         """
         check_share(share)
-        X = self._rows(X)
-        return known_proba(self._known_log_odds_of_checked(X), share)
+        return known_proba(self._model().known_log_odds(checked_rows(self, X)), share)
 
     def known_share(self, X: ArrayLike) -> float:
-        """Share of samples whose class was among those of the fit, by maximum likelihood [1]_.
+        """Estimate the share of samples whose class was among those of the fit, by maximum likelihood [1]_.
 
         Parameters
         ----------
@@ -355,90 +347,21 @@ class DiscriminantClassifier(
         Returns
         -------
         share : float in [0, 1]
+            The estimate.
 
         References
         ----------
         .. [1] M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the Outputs of a Classifier to New a
            Priori Probabilities: A Simple Procedure", Neural Computation 14, 2002.
         """
-        X = self._rows(X)
-        return known_share(self._known_log_odds_of_checked(X))
-
-    def _known_log_odds_of_checked(self, X: NDArray) -> NDArray[np.float64]:
-        """Log-odds that samples are known, where half of them are."""
-        return self._novelty().log_odds(X)
-
-    def _novelty(self) -> Novelty:
-        made = self._model()
-        if made.novelty is None:
-            novelty = fit_novelty(self._parts(), self._rule, made.choices, made.held_density)
-            self._made = made = self._model()._replace(novelty=novelty)
-        assert made.novelty is not None
-        return made.novelty
-
-    def _parts(self) -> Parts:
-        return self._model().parts or Parts(self._statistics)
-
-    # ----------------------------------------------------------------------- fitted
-
-    @property
-    def class_count_(self) -> NDArray[np.int64]:
-        """Samples of each class."""
-        check_is_fitted(self)
-        return self._statistics.class_counts
-
-    @property
-    def class_prior_(self) -> NDArray[np.float64]:
-        """Share of each class in the samples."""
-        return self.class_count_ / self.class_count_.sum()
-
-    @property
-    def mean_(self) -> NDArray:
-        """Mean of the unit rows."""
-        return self._model().model.space.mean
-
-    @property
-    def components_(self) -> NDArray:
-        """Whitening and projection, (n_components, n_features)."""
-        return self._model().model.space.components
-
-    @property
-    def means_(self) -> NDArray:
-        """Directions of the class means in the discriminant space, (n_classes, n_components)."""
-        return self._model().class_directions
-
-    @property
-    def shrinkage_(self) -> float:
-        """Weight of the scaled identity in the covariance within classes."""
-        return self._model().shrinkage
-
-    @property
-    def choices_(self) -> Choices:
-        """What was chosen."""
-        return self._model().choices
-
-    @property
-    def cross_fitted_loss_(self) -> dict[str, float] | None:
-        """Mean negative log-likelihood of held-out samples, of each part and of the blend."""
-        return self.choices_.losses
+        return known_share(self._model().known_log_odds(checked_rows(self, X)))
 
     @property
     def _n_features_out(self) -> int:
         return len(self.components_)
 
-    # ----------------------------------------------------------------------- inside
-
     def _read_rule(self) -> Rule:
-        return Rule(self.shrinkage, self.n_components, self.linear)
-
-    def _make(self, statistics: FoldStatistics, rule: Rule, report: Any) -> Fitted:
-        return fit_models(Parts(statistics), rule, report)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        if state.get("_made") is not None:
-            state = {**state, "_made": state["_made"]._replace(held_out=None, parts=None)}
-        return state
+        return Rule(self.n_folds, self.random_state, self.shrinkage, self.n_components, self.linear)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

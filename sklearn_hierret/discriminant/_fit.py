@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from sklearn_hierret.discriminant._linear import logistic_regression
-from sklearn_hierret.discriminant._model import DiscriminantModel, best_columns
-from sklearn_hierret.discriminant._space import DiscriminantSpace, discriminant_space
-from sklearn_hierret.discriminant._votes import N_CANDIDATES, Ballot, Voters
-from sklearn_hierret.statistics import FoldStatistics, Parts, WithinClasses
+from sklearn_hierret.discriminant._model import (
+    N_CANDIDATES,
+    Ballot,
+    DiscriminantModel,
+    DiscriminantSpace,
+    Voters,
+    best_columns,
+    discriminant_space,
+)
+from sklearn_hierret.statistics import FoldRule, FoldStatistics, Parts, Report, WithinClasses
 
 #: Multiples of the closed-form shrinkage, and penalties, that are tried.
 FACTORS, PENALTIES = (1, 2, 4, 8, 16), (1.0, 0.25)
@@ -43,7 +48,7 @@ Linear = tuple[NDArray, NDArray]
 
 
 @dataclass(frozen=True)
-class Rule:
+class Settings(FoldRule):
     """What the user asked for."""
 
     shrinkage: float | str
@@ -91,7 +96,7 @@ class Part:
     _held_projected: NDArray | None
 
     def __init__(
-        self, statistics: FoldStatistics, within: WithinClasses, rule: Rule, fold: int | None = None
+        self, statistics: FoldStatistics, within: WithinClasses, rule: Settings, fold: int | None = None
     ) -> None:
         self.rule, self.within, self.counts = rule, within, within.counts
         mine = slice(None) if fold is None else statistics.folds != fold
@@ -188,25 +193,17 @@ class Part:
 
 
 class Fitted(NamedTuple):
-    """What a fit makes of statistics.
+    """The model of all samples, and what was chosen for it.
 
     Attributes
     ----------
     model : DiscriminantModel
-        Of all samples.
     choices : Choices
     shrinkage : float
         Of the model's covariance.
     class_directions : ndarray of shape (n_classes, n_components)
     held_density : ndarray of shape (n_held,)
         Log-densities of kept rows by the models without their fold, up to a constant.
-    held_out : list of (DiscriminantModel or None), or None
-        Models without one fold each; None where less than two classes would be left, or where they
-        were dropped.
-    parts : Parts or None
-        Decompositions of the statistics; None where they were dropped.
-    novelty : Novelty or None
-        Made when it is asked for.
     """
 
     model: DiscriminantModel
@@ -214,20 +211,12 @@ class Fitted(NamedTuple):
     shrinkage: float
     class_directions: NDArray
     held_density: NDArray[np.float64]
-    held_out: list[DiscriminantModel | None] | None
-    parts: Parts | None = None
-    novelty: Any = None
 
 
-def fit_models(parts: Parts, rule: Rule, report: Callable[[str, float], None]) -> Fitted:
-    """Choose, and fit.
+def fit_models(parts: Parts, rule: Settings, report: Report) -> tuple[Fitted, list[DiscriminantModel | None]]:
+    """Choose, and fit the model of all samples and those without one fold each.
 
-    Parameters
-    ----------
-    parts : Parts
-    rule : Rule
-    report : callable
-        Told what was done, and which share of the work that is, roughly.
+    A model is None where less than two classes would be left.
     """
     statistics = parts.statistics
     n_folds, able = statistics.n_folds, {}
@@ -254,20 +243,11 @@ def fit_models(parts: Parts, rule: Rule, report: Callable[[str, float], None]) -
         linear_of_all = whole.regression(choices.concentration, choices.penalty)
     model = whole.model(linear_of_all, choices)
     report("the model of all samples", 1.0)
-    return Fitted(
-        model,
-        choices,
-        whole.shrinkage,
-        whole.class_directions,
-        np.concatenate([np.empty(0), *densities]),
-        held_out,
-        parts,
-    )
+    held_density = np.concatenate([np.empty(0), *densities])
+    return Fitted(model, choices, whole.shrinkage, whole.class_directions, held_density), held_out
 
 
-def _choose(
-    parts: list[Part], rule: Rule, report: Callable[[str, float], None]
-) -> tuple[Choices, list[Linear]]:
+def _choose(parts: list[Part], rule: Settings, report: Report) -> tuple[Choices, list[Linear]]:
     """Make the choices one after another; return the linear models of the parts, too."""
     # Large parts tell the shrinkage and the penalty alone.
     few = parts[:1] if len(parts[0].held_rows) >= ENOUGH_ROWS else parts

@@ -1,19 +1,166 @@
-"""A fitted discriminant model: a value that gives class probabilities."""
+"""A fitted discriminant model as values: the space, the votes, and the blend of both."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret._arrays import row_chunks, unit_rows
-from sklearn_hierret.discriminant._space import DiscriminantSpace
-from sklearn_hierret.discriminant._votes import N_CANDIDATES, Ballot
+from sklearn_hierret.statistics import ROUNDING, WithinClasses
 
+#: Directions whose variance between classes is a smaller share of the largest one are noise.
+NEGLIGIBLE = 1e-10
+#: Classes that are voted on, and rows of a class that vote.
+N_CANDIDATES, N_VOTERS = 16, 512
 #: MiB of scores and their copies at once: a third of the time that 1 GiB takes with thousands of classes.
 CHUNK = 64
+
+
+@dataclass(frozen=True)
+class DiscriminantSpace:
+    """A projection of unit rows to another unit sphere.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_features,)
+    components : ndarray of shape (n_components, n_features)
+    """
+
+    mean: NDArray
+    components: NDArray
+
+    def transform(self, X: NDArray) -> NDArray:
+        """Unit vectors of rows of any length; zero rows stay zero."""
+        return self.transform_unit(unit_rows(X)[0])
+
+    def transform_unit(self, unit: NDArray) -> NDArray:
+        """The same, of rows that are of unit length or zero."""
+        projected = unit @ self.components.T
+        projected -= self.components @ self.mean
+        projected[~unit.any(axis=1)] = 0
+        return unit_rows(projected)[0]
+
+
+def discriminant_space(
+    within: WithinClasses, shrinkage: float, n_components: int | None, dtype: np.dtype
+) -> tuple[DiscriminantSpace, NDArray]:
+    """Make the discriminant space, and the directions of the class means in it.
+
+    Parameters
+    ----------
+    within : WithinClasses
+    shrinkage : float in [0, 1]
+    n_components : int or None
+        Directions to keep at most, those in which class means differ most.
+    dtype : dtype
+
+    Returns
+    -------
+    space : DiscriminantSpace
+    class_directions : ndarray of shape (n_classes, n_components)
+        Of unit length, or zero.
+    """
+    whitening = within.directions * within.scales(shrinkage)[0]
+    between = within.deviations[within.present] @ whitening
+    # The smaller of the two Gram matrices has the same eigenvalues.
+    by_class = len(between) <= between.shape[1]
+    gram = between @ between.T if by_class else between.T @ between
+    values, vectors = np.linalg.eigh(gram)
+    most = min(len(between) - 1, between.shape[1], n_components or len(values))
+    kept = np.arange(len(values))[::-1][: max(1, most)]
+    kept = kept[values[kept] > NEGLIGIBLE * max(values[-1], ROUNDING)]
+    axes = vectors[:, kept]
+    if by_class:
+        axes = between.T @ (axes / np.sqrt(values[kept]))
+    if not len(kept):  # the class means are all equal
+        axes = np.zeros((between.shape[1], 1))
+    components = (whitening @ axes).T
+    directions = unit_rows(within.deviations @ components.T)[0]
+    return DiscriminantSpace(within.mean.astype(dtype), components.astype(dtype)), directions.astype(dtype)
+
+
+@dataclass(frozen=True)
+class Voters:
+    """Kept rows in the discriminant space, sorted by class.
+
+    Attributes
+    ----------
+    Z : ndarray of shape (n_voters, n_components)
+    starts : ndarray of shape (n_classes + 1,)
+        Rows of class c are starts[c]:starts[c + 1].
+    weights : ndarray of shape (n_classes,)
+        Samples that each row of a class stands for.
+    """
+
+    Z: NDArray
+    starts: NDArray[np.intp]
+    weights: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, Z: NDArray, codes: NDArray[np.intp], counts: NDArray[np.int64], most: int = N_VOTERS
+    ) -> Voters:
+        """The first rows of each class, of rows that are sorted by class."""
+        starts = np.searchsorted(codes, np.arange(len(counts) + 1))
+        rank = np.arange(len(codes)) - starts[codes]
+        chosen = rank < most
+        starts = np.searchsorted(codes[chosen], np.arange(len(counts) + 1))
+        return cls(Z[chosen], starts, counts / np.maximum(1, np.diff(starts)))
+
+    def votes(self, Z: NDArray, candidates: NDArray[np.intp], widths: Sequence[float]) -> NDArray[np.float64]:
+        """Share of each candidate in the votes, for several widths of the kernel.
+
+        A row votes for its class with weight ``exp((cosine - 1) / width)``, times the samples it
+        stands for. Where every weight vanishes, candidates share alike.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n_samples, n_components)
+        candidates : ndarray of shape (n_samples, n_candidates)
+        widths : sequence of float
+
+        Returns
+        -------
+        votes : ndarray of shape (n_widths, n_samples, n_candidates)
+        """
+        votes = np.zeros((len(widths), candidates.size))
+        # One matrix product a class, with all the samples that have it as a candidate.
+        order = np.argsort(candidates, axis=None, kind="stable")
+        first = np.searchsorted(candidates.ravel()[order], np.arange(len(self.weights) + 1))
+        width = candidates.shape[1]
+        for c in np.flatnonzero((np.diff(first) > 0) & (np.diff(self.starts) > 0)).tolist():
+            place = order[first[c] : first[c + 1]]
+            distance = Z[place // width] @ self.Z[self.starts[c] : self.starts[c + 1]].T
+            distance -= 1
+            for i, w in enumerate(widths):
+                kernel = distance / distance.dtype.type(w)
+                votes[i, place] = np.exp(kernel, out=kernel).sum(axis=1, dtype=np.float64) * self.weights[c]
+        votes = votes.reshape(len(widths), *candidates.shape)
+        total = votes.sum(axis=2, keepdims=True)
+        return np.where(total > 0, votes / np.where(total > 0, total, 1), 1 / width)
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """Votes in one space, and their share in the probabilities.
+
+    Attributes
+    ----------
+    space : DiscriminantSpace or None
+        None votes by the cosine of the features themselves.
+    voters : Voters
+    width : float
+        Of the kernel, in cosine.
+    share : float in [0, 1]
+    """
+
+    space: DiscriminantSpace | None
+    voters: Voters
+    width: float
+    share: float
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from sklearn_hierret._arrays import row_chunks
-from sklearn_hierret.discriminant._fit import Choices, Part, Rule, log_totals
-from sklearn_hierret.discriminant._model import CHUNK
-from sklearn_hierret.discriminant._space import DiscriminantSpace
+from sklearn_hierret.discriminant._fit import Choices, Fitted, Part, Settings, log_totals
+from sklearn_hierret.discriminant._model import CHUNK, DiscriminantSpace
 from sklearn_hierret.statistics import FoldStatistics, Parts, WithinClasses
 
 #: Samples of a group of classes that is unknown once.
@@ -77,20 +76,13 @@ class Novelty:
         return self.slope * self.density.log_density(X) + self.intercept
 
 
-def fit_novelty(parts: Parts, rule: Rule, choices: Choices, known: NDArray) -> Novelty:
+def fit_novelty(parts: Parts, rule: Settings, fitted: Fitted) -> Novelty:
     """Calibrate a density by samples that it did not see, of known and of unknown classes.
 
-    Both are samples of the training set: each fold by a model of the others, and each of five
+    Both are samples of the training set: each fold by a model of the others, and each of some
     groups of classes by a model of the other classes, all with the choices that were made for the model.
-
-    Parameters
-    ----------
-    parts : Parts
-    rule : Rule
-    choices : Choices
-    known : ndarray of shape (n_known,)
-        Log-densities of held-out samples of known classes.
     """
+    choices, known = fitted.choices, fitted.held_density
 
     def density_of(statistics: FoldStatistics, within: WithinClasses) -> Density:
         part = Part(statistics, within, rule)

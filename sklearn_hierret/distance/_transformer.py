@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklearn_hierret._arrays import unit_rows
+from sklearn_hierret._arrays import checked_rows, unit_rows
+from sklearn_hierret._sklearn import Interval, StrOptions
 from sklearn_hierret.distance._choice import choose_whitening
 from sklearn_hierret.distance._whitening import Whitening
-from sklearn_hierret.statistics import FoldStatistics, Parts, StreamingEstimator
-
-
-class Rule(NamedTuple):
-    """What the user asked for."""
-
-    shrinkage: float | str
-    n_components: int | None
-    between_shrinkage: float | str | None
+from sklearn_hierret.statistics import (
+    FOLD_CONSTRAINTS,
+    FoldRule,
+    FoldStatistics,
+    Parts,
+    Report,
+    StreamingEstimator,
+)
 
 
 class Made(NamedTuple):
@@ -30,6 +30,43 @@ class Made(NamedTuple):
 
     whitening: Whitening | None
     shrinkage: float
+
+
+@dataclass(frozen=True)
+class Rule(FoldRule):
+    """What the user asked for."""
+
+    shrinkage: float | str
+    n_components: int | None
+    between_shrinkage: float | str | None
+
+    def model(self, statistics: FoldStatistics, report: Report) -> Made:
+        """Choose the shrinkage, and whiten by it."""
+        d = statistics.n_features
+        if self.n_components is not None and self.n_components > d:
+            raise ValueError(f"n_components = {self.n_components}, and there are {d} features.")
+        parts = Parts(statistics)
+        within = parts.within()
+        report("covariance within classes", 0.3)
+        if not within.has_spread:
+            warnings.warn(
+                "Samples do not differ within their classes, so there is nothing to whiten by: rows are only "
+                "scaled to unit length.",
+                UserWarning,
+                stacklevel=2,
+            )
+            return Made(None, 1.0)
+        shrinkage = choose_whitening(parts, self.shrinkage).shrinkage
+        assert shrinkage is not None
+        if shrinkage == 0 and _is_singular(within.variances, d):
+            raise ValueError(
+                "shrinkage=0, and the covariance within classes is singular: it needs more samples than "
+                "features and classes together, and features that vary. Use a shrinkage above 0, or 'auto'."
+            )
+        report(f"shrinkage {shrinkage:g}", 0.9)
+        whitening = Whitening.of(within, shrinkage, self.n_components, self.between_shrinkage)
+        report("whitening", 1.0)
+        return Made(whitening, shrinkage)
 
 
 class WithinClassWhitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, StreamingEstimator):
@@ -109,14 +146,18 @@ class WithinClassWhitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, St
     True
     """
 
-    _rule: Rule
-    _made: Made | None
+    _lazy: ClassVar[dict] = {
+        "mean_": lambda self: _matrices(self)[0],
+        "components_": lambda self: _matrices(self)[1],
+        "shrinkage_": lambda self: self._model().shrinkage,
+        "whitening_": lambda self: self._model().whitening,
+    }
 
     _parameter_constraints: dict = {
         "shrinkage": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
         "n_components": [None, Interval(Integral, 1, None, closed="left")],
         "between_shrinkage": [None, StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
-        **StreamingEstimator._parameter_constraints,
+        **FOLD_CONSTRAINTS,
     }
 
     def __init__(
@@ -148,60 +189,13 @@ class WithinClassWhitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, St
         vectors : ndarray of shape (n_samples, n_components)
             Of unit length or zero; float32 for half and single precision features, else float64.
         """
-        whitening, X = self._model().whitening, self._rows(X)
+        whitening, X = self._model().whitening, checked_rows(self, X)
         return unit_rows(X)[0] if whitening is None else whitening.rows(X)[0]
 
-    @property
-    def mean_(self) -> NDArray[np.float64]:
-        """Mean of the unit rows."""
-        whitening = self._model().whitening
-        return np.zeros(self.n_features_in_) if whitening is None else whitening.mean
-
-    @property
-    def components_(self) -> NDArray[np.float64]:
-        """Whitening, (n_components, n_features), up to a factor."""
-        whitening = self._model().whitening
-        return np.eye(self.n_features_in_) if whitening is None else whitening.matrix.T
-
-    @property
-    def shrinkage_(self) -> float:
-        """Weight of the scaled identity in the covariance within classes."""
-        return self._model().shrinkage
-
-    @property
-    def whitening_(self) -> Whitening | None:
-        """The fitted map as a value; None where there was nothing to whiten by."""
-        return self._model().whitening
-
     def _read_rule(self) -> Rule:
-        return Rule(self.shrinkage, self.n_components, self.between_shrinkage)
-
-    def _make(self, statistics: FoldStatistics, rule: Rule, report: Any) -> Made:
-        d = statistics.n_features
-        if rule.n_components is not None and rule.n_components > d:
-            raise ValueError(f"n_components = {rule.n_components}, and there are {d} features.")
-        parts = Parts(statistics)
-        within = parts.within()
-        report("covariance within classes", 0.3)
-        if not within.has_spread:
-            warnings.warn(
-                "Samples do not differ within their classes, so there is nothing to whiten by: rows are only "
-                "scaled to unit length.",
-                UserWarning,
-                stacklevel=4,
-            )
-            return Made(None, 1.0)
-        shrinkage = choose_whitening(parts, rule.shrinkage).shrinkage
-        assert shrinkage is not None
-        if shrinkage == 0 and _is_singular(within.variances, d):
-            raise ValueError(
-                "shrinkage=0, and the covariance within classes is singular: it needs more samples than "
-                "features and classes together, and features that vary. Use a shrinkage above 0, or 'auto'."
-            )
-        report(f"shrinkage {shrinkage:g}", 0.9)
-        whitening = Whitening.of(within, shrinkage, rule.n_components, rule.between_shrinkage)
-        report("whitening", 1.0)
-        return Made(whitening, shrinkage)
+        return Rule(
+            self.n_folds, self.random_state, self.shrinkage, self.n_components, self.between_shrinkage
+        )
 
     @property
     def _n_features_out(self) -> int:
@@ -210,8 +204,13 @@ class WithinClassWhitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, St
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        tags.target_tags.required = True
         return tags
+
+
+def _matrices(estimator: WithinClassWhitening) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean and the matrix (n_components, n_features) of an estimator."""
+    whitening, d = estimator.whitening_, estimator.n_features_in_
+    return (np.zeros(d), np.eye(d)) if whitening is None else (whitening.mean, whitening.matrix.T)
 
 
 def _is_singular(variances: NDArray[np.float64], n_features: int) -> bool:

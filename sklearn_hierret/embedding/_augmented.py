@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from sklearn_hierret._arrays import check_nested, feature_dtype, unchanged_on_error, validate_classes
-from sklearn_hierret.building import by_class, fit_alpha, fit_leaf_model, fit_metric
+from sklearn_hierret._arrays import checked_rows, unchanged_on_error
+from sklearn_hierret._sklearn import Interval, StrOptions, fit_context
+from sklearn_hierret._training import NestedParams, TrainingSet, take_features_of
 from sklearn_hierret.embedding._class_embedding import class_embedding
-from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
-from sklearn_hierret.retrieval import ExportedRanking, HierarchicalRetriever, exported_ranking
+from sklearn_hierret.leaves import leaf_matrix
+from sklearn_hierret.retrieval import (
+    CONSTRAINTS,
+    HierarchicalRetriever,
+    LeafOrigin,
+    Options,
+    Searcher,
+    fit_ranking,
+)
 
 
-class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NestedParams):
     """Vectors whose inner product ranks as `HierarchicalRetriever` does.
 
     A vector is ``[v, sqrt(alpha) * phi]``, where v is the unit row whose cosine distance is the visual
@@ -98,14 +100,17 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     (5,)
     """
 
+    _nested: ClassVar[dict[str, str]] = {
+        "hierarchy": "HierarchicalEmbedding(hierarchy=HierarchyBuilder())",
+        "class_model": "class_model=DiscriminantClassifier()",
+        "metric": "metric=WithinClassWhitening()",
+    }
     _parameter_constraints: dict = {
-        "hierarchy": [None, ClassHierarchy, CombinedHierarchy, HasMethods("fit"), list],
+        **{
+            name: CONSTRAINTS[name]
+            for name in ("hierarchy", "metric", "assignment", "stem", "gallery_leaves", "class_model")
+        },
         "alpha": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
-        "metric": [StrOptions({"auto", "cosine", "whitened"}), HasMethods(["fit", "transform"])],
-        "assignment": [StrOptions({"soft", "hard"})],
-        "stem": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
-        "gallery_leaves": [StrOptions({"auto", "predicted", "labels"})],
-        "class_model": [None, HasMethods(["fit", "predict"])],
         "n_components": [None, Interval(Integral, 1, None, closed="left")],
         "weighted": [StrOptions({"both", "query"})],
     }
@@ -133,46 +138,35 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         self.n_components = n_components
         self.weighted = weighted
 
-    def set_params(self, **params: Any) -> HierarchicalEmbedding:
-        """Set parameters, nested ones as ``hierarchy__threshold``.
-
-        Parameters
-        ----------
-        **params : dict
-
-        Returns
-        -------
-        self : object
-        """
-        check_nested(self, params, "hierarchy", "HierarchicalEmbedding(hierarchy=HierarchyBuilder())")
-        check_nested(self, params, "class_model", "class_model=DiscriminantClassifier()")
-        check_nested(self, params, "metric", "metric=WithinClassWhitening()")
-        return super().set_params(**params)
-
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: ArrayLike) -> HierarchicalEmbedding:
         """Fit hierarchy and class model.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Features.
         y : array-like of shape (n_samples,)
             Class labels, at least two distinct ones.
 
         Returns
         -------
         self : object
+            The fitted transformer.
         """
         with unchanged_on_error(self):
-            X, classes, codes = validate_classes(self, X, y)
-            y = classes[codes]
-            leaf_model = fit_leaf_model(self.hierarchy, self.class_model, X, y, self.stem)
-            metric = fit_metric(self.metric, leaf_model.class_model, X, y)
-            alpha, _ = fit_alpha(self.alpha, leaf_model, X, y, self.assignment, 1.0, metric)
-            leaf_model.release()
-            self.classes_, self.metric_ = classes, metric.chosen
-            ranking = ExportedRanking(leaf_model, metric.visual, alpha, self.assignment, self.gallery_leaves)
-            self._rank_by(ranking, metric.visual.rows(X[:1])[0].shape[1])
+            training, params = TrainingSet.of(self, X, y), self.get_params(deep=False)
+            names = ("hierarchy", "class_model", "metric", "alpha", "assignment", "stem")
+            ranking = fit_ranking(training, **{name: params[name] for name in names})
+            ranking.leaf_model.model.release()
+            self.classes_, self.metric_ = training.classes, ranking.metric.chosen
+            options = Options(ranking.alpha, stem=self.stem, assignment=self.assignment)
+            origin, X = LeafOrigin(self.gallery_leaves), training.X
+            visual = ranking.metric.visual
+            self._rank_by(
+                Searcher.over_nothing(ranking.leaf_model, visual, options, training.classes, origin, X.dtype),
+                visual.rows(X[:1])[0].shape[1],
+            )
         return self
 
     @classmethod
@@ -223,8 +217,9 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         if not isinstance(retriever, HierarchicalRetriever):
             raise TypeError(f"A fitted HierarchicalRetriever is needed, got {type(retriever).__name__}.")
         check_is_fitted(retriever, "class_model_")
-        ranking = exported_ranking(retriever)
-        assert ranking.gallery is not None
+        searcher = retriever.searcher()
+        if not len(searcher.gallery):
+            raise ValueError("The gallery is empty: set one before vectors are made of the retriever.")
         embedding = cls(
             retriever.hierarchy,
             alpha=retriever.alpha,
@@ -237,27 +232,27 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             weighted=weighted,
         )
         embedding._validate_params()
-        embedding.n_features_in_ = retriever.n_features_in_
-        if hasattr(retriever, "feature_names_in_"):
-            embedding.feature_names_in_ = retriever.feature_names_in_
-        embedding.classes_, embedding.metric_ = ranking.leaf_model.class_model.classes_, retriever.metric_
-        embedding._rank_by(ranking, ranking.gallery[0].shape[1])
+        take_features_of(embedding, retriever)
+        embedding.metric_ = retriever.metric_
+        embedding._rank_by(searcher, searcher.gallery.queries(np.arange(1)).shape[1])
+        embedding.classes_ = embedding.class_model_.classes_
         return embedding
 
-    def _rank_by(self, ranking: ExportedRanking, n_visual: int) -> None:
+    def _rank_by(self, searcher: Searcher, n_visual: int) -> None:
         """Take what to rank by."""
-        model = ranking.leaf_model
-        if not np.isfinite(ranking.alpha):
+        model = searcher.leaves_there
+        alpha = searcher.weight() if len(searcher.gallery) else searcher.options.alpha
+        if not np.isfinite(alpha):
             raise ValueError("alpha must be a finite number: with infinite alpha no vectors rank alike.")
-        self.class_embedding_ = class_embedding(model.ranking_tree, self.n_components)
-        self.alpha_ = ranking.alpha
+        self.class_embedding_ = class_embedding(model.ranking_tree(searcher.options.stem), self.n_components)
+        self.alpha_ = alpha
         self.hierarchy_, self.hierarchy_builder_ = model.hierarchy, model.builder
-        self.class_model_ = model.class_model
-        self._ranking, self._weighted = ranking, self.weighted
+        self.class_model_ = model.classifier
+        self._searcher, self._weighted = searcher, self.weighted
         self._n_features_out = n_visual + self.class_embedding_.shape[1]
 
     def transform(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray:
-        """Gallery vectors.
+        """Make gallery vectors.
 
         Parameters
         ----------
@@ -277,29 +272,31 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             If `gallery_leaves` is "labels", for labels that the hierarchy lacks; they are named.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=feature_dtype(X), order="C", reset=False)
+        X = checked_rows(self, X)
         labels = None if y is None else column_or_1d(y, warn=True)
         check_consistent_length(X, labels)
-        rows = self._ranking.visual.rows(X)[0]
-        return self._vectors(rows, self._ranking.leaves_of_gallery(X, labels), self._gallery_weight())
+        leaves = self._searcher.leaves_in_gallery(X, labels)
+        return self._vectors(self._searcher.gallery.as_queries(X), leaves, self._gallery_weight())
 
     def transform_gallery(self) -> NDArray:
-        """Vectors of the gallery that the retriever of `from_retriever` had, in the order of its positions.
+        """Make vectors of the gallery of the retriever of `from_retriever`, in the order of its positions.
 
         Returns
         -------
         vectors : ndarray of shape (n_gallery, n_visual + n_components)
         """
         check_is_fitted(self)
-        if self._ranking.gallery is None:
+        gallery = self._searcher.gallery
+        if not len(gallery):
             raise ValueError("There is no gallery: only vectors made by from_retriever have one.")
-        return self._vectors(*self._ranking.gallery, self._gallery_weight())
+        leaves = self._searcher.view(of_gallery=False).leaves()
+        return self._vectors(gallery.queries(), leaves, self._gallery_weight())
 
     def _gallery_weight(self) -> float:
         return float(np.sqrt(self._weight(None))) if self._weighted == "both" else 1.0
 
     def transform_query(self, X: ArrayLike, alpha: float | None = None) -> NDArray:
-        """Query vectors.
+        """Make query vectors.
 
         With ``weighted="both"`` they are those of `transform` without labels, unless the gallery of
         `from_retriever` has unknown classes: then queries rely on their leaves less.
@@ -321,8 +318,9 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             )
         weight = self._weight(alpha)
         weight = np.sqrt(weight) if self._weighted == "both" else weight
-        X = validate_data(self, X, dtype=feature_dtype(X), order="C", reset=False)
-        return self._vectors(self._ranking.visual.rows(X)[0], self._ranking.leaves_of_queries(X), weight)
+        X = checked_rows(self, X)
+        rows = self._searcher.gallery.as_queries(X)
+        return self._vectors(rows, self._searcher.query_leaves(X), weight)
 
     def _weight(self, alpha: float | str | None) -> float:
         alpha = self.alpha if alpha is None else alpha
@@ -335,7 +333,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         phi, d = self.class_embedding_, rows.shape[1]
         vectors = np.empty((len(rows), d + phi.shape[1]), dtype=rows.dtype)
         vectors[:, :d] = rows
-        vectors[:, d:] = weight * (by_class(leaves, len(phi)) @ phi)
+        vectors[:, d:] = weight * (leaf_matrix(leaves, len(phi)) @ phi)
         return vectors
 
     def __sklearn_tags__(self) -> Any:

@@ -8,21 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import blas, eigh
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import TransformerTags, check_random_state
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_hierret._arrays import (
     check_memory_share,
     feature_dtype,
-    unchanged_on_error,
     unit_rows,
-    validate_classes,
 )
+from sklearn_hierret._sklearn import Interval
+from sklearn_hierret._training import SupervisedEstimator, TrainingSet
 
 
-class OASIS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class OASIS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SupervisedEstimator):
     """Learn a similarity ``x' W z`` by which a sample's class comes before others [1]_.
 
     W starts as the identity, which is cosine similarity. A triplet is a sample p, another sample p+ of its
@@ -93,25 +92,8 @@ class OASIS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.semidefinite = semidefinite
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> OASIS:
-        """Learn W.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-            Class labels; at least one class has two samples.
-
-        Returns
-        -------
-        self : object
-        """
-        with unchanged_on_error(self):
-            return self._fit(X, y)
-
-    def _fit(self, X: ArrayLike, y: ArrayLike) -> OASIS:
-        X, _, codes = validate_classes(self, X, y)
+    def _fit(self, training: TrainingSet) -> None:
+        X, codes = training.X, training.codes
         check_memory_share(
             32 * X.shape[1] ** 2, f"A similarity of {X.shape[1]} features", "put a PCA before, in a Pipeline."
         )
@@ -138,10 +120,9 @@ class OASIS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         elif hasattr(self, "factor_"):
             del self.factor_
         self.W_ = np.ascontiguousarray(W, dtype=X.dtype)
-        return self
 
     def transform(self, X: ArrayLike) -> NDArray:
-        """Vectors of items.
+        """Return vectors of items.
 
         If `semidefinite`, they are those of queries, too; otherwise they are the rows of X divided by their
         lengths.
@@ -158,7 +139,7 @@ class OASIS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return rows @ self.factor_ if hasattr(self, "factor_") else rows
 
     def transform_queries(self, X: ArrayLike) -> NDArray:
-        """Vectors of queries, whose inner products with those of `transform` are the similarities.
+        """Return vectors of queries, whose inner products with those of `transform` are the similarities.
 
         Parameters
         ----------
@@ -182,7 +163,6 @@ class OASIS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
         tags.transformer_tags = TransformerTags(preserves_dtype=["float64", "float32"])
         return tags
 

@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn import get_config
 from sklearn.utils.metadata_routing import MetadataRequest
-from sklearn.utils.validation import _check_sample_weight
 
 from sklearn_hierret._arrays import check_positive_integer
+from sklearn_hierret._sklearn import check_sample_weight
 from sklearn_hierret.evaluation._search import Search, check_gallery
 from sklearn_hierret.metrics import METRICS, check_empty, check_metric, mean_over_queries
 
@@ -136,7 +136,7 @@ class RetrievalScorer:
     ) -> float:
         search = self.search(estimator, X, y)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, search.y_query)
+            sample_weight = check_sample_weight(sample_weight, search.y_query)
             if sample_weight.min() < 0 or not sample_weight.any():
                 raise ValueError("sample_weight must not be negative, nor zero everywhere.")
         return self.mean(scores_of_queries([self], search)[0], search.y_query, sample_weight)

@@ -43,10 +43,11 @@ class Search:
         self._ties = ties
         if self.exclude_query:
             self.y_gallery = self.y_query
-            if hasattr(model, "set_gallery"):
+            if hasattr(model, "with_gallery"):
                 # Labels of the gallery would be those of the queries.
-                predicted = {"gallery_leaves": "predicted"} if hasattr(model, "gallery_leaves") else {}
-                model = copy.copy(model).set_gallery(self._X, self.y_query, **predicted)
+                model = model.with_gallery(self._X, self.y_query, gallery_leaves="predicted")
+            elif hasattr(model, "set_gallery"):
+                model = copy.copy(model).set_gallery(self._X, self.y_query)
             elif hasattr(model, "kneighbors"):  # scikit-learn's: fitting is setting the gallery
                 model = clone(model).fit(self._X, self.y_query)
             else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import html
 import io
 import json
@@ -22,8 +21,8 @@ from sklearn_hierret._files import written_whole
 from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.images import ImageSource
-from sklearn_hierret.interaction._session import session_numbers
-from sklearn_hierret.retrieval import HammingRetriever
+from sklearn_hierret.interaction import session_numbers
+from sklearn_hierret.retrieval import HammingRetriever, HierarchicalRetriever, Searcher, checked_queries
 
 #: Dimensions and classes of a sample that the page ranks with after marks.
 N_DIMENSIONS, N_LEAVES = 64, 6
@@ -136,13 +135,13 @@ def explore(
     retriever, X = retriever_of(estimator, X)
     if isinstance(retriever, HammingRetriever):
         raise TypeError("The page compares features; a HammingRetriever has codes.")
-    model = getattr(retriever, "_leaf_model", None)
-    if model is None or not isinstance(model.tree, ClassHierarchy):
+    tree = retriever.searcher().tree if isinstance(retriever, HierarchicalRetriever) else None
+    if tree is None:
         raise TypeError(
             "The page shows one tree: explore needs a HierarchicalRetriever with a ClassHierarchy."
         )
     source = ImageSource(images, image_size)
-    rows = np.asarray(retriever._checked(X))
+    rows = checked_queries(retriever, X)
     check_consistent_length(rows, source)
     if len(source) > MOST_IMAGES:
         raise ValueError(f"{len(source)} images make a page that is too large: choose {MOST_IMAGES} at most.")
@@ -153,20 +152,20 @@ def explore(
         check_consistent_length(rows, y)
         labels = [_name(label, class_names) for label in np.asarray(y).tolist()]
     n_neighbors = min(n_neighbors, len(source) - 1)
-    searched = copy.copy(retriever).set_gallery(X, gallery_leaves="predicted")
+    searched = retriever.with_gallery(X, gallery_leaves="predicted")
     data = {
         "title": title,
         "images": [_encoded(source.batch([i])[0], thumbnail) for i in range(len(source))],
         "size": list(source.image_shape[:2]),
         "labels": labels,
-        "tree": _tree(model.tree, class_names),
+        "tree": _tree(tree, class_names),
         "lists": {
-            "visual": _list(copy.copy(searched).set_params(alpha=0.0), n_neighbors),
+            "visual": _list(searched.with_searcher(searched.searcher(), alpha=0.0), n_neighbors),
             "combined": _list(searched, n_neighbors),
         },
         "feedback": session_numbers(searched),
-        "stem": model.with_stem(searched.stem).stem_used,
-        **_for_marks(searched),
+        "stem": searched.searcher().stem,
+        **_for_marks(searched.searcher()),
     }
     page = _page(data, title)
     if path is not None:
@@ -210,16 +209,15 @@ def _list(retriever: Any, n_neighbors: int) -> dict:
     }
 
 
-def _for_marks(retriever: Any) -> dict:
+def _for_marks(searcher: Searcher) -> dict:
     """Leading components of the rows that are compared, and the likeliest classes, of each image."""
-    unit = retriever._there().visual_rows(np.arange(retriever.n_samples_fit_))
+    unit = searcher.gallery.visual_rows(slice(None))
     if unit.shape[1] > N_DIMENSIONS:
         moments = unit.T @ unit
         unit = unit @ np.linalg.eigh(moments)[1][:, -N_DIMENSIONS:]
     scale = float(np.abs(unit).max()) or 1.0
     numbers = np.rint(unit / scale * 32767).astype("<i2")
-    gallery = retriever._gallery_with_leaves(retriever._there(), of_own=True)
-    leaves, known = gallery.leaves[:, :N_LEAVES], retriever._known(gallery, None)
+    leaves, known = searcher.view(of_gallery=True).leaves()[:, :N_LEAVES], searcher.known(None)
     known = np.ones(len(unit)) if known is None else known
     return {
         "n_dimensions": unit.shape[1],

@@ -101,7 +101,7 @@ def _of_pairs(g: Gaussians, i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray
     difference = g.means[i] - g.means[j]
     log_determinants = (g.log_determinants[i] + g.log_determinants[j]) / 2
     if g.covariance_type == "full":
-        return _of_covariances(g.covariances[i], g.covariances[j], difference, log_determinants)
+        return distances_of_covariances(g.covariances[i], g.covariances[j], difference, log_determinants)
     mean = (g.covariances[i] + g.covariances[j]) / 2
     if g.covariance_type == "spherical":
         mean = np.repeat(mean[:, None], difference.shape[1], axis=1)
@@ -109,7 +109,7 @@ def _of_pairs(g: Gaussians, i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray
     return term + (np.log(mean).sum(axis=1) - log_determinants) / 2
 
 
-def _of_covariances(
+def distances_of_covariances(
     one: NDArray[np.float64],
     two: NDArray[np.float64],
     difference: NDArray[np.float64],

@@ -24,8 +24,8 @@ from scipy.sparse.csgraph import connected_components
 from sklearn_hierret._threads import run_batches, slices_of
 from sklearn_hierret.gaussian._bhattacharyya import (
     Gaussians,
-    _of_covariances,
     bhattacharyya_pairs,
+    distances_of_covariances,
 )
 
 #: Directions of the second bound.
@@ -136,7 +136,7 @@ class _MarginalBounds:
 
         def compute(some: slice) -> None:
             a, b = i[some], j[some]
-            lower[some] = _of_covariances(
+            lower[some] = distances_of_covariances(
                 self.covariances[a],
                 self.covariances[b],
                 self.means[a] - self.means[b],

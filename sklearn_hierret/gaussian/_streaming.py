@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret._arrays import check_memory_share, check_same_kind
+from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.gaussian._statistics import ClassStatistics, ScatterKind
+
+#: Statistics of all features that a fit keeps for partial_fit: 128 megabytes.
+MOST_NUMBERS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,29 @@ class LabelledStatistics:
 
     @classmethod
     def of_block(cls, X: NDArray, y: NDArray, kind: ScatterKind) -> LabelledStatistics:
-        """Some samples."""
+        """Summarize a block of a stream."""
         classes = np.unique(y)
         block = cls(classes, kind, float(np.finfo(X.dtype).eps), None, ((X.copy(), y.copy()),))
         if _are_smaller(len(X), X.shape[1], len(classes), kind):
             return block
         return cls(classes, kind, block.eps, block.as_statistics())
+
+    @classmethod
+    def of_fit(cls, training: TrainingSet, kind: ScatterKind) -> LabelledStatistics:
+        """Summarize all samples of a fit; where statistics of all features are large, take the samples."""
+        X, classes, eps = training.X, training.classes, float(np.finfo(training.X.dtype).eps)
+        if (1 if kind == "pooled" else len(classes)) * X.shape[1] ** 2 > MOST_NUMBERS:
+            return cls(classes, kind, eps, None, ((X, training.y),))
+        with np.errstate(over="ignore", invalid="ignore"):
+            statistics = ClassStatistics.from_samples(X, training.codes, len(classes), kind)
+        return cls(classes, kind, eps, statistics)
+
+    def kept(self) -> LabelledStatistics:
+        """Return what is kept after a fit: no samples, if they are many."""
+        n_numbers = sum(X.size for X, _ in self.samples)
+        if n_numbers > MOST_NUMBERS:
+            return replace(self, samples=())
+        return replace(self, samples=tuple((X.copy(), y) for X, y in self.samples))
 
     def as_statistics(self) -> ClassStatistics:
         """Statistics, of the samples if they are kept.
@@ -69,6 +90,11 @@ class LabelledStatistics:
 
     def merge(self, other: LabelledStatistics) -> LabelledStatistics:
         """All samples of both; neither changes."""
+        if self.statistics is None and not self.samples:
+            raise ValueError(
+                "fit kept the statistics of the principal components only, since those of all features "
+                "are large: start with partial_fit."
+            )
         check_same_kind(other.classes, self.classes, "Labels", "those before")
         classes = np.union1d(self.classes, other.classes)
         eps = max(self.eps, other.eps)
@@ -84,12 +110,12 @@ class LabelledStatistics:
             if not _are_smaller(n, d, len(classes), self.kind):
                 both = LabelledStatistics(classes, self.kind, eps, both.as_statistics())
             return both
-        mine, theirs = self.as_statistics(), other.as_statistics()
-        mine = mine.enlarged(np.searchsorted(classes, self.classes), len(classes))
+        total, added = self.as_statistics(), other.as_statistics()
+        total = total.enlarged(np.searchsorted(classes, self.classes), len(classes))
         if len(classes) > len(other.classes):
-            theirs = theirs.enlarged(np.searchsorted(classes, other.classes), len(classes))
-        mine.add(theirs)
-        return LabelledStatistics(classes, self.kind, eps, mine)
+            added = added.enlarged(np.searchsorted(classes, other.classes), len(classes))
+        total.add(added)
+        return LabelledStatistics(classes, self.kind, eps, total)
 
 
 def _are_smaller(n_samples: int, n_features: int, n_classes: int, kind: ScatterKind) -> bool:

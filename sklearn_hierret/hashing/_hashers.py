@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import qr, svd
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.utils import TransformerTags, check_random_state
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_hierret._arrays import feature_dtype
+from sklearn_hierret._sklearn import Interval, fit_context
 from sklearn_hierret.hashing._codes import check_n_bits, pack_signs
 
 
@@ -65,7 +65,7 @@ class PCAHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.n_bits = n_bits
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: Any = None) -> PCAHasher:
         """Find the projection.
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_hierret._arrays import row_chunks
+from sklearn_hierret._sklearn import Interval, StrOptions, fit_context
 from sklearn_hierret.images._source import ImageSource
 
 #: Weights of red, green and blue in brightness (ITU-R BT.601).
@@ -75,7 +75,7 @@ class ImageCorruption(TransformerMixin, BaseEstimator):
         self.patch = patch
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: Any = None) -> ImageCorruption:
         """Check the parameters; there is nothing to learn.
 

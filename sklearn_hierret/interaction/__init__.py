@@ -6,7 +6,7 @@ from sklearn_hierret.interaction._linear import LinearFeedback
 from sklearn_hierret.interaction._node_posterior import NodePosterior
 from sklearn_hierret.interaction._query_sets import kneighbors_of_set
 from sklearn_hierret.interaction._rocchio import Rocchio
-from sklearn_hierret.interaction._session import RetrievalSession
+from sklearn_hierret.interaction._session import RetrievalSession, session_numbers
 
 __all__ = [
     "LinearFeedback",
@@ -16,4 +16,5 @@ __all__ = [
     "evaluate_interaction",
     "facets",
     "kneighbors_of_set",
+    "session_numbers",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._arrays import check_positive_integer
+from sklearn_hierret._sklearn import safe_indexing
 from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.interaction._linear import LinearFeedback
@@ -122,8 +122,7 @@ def evaluate_interaction(
     check_retriever(retriever)
     y = labels_of_queries(X, y)
     codes = hierarchy.index(y)
-    retriever = copy.copy(retriever).set_gallery(X, y, gallery_leaves="predicted")
-    rows = retriever._checked(X, retriever._there().dtype)
+    retriever = retriever.with_gallery(X, y, gallery_leaves="predicted")
     random = np.random.RandomState(random_state)
     is_shown = random.random_sample(len(y)) < 0.5
     queries = random.permutation(len(y))[:n_queries]
@@ -137,7 +136,7 @@ def evaluate_interaction(
         node = _objective(hierarchy, int(codes[query]), objective, own)
         user = _User(hierarchy, node, codes, query, is_shown, own.random_sample(len(y)) < error_rate)
         for name, method in methods.items():
-            session = RetrievalSession._of_checked(retriever, rows[query : query + 1], method)
+            session = RetrievalSession(retriever, safe_indexing(X, [query]), method=method)
             for number in range(rounds + 1):
                 if number:
                     shown = session.kneighbors(marks, False, within=user.is_shown)[0]

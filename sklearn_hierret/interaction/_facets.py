@@ -12,6 +12,8 @@ from sklearn_hierret._arrays import check_positive_integer
 from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.interaction._method import check_retriever
+from sklearn_hierret.leaves import likeliest
+from sklearn_hierret.retrieval import checked_queries
 
 
 def facets(
@@ -67,17 +69,17 @@ def facets(
     check_positive_integer(n_examples, "n_examples")
     retriever, X = retriever_of(estimator, X)
     check_retriever(retriever, with_tree=True)
-    found = retriever._search(X, n_neighbors, with_leaves=True)
-    tree = retriever._leaf_model.tree
+    searcher = retriever.searcher()
+    queries = checked_queries(retriever, X, searcher)
+    result, tree = searcher.neighbors(queries, n_neighbors, with_leaves=True), searcher.tree
     names = np.empty(tree.n_nodes, dtype=object)
     names[:] = tree.node_names
-    rows_of_query = retriever._checked(X, found.gallery.dtype)
-    proba, known = retriever._class_probabilities(found.gallery, rows_of_query)
+    proba, known = searcher.class_probabilities(queries)
     of_query = known[:, None] * proba
     of_query = tree.node_probabilities(of_query)
     rows: list[dict] = []
-    for query, (distances, positions) in enumerate(zip(found.distances, found.indices, strict=True)):
-        leaves = found.gallery.index.leaves(found.gallery.rows[positions])["leaf"][:, 0]
+    for query, (distances, positions) in enumerate(zip(result.distances, result.indices, strict=True)):
+        leaves = likeliest(result.view.leaves(positions))
         counts = np.bincount(leaves, minlength=tree.n_classes).astype(float)
         nodes = splitting_nodes(tree, counts, n_facets)
         below = tree.is_below(tree.classes[leaves][:, None], nodes[None, :])

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.interaction._belief import NodeBelief
 from sklearn_hierret.retrieval import HammingRetriever, HierarchicalRetriever
 
@@ -82,7 +81,7 @@ def check_retriever(estimator: Any, *, with_tree: bool = False) -> None:
             "re-ranking step, pass the retriever inside, and queries as that sees them."
         )
     check_is_fitted(estimator, "class_model_")
-    if with_tree and not (estimator._leaf_model and isinstance(estimator._leaf_model.tree, ClassHierarchy)):
+    if with_tree and estimator.searcher().tree is None:
         raise TypeError("One tree is needed, and hierarchy_ is a CombinedHierarchy.")
 
 

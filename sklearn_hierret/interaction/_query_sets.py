@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
+from sklearn_hierret._sklearn import safe_indexing
 from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.interaction._method import check_retriever
 from sklearn_hierret.interaction._session import RetrievalSession
+from sklearn_hierret.retrieval import checked_queries
 
 
 def kneighbors_of_set(
@@ -56,16 +58,16 @@ def kneighbors_of_set(
     """
     retriever, X = retriever_of(estimator, X)
     check_retriever(retriever)
-    X = retriever._checked(X)
+    n_images = len(checked_queries(retriever, X))
     if groups is None:
-        groups = np.zeros(len(X), dtype=int)
+        groups = np.zeros(n_images, dtype=int)
     groups = np.asarray(groups)
     if groups.ndim != 1:
         raise ValueError(f"groups must be one-dimensional, got shape {groups.shape}.")
-    check_consistent_length(X, groups)
+    check_consistent_length(np.empty(n_images), groups)
     codes = np.unique(groups, return_inverse=True)[1]
-    found = [
-        RetrievalSession._of_checked(retriever, X[codes == code]).kneighbors(n_neighbors)
+    needs = [
+        RetrievalSession(retriever, safe_indexing(X, np.flatnonzero(codes == code))).kneighbors(n_neighbors)
         for code in range(codes.max() + 1)
     ]
-    return np.concatenate([d for d, _ in found]), np.concatenate([i for _, i in found])
+    return np.concatenate([d for d, _ in needs]), np.concatenate([i for _, i in needs])

@@ -9,13 +9,20 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._arrays import check_positive_integer, unit_rows
-from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.interaction._belief import NodeBelief
 from sklearn_hierret.interaction._method import FeedbackMethod, Marks, Ranking, check_retriever
 from sklearn_hierret.interaction._node_posterior import HALF_WEIGHT, NodePosterior
 from sklearn_hierret.interaction._proposals import most_informative
 from sklearn_hierret.interaction._rocchio import Rocchio
-from sklearn_hierret.retrieval import POWER_OF_LEAF, Found, Gallery, HierarchicalRetriever
+from sklearn_hierret.leaves import leaf_matrix
+from sklearn_hierret.retrieval import (
+    POWER_OF_LEAF,
+    HierarchicalRetriever,
+    Result,
+    Searcher,
+    checked_queries,
+    table_of,
+)
 
 #: Of the best results, those that are looked at for what to show next, or ranked by single marks as well.
 N_LOOKED_AT = 500
@@ -78,17 +85,14 @@ class RetrievalSession:
         method: FeedbackMethod | None = None,
         error_rate: float = ERROR_RATE,
     ) -> None:
-        self._set(retriever, method, error_rate)
-        self._begin(retriever._checked(X_query, retriever._there().dtype))
-
-    def _set(self, retriever: Any, method: FeedbackMethod | None, error_rate: float) -> None:
         check_retriever(retriever)
         if not 1e-6 <= error_rate < 0.5:
             raise ValueError(f"error_rate must be from 1e-6 to below 0.5, got {error_rate!r}.")
         if isinstance(method, type) or (method is not None and not hasattr(method, "ranking")):
             raise TypeError(f"method must be NodePosterior() or another method of feedback, got {method!r}.")
         self.retriever = retriever
-        has_tree = isinstance(getattr(retriever._leaf_model, "tree", None), ClassHierarchy)
+        searcher = retriever.searcher()
+        has_tree = searcher.tree is not None
         if isinstance(method, NodePosterior) and not has_tree:
             raise ValueError(
                 "NodePosterior needs one tree: a retriever that has no CombinedHierarchy. Rocchio and "
@@ -98,28 +102,12 @@ class RetrievalSession:
             method = NodePosterior() if has_tree else Rocchio()
         self.method = method
         self.error_rate = float(error_rate)
-
-    @classmethod
-    def _of_checked(
-        cls,
-        retriever: Any,
-        X: NDArray,
-        method: FeedbackMethod | None = None,
-        error_rate: float = ERROR_RATE,
-    ) -> RetrievalSession:
-        """A session of queries as `_checked` returns them."""
-        session = cls.__new__(cls)
-        session._set(retriever, method, error_rate)
-        session._begin(X)
-        return session
-
-    def _begin(self, X: NDArray) -> None:
-        self._gallery = self.retriever._there()
-        self._X = X.astype(self._gallery.dtype, copy=False)
+        self._gallery = searcher.gallery
+        self._X = checked_queries(retriever, X_query, searcher)
         self._marked = np.empty(0, dtype=np.intp)
         self._is_relevant = np.empty(0, dtype=bool)
         self._near: dict[int, NDArray[np.intp]] = {}
-        self._first_belief = self._belief = self._belief_of_queries()
+        self._first_belief = self._belief = self._belief_of_queries(searcher)
 
     # -------------------------------------------------------------------------- marks
 
@@ -154,7 +142,7 @@ class RetrievalSession:
         """
         if by not in ("position", "id"):
             raise ValueError(f"by must be 'position' or 'id', got {by!r}.")
-        self._check_gallery()
+        searcher = self._searcher()
         parts = [self._positions(items, by) for items in (relevant, irrelevant)]
         new = np.concatenate(parts)
         distinct, counts = np.unique(np.concatenate([self._marked, new]), return_counts=True)
@@ -166,7 +154,7 @@ class RetrievalSession:
             [self._is_relevant, np.repeat([True, False], [len(p) for p in parts])]
         )
         if self._belief is not None and len(new):
-            proba, known = self._class_probabilities(new)
+            proba, known = _class_probabilities(searcher, new)
             self._belief = self._belief.marked(proba, self._is_relevant[-len(new) :], known)
         return self
 
@@ -183,7 +171,7 @@ class RetrievalSession:
         -------
         self : RetrievalSession
         """
-        self._check_gallery()
+        self._searcher()
         positions = self._positions(items, by)
         unknown = np.setdiff1d(positions, self._marked)
         if len(unknown):
@@ -220,10 +208,11 @@ class RetrievalSession:
         distances, indices : ndarrays of shape (1, n_neighbors)
             As `HierarchicalRetriever.kneighbors` returns them; the same as its for one query without marks.
         """
-        found = self._search(n_neighbors, within, show_marked)
+        searcher = self._searcher()
+        result = self._search(searcher, n_neighbors, within, show_marked)
         if not return_distance:
-            return found.indices
-        return found.distances.astype(self.retriever._distance_dtype), found.indices
+            return result.indices
+        return result.distances.astype(searcher.distance_dtype), result.indices
 
     def retrieve(
         self,
@@ -244,9 +233,10 @@ class RetrievalSession:
         table : DataFrame
             The columns of `HierarchicalRetriever.retrieve`, and position.
         """
-        found = self._search(n_neighbors, within, show_marked, with_leaves=True)
-        table = self.retriever._table_of(found)
-        table["position"] = found.indices.ravel()[found.indices.ravel() >= 0]
+        searcher = self._searcher()
+        result = self._search(searcher, n_neighbors, within, show_marked, with_leaves=True)
+        table = table_of(searcher, result, "visual_distance")
+        table["position"] = result.indices.ravel()[result.indices.ravel() >= 0]
         return table
 
     def propose(self, n_items: int = 10, *, within: ArrayLike | None = None) -> NDArray[np.intp]:
@@ -271,13 +261,14 @@ class RetrievalSession:
            Retrieval", GCPR 2018.
         """
         check_positive_integer(n_items, "n_items")
-        belief = self._need_belief()
+        belief, searcher = self._need_belief(), self._searcher()
         n_free = len(self._gallery) - len(self._marked)
-        indices = self._search(min(max(N_LOOKED_AT, n_items), max(n_free, 1)), within, False).indices[0]
+        n_searched = min(max(N_LOOKED_AT, n_items), max(n_free, 1))
+        indices = self._search(searcher, n_searched, within, False).indices[0]
         indices = indices[indices >= 0]
         if len(indices) < n_items:
             raise ValueError(f"{n_items} items to propose, and only {len(indices)} are not marked.")
-        proba, known = self._class_probabilities(indices)
+        proba, known = _class_probabilities(searcher, indices)
         return indices[most_informative(belief, proba, n_items, known)]
 
     def nodes(self) -> pd.DataFrame:
@@ -292,11 +283,10 @@ class RetrievalSession:
             explanation in the tree.
         """
         belief = self._need_belief()
-        tree = belief.tree
-        self._check_gallery()
+        tree, searcher = belief.tree, self._searcher()
         probabilities = np.delete(belief.probabilities, tree.root)
         order = np.argsort(-probabilities[:-1], kind="stable")
-        leaves = self.retriever._gallery_with_leaves(self._gallery, of_own=False).leaves
+        leaves = searcher.view(of_gallery=False).leaves()
         counts = np.bincount(leaves["leaf"][:, 0], minlength=tree.n_classes)
         names = np.empty(tree.n_nodes, dtype=object)
         names[:] = tree.node_names
@@ -331,8 +321,10 @@ class RetrievalSession:
         check_retriever(retriever)
         if self._X.shape[1] != retriever.n_features_in_:
             raise ValueError(f"{self._X.shape[1]} features, but {retriever.n_features_in_} at fit.")
-        session = RetrievalSession._of_checked(retriever, self._X, self.method, self.error_rate)
-        ids = self._gallery.position_ids
+        names = getattr(retriever, "feature_names_in_", None)
+        X = self._X if names is None else pd.DataFrame(self._X, columns=names)
+        session = RetrievalSession(retriever, X, method=self.method, error_rate=self.error_rate)
+        ids = self._gallery.ids
         return session.mark(ids[self.relevant_], ids[self.irrelevant_], by="id")
 
     def __repr__(self) -> str:
@@ -344,67 +336,66 @@ class RetrievalSession:
     # ------------------------------------------------------------------------- inside
 
     def _search(
-        self, n_neighbors: int | None, within: ArrayLike | None, show_marked: bool, with_leaves: bool = False
-    ) -> Any:
-        self._check_gallery()
-        retriever, gallery = self.retriever, self._gallery
-        k = retriever.n_neighbors if n_neighbors is None else n_neighbors
+        self,
+        searcher: Searcher,
+        n_neighbors: int | None,
+        within: ArrayLike | None,
+        show_marked: bool,
+        with_leaves: bool = False,
+    ) -> Result:
+        gallery = searcher.gallery
+        k = searcher.options.n_neighbors if n_neighbors is None else n_neighbors
         check_positive_integer(k, "n_neighbors")
         if not len(self._marked) and len(self._X) == 1:
-            return retriever._search(self._X, k, within, with_leaves, gallery, is_checked=True)
-        n_there = len(gallery) - (0 if show_marked else len(self._marked))
-        if k > n_there:
-            raise ValueError(f"n_neighbors = {k}, and the gallery holds {n_there} samples that may be shown.")
+            return searcher.neighbors(self._X, k, within=within, with_leaves=with_leaves)
+        n_free = len(gallery) - (0 if show_marked else len(self._marked))
+        if k > n_free:
+            raise ValueError(f"n_neighbors = {k}, and the gallery holds {n_free} samples that may be shown.")
         ranking = self._ranking()
         if within is not None:
-            chosen = retriever._chosen(gallery, within)
-            if chosen.dtype != bool:
-                gallery = retriever._gallery_with_leaves(gallery, of_own=False)
-            within = retriever._mask(gallery, chosen).copy()
+            within = searcher.mask(within).copy()
         if not show_marked and len(self._marked):
             within = np.ones(len(gallery), dtype=bool) if within is None else within
             within[self._marked] = False
         belief, alpha = ranking.belief, None if ranking.uses_leaves else 0.0
         distances = None
         if belief is not None:
-            stem = retriever._leaf_model.with_stem(retriever.stem).stem_used
-            distances, alpha = belief.class_distances(stem, self._own_distances), retriever._weight()
-            alpha = _weight_of_leaves(alpha, ranking.least_alpha)
+            distances = belief.class_distances(searcher.stem, self._query_distances)
+            alpha = _weight_of_leaves(searcher.options.alpha, ranking.least_alpha)
         by_marks = bool(ranking.mark_weight and len(self.irrelevant_))
         n_allowed = len(gallery) if within is None else int(np.sum(within))
-        found = retriever._search(
+        result = searcher.neighbors(
             self._moved_features(ranking)[None].astype(gallery.dtype),
             k if distances is None or not by_marks else min(max(4 * k, N_LOOKED_AT), max(n_allowed, k)),
-            within,
-            with_leaves,
-            gallery,
+            within=within,
+            with_leaves=with_leaves,
             class_distances=distances,
             alpha=alpha,
-            is_checked=True,
             visual=ranking.query[None].astype(gallery.dtype),
         )
         if distances is None or not by_marks:
-            return found
-        return self._by_marks(found, k, ranking, distances, alpha, within)
+            return result
+        return self._by_marks(searcher, result, k, ranking, distances, alpha, within)
 
     def _by_marks(
         self,
-        found: Found,
+        searcher: Searcher,
+        result: Result,
         k: int,
         ranking: Ranking,
         class_distances: NDArray,
         alpha: float | None,
         within: NDArray | None,
-    ) -> Found:
-        """Rank by single marks as well: what was found, and the neighbours of relevant items."""
-        gallery, candidates = found.gallery, found.indices[0]
-        near = self._near_relevant(gallery)
+    ) -> Result:
+        """Rank by single marks as well: the results, and the neighbours of relevant items."""
+        gallery, candidates = searcher.gallery, result.indices[0]
+        near = self._near_relevant(searcher)
         candidates = np.union1d(candidates, near if within is None else near[within[near]])
         candidates = candidates[candidates >= 0]
         items = gallery.visual_rows(candidates)
         by_leaf: Any = 0.0
         if alpha:
-            leaves = gallery.index.leaves(gallery.rows[candidates])
+            leaves = result.view.leaves(candidates)
             by_leaf = 1 - (leaves["probability"] * (1 - class_distances)[leaves["leaf"]]).sum(axis=1)
         relevant = np.concatenate([self._visual_queries(), gallery.visual_rows(self.relevant_)])
         to_relevant, to_irrelevant = (
@@ -417,18 +408,16 @@ class RetrievalSession:
         n_missing = k - len(order)  # where `within` allows too few
         best = np.append(candidates[order], np.full(n_missing, -1, dtype=np.intp))
         distances = np.append(distances[order], np.full(n_missing, np.inf))
-        return found._replace(distances=distances[None], indices=best[None])
+        return result._replace(distances=distances[None], indices=best[None])
 
-    def _near_relevant(self, gallery: Gallery) -> NDArray[np.intp]:
-        """Nearest neighbours of relevant items; each item is searched for once."""
+    def _near_relevant(self, searcher: Searcher) -> NDArray[np.intp]:
+        """Find nearest neighbours of relevant items; each item is searched for once."""
         new = [item for item in self.relevant_.tolist() if item not in self._near]
         if new:
-            rows = gallery.index.queries(gallery.rows[new])
-            n_near = min(N_NEAR_MARKS, len(gallery))
-            found = self.retriever._search(
-                rows, n_near, gallery=gallery, alpha=0.0, is_checked=True, visual=rows
-            ).indices
-            self._near = {**self._near, **dict(zip(new, found, strict=True))}
+            rows = searcher.gallery.queries(np.array(new))
+            n_near = min(N_NEAR_MARKS, len(searcher.gallery))
+            near = searcher.neighbors(rows, n_near, alpha=0.0, visual=rows).indices
+            self._near = {**self._near, **dict(zip(new, near, strict=True))}
         return np.array([self._near[item] for item in self.relevant_.tolist()], dtype=np.intp).ravel()
 
     def _ranking(self) -> Ranking:
@@ -447,27 +436,12 @@ class RetrievalSession:
     def _visual_queries(self) -> NDArray[np.float64]:
         return unit_rows(self._gallery.as_queries(self._X).astype(np.float64))[0]
 
-    def _belief_of_queries(self) -> NodeBelief | None:
-        model = self.retriever._leaf_model
-        if model is None or not isinstance(model.tree, ClassHierarchy):
+    def _belief_of_queries(self, searcher: Searcher) -> NodeBelief | None:
+        if searcher.tree is None:
             return None
-        proba, known = self.retriever._class_probabilities(self._gallery, self._X)
-        self._own_distances = self.retriever._distances_to_classes(self._gallery, self._X).mean(axis=0)
-        return NodeBelief.of_queries(model.tree, proba, self.error_rate, float(np.mean(known**POWER)))
-
-    def _class_probabilities(
-        self, positions: NDArray[np.intp]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Class probabilities of items, from their leaves, and that their classes are known."""
-        gallery = self.retriever._gallery_with_leaves(self._gallery, of_own=False)
-        leaves = gallery.index.leaves(gallery.rows[positions])
-        proba = np.zeros((len(positions), self.retriever._leaf_model.tree.n_classes))
-        np.add.at(proba, (np.arange(len(positions))[:, None], leaves["leaf"]), leaves["probability"])
-        if gallery.kind is not None and gallery.kind.source == "predicted":
-            known = self.retriever._known(gallery, gallery.features_at(positions))
-            if known is not None:
-                return proba, known
-        return proba, np.ones(len(positions))
+        proba, known = searcher.class_probabilities(self._X)
+        self._query_distances = searcher.class_distances(self._X).mean(axis=0)
+        return NodeBelief.of_queries(searcher.tree, proba, self.error_rate, float(np.mean(known**POWER)))
 
     def _need_belief(self) -> NodeBelief:
         if self._belief is None:
@@ -489,22 +463,36 @@ class RetrievalSession:
             raise ValueError(f"No item is at position {beyond[0]}: the gallery holds {len(self._gallery)}.")
         return values.astype(np.intp)
 
-    def _check_gallery(self) -> None:
-        there = self.retriever._there()
-        if self._gallery.holds_the_same(there):
-            self._gallery = there  # perhaps sorted by other leaves
-        else:
+    def _searcher(self) -> Searcher:
+        """Return what searches the gallery of this session."""
+        searcher = self.retriever.searcher()
+        if not self._gallery.holds_the_same(searcher.gallery):
             raise RuntimeError(
                 "The gallery changed since this session began: session.moved_to(retriever) goes on with "
                 "its marks."
             )
+        return searcher
+
+
+def _class_probabilities(
+    searcher: Searcher, positions: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return class probabilities of items, from their leaves, and that their classes are known."""
+    view = searcher.view(of_gallery=False)
+    proba = (
+        leaf_matrix(view.leaves(positions), searcher.leaves_there.tree.n_classes).toarray().astype(np.float64)
+    )
+    known = None
+    if view.kind is not None and view.kind.source == "predicted":
+        known = searcher.known(searcher.gallery.features_at(positions))
+    return proba, np.ones(len(positions)) if known is None else known
 
 
 def session_numbers(retriever: HierarchicalRetriever) -> dict[str, float]:
-    """The numbers of a default session's ranking, for a page that ranks by them itself."""
+    """Return the numbers of a default session's ranking, for a page that ranks by them itself."""
     method = NodePosterior()
     return {
-        "alpha": _weight_of_leaves(retriever._weight(), method.least_alpha),
+        "alpha": _weight_of_leaves(retriever.searcher().options.alpha, method.least_alpha),
         "beta": method.beta,
         "gamma": method.gamma,
         "mark_weight": method.mark_weight,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import groupby, product
 from typing import Any, NamedTuple
 
@@ -92,10 +93,10 @@ def scores_of_fold(
     scorers : tuple of callables
     candidates : Candidates
     """
-    found: list[list[NDArray[np.float64]]] = []
-    for metric, some in groupby(candidates.all, key=lambda candidate: candidate.metric):
-        found += _scores_of_metric(retriever_of(metric), X, y, fold, scorers, list(some))
-    return [np.array(of_scorer) for of_scorer in zip(*found, strict=True)]
+    scores: list[list[NDArray[np.float64]]] = []
+    for metric, alike in groupby(candidates.all, key=lambda candidate: candidate.metric):
+        scores += _scores_of_metric(retriever_of(metric), X, y, fold, scorers, list(alike))
+    return [np.array(of_scorer) for of_scorer in zip(*scores, strict=True)]
 
 
 def _scores_of_metric(
@@ -108,29 +109,36 @@ def _scores_of_metric(
 ) -> list[list[NDArray[np.float64]]]:
     """Scores of candidates that share a metric: a list for each."""
     Q, t = X[fold.test], y[fold.test]
+    is_ours = isinstance(scorers[0], RetrievalScorer)
     judges: list[Any] = [scorers]
-    searches: list[Any] = [retriever]
-    if isinstance(scorers[0], RetrievalScorer):
-        judges = [scorers] if scorers[0].shares_search(scorers[-1]) else [(scorer,) for scorer in scorers]
-        searches = [some[0].search(retriever, Q, t) for some in judges]
-    rankers = [getattr(search, "model", search) for search in searches]
-    leaf_model = retriever._leaf_model
+    if is_ours and not scorers[0].shares_search(scorers[-1]):
+        judges = [(scorer,) for scorer in scorers]
+    searches = [pair[0].search(retriever, Q, t) for pair in judges] if is_ours else []
+    rankers = [search.model for search in searches] if is_ours else [retriever]
+    leaf_model = retriever.searcher().leaves_there
     leaf_models = {
         weights: leaf_model if weights is None else leaf_model.with_weights(weights)
         for weights in {candidate.weights for candidate in candidates}
     }
-    found = []
+    scores = []
     for candidate in candidates:
-        for ranker in rankers:
-            ranker._leaf_model = leaf_models[candidate.weights]
-            ranker.hierarchy_, ranker.alpha_ = ranker._leaf_model.hierarchy, candidate.alpha
-            ranker.set_params(alpha=candidate.alpha, stem=candidate.stem)
-        if isinstance(scorers[0], RetrievalScorer):
-            pairs = zip(judges, searches, strict=True)
-            found.append([part for some, search in pairs for part in scores_of_queries(some, search)])
-        else:
-            found.append([np.array([float(scorers[0](retriever, Q, t))])])
-    return found
+        models = [
+            ranker.with_searcher(
+                replace(ranker.searcher(), leaf_model=leaf_models[candidate.weights]),
+                alpha=candidate.alpha,
+                stem=candidate.stem,
+            )
+            for ranker in rankers
+        ]
+        if not is_ours:
+            scores.append([np.array([float(scorers[0](models[0], Q, t))])])
+            continue
+        of_candidate = []
+        for pair, search, model in zip(judges, searches, models, strict=True):
+            search.model = model
+            of_candidate += scores_of_queries(pair, search)
+        scores.append(of_candidate)
+    return scores
 
 
 class Scores:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import _fit_context, clone
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
-from sklearn_hierret._arrays import unchanged_on_error, validate_classes
-from sklearn_hierret.building import ALPHAS, CombinedHierarchyBuilder, named
+from sklearn_hierret._arrays import unchanged_on_error
+from sklearn_hierret._sklearn import HasMethods, Interval, fit_context
+from sklearn_hierret._training import TrainingSet, hashed_groups
+from sklearn_hierret.building import CombinedHierarchyBuilder, named
 from sklearn_hierret.evaluation import RetrievalScorer, make_retrieval_scorer
 from sklearn_hierret.hierarchy import CombinedHierarchy, check_weights
 from sklearn_hierret.model_selection._candidates import Candidates, Scores, scores_of_fold
 from sklearn_hierret.model_selection._splits import Fold, folds_of, for_splitter
-from sklearn_hierret.retrieval import HierarchicalRetriever
+from sklearn_hierret.retrieval import ALPHAS, HierarchicalRetriever, Options, Searcher, fit_metric
+from sklearn_hierret.retrieval import LATE_PARAMETERS as LATE
 
 #: Parameters of a retriever that are none here.
 CHOSEN = ("alpha", "stem", "metric")
@@ -156,24 +159,7 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    # What the retriever ranks by was chosen, and is no parameter.
-
-    @property
-    def alpha(self) -> float:  # type: ignore[override]
-        """The weight that was chosen."""
-        return self.alpha_
-
-    @property
-    def stem(self) -> float | str:  # type: ignore[override]
-        """The stem that was chosen."""
-        return self.stem_
-
-    @property
-    def metric(self) -> Any:
-        """The candidate for the visual distance that was chosen."""
-        return self._metric
-
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: ArrayLike, **params: Any) -> HierarchicalRetrieverCV:
         """Choose alpha, stem and weights, and fit to all samples.
 
@@ -200,23 +186,34 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         if self.unseen and isinstance(self.class_model, FrozenEstimator):
             raise ValueError("unseen needs a class model that is fitted in each fold; this one is frozen.")
         with unchanged_on_error(self):
-            X, classes, codes = validate_classes(self, X, y)
-            y = classes[codes]
+            training = TrainingSet.of(self, X, y)
+            X, y = training.X, training.y
             params = for_splitter(self, len(X), params)
+            if params.get("groups") is not None:
+                training = replace(training, groups=hashed_groups(params["groups"], len(X)))
             folds = folds_of(X, y, self.cv, params, self.unseen, self.random_state)
             scorers = self._scorers(folds, has_groups=params.get("groups") is not None)
+            report = Options(0.0, name=type(self).__name__ if self.verbose else None).print
             found = []
             for i, fold in enumerate(folds):
-                self._print(f"fold {i + 1} of {len(folds)}")
-                retriever_of = self._fitted_to(X, y, fold, candidates)
+                report(f"fold {i + 1} of {len(folds)}")
+                retriever_of = self._fitted_to(training, fold, candidates)
                 found.append(scores_of_fold(retriever_of, X, y, fold, scorers, candidates))
             scores = Scores(found, [y[fold.test] for fold in folds], scorers)
             best = scores.best()
             self.n_splits_, self.best_index_ = len(folds), best
             self.cv_results_ = {**candidates.columns(), **scores.columns()}
-            self.alpha_, self.stem_, self.weights_, self._metric = candidates.all[best]
-            self._print(f"alpha {self.alpha_:g}, stem {self.stem_}, weights {self.weights_}")
-            self._fit_checked(X, y, classes)
+            chosen = candidates.all[best]
+            self.stem_, self.weights_ = chosen.stem, chosen.weights
+            report(f"alpha {chosen.alpha:g}, stem {self.stem_}, weights {self.weights_}")
+            hierarchy = _weighted(self.hierarchy, self.weights_)
+            self._fit(
+                training,
+                alpha=chosen.alpha,
+                stem=chosen.stem,
+                metric=chosen.metric,
+                hierarchy=hierarchy,
+            )
         return self
 
     def get_metadata_routing(self) -> MetadataRouter:
@@ -231,29 +228,34 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
 
     # ----------------------------------------------------------------------- inside
 
-    def _hierarchy(self) -> Any:
-        if self.weights_ is None:
-            return self.hierarchy
-        if isinstance(self.hierarchy, CombinedHierarchy):
-            return CombinedHierarchy(self.hierarchy.hierarchies, self.weights_)
-        is_list = isinstance(self.hierarchy, (list, tuple))
-        builder = named(self.hierarchy) if is_list else clone(self.hierarchy)
-        return builder.set_params(weights=self.weights_)
+    def _late(self) -> dict[str, Any]:
+        params = self.__dict__
+        others = {name: params[name] for name in LATE if name in params}
+        return {**others, "alpha": self.alpha_, "stem": self.stem_}
 
     def _fitted_to(
-        self, X: NDArray, y: NDArray, fold: Fold, candidates: Candidates
+        self, training: TrainingSet, fold: Fold, candidates: Candidates
     ) -> Callable[[Any], HierarchicalRetriever]:
         """Fit a retriever to what a fold shows its models, with each metric; the rest joins the gallery."""
         shared = HierarchicalRetriever().get_params(deep=False).keys() - {*CHOSEN, "verbose"}
         params = {name: getattr(self, name) for name in shared}
-        X_fit, y_fit, first = X[fold.fit], y[fold.fit], candidates.all[0].metric
-        fitted = HierarchicalRetriever(**params, metric=first, alpha=1.0).fit(X_fit, y_fit)
+        first = candidates.all[0].metric
+        X, y, groups = training.X, training.y, training.groups
+        X_fit, y_fit, groups_fit = X[fold.fit], y[fold.fit], None if groups is None else groups[fold.fit]
+        fitted = HierarchicalRetriever(**params, metric=first, alpha=1.0).fit(X_fit, y_fit, groups_fit)
 
         def with_metric(metric: Any) -> HierarchicalRetriever:
-            retriever = fitted if metric is first else fitted._with_metric(metric, X_fit, y_fit)
+            searcher = fitted.searcher()
+            if metric is not first:
+                model, origin = searcher.leaves_there, searcher.gallery.origin
+                of_fit = TrainingSet(X_fit, *np.unique(y_fit, return_inverse=True), groups_fit)
+                visual = fit_metric(metric, model.model, of_fit).visual
+                searcher = Searcher.over_nothing(
+                    model, visual, searcher.options, searcher.classes, origin, X.dtype
+                ).over(X_fit, y_fit, None, origin)
             if len(fold.unseen):
-                retriever = copy.copy(retriever).add_to_gallery(X[fold.unseen], y[fold.unseen])
-            return retriever
+                searcher = searcher.with_added(X[fold.unseen], y[fold.unseen], None)
+            return fitted.with_searcher(searcher)
 
         return with_metric
 
@@ -288,3 +290,13 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
                 f"scoring must be a scorer, or a pair made by make_retrieval_scorer, got {self.scoring!r}."
             )
         return pair
+
+
+def _weighted(hierarchy: Any, weights: Any) -> Any:
+    """Return a combined hierarchy, or its builder, with the weights that were chosen."""
+    if weights is None:
+        return hierarchy
+    if isinstance(hierarchy, CombinedHierarchy):
+        return CombinedHierarchy(hierarchy.hierarchies, weights)
+    builder = named(hierarchy) if isinstance(hierarchy, (list, tuple)) else clone(hierarchy)
+    return builder.set_params(weights=weights)

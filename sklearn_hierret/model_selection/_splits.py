@@ -9,7 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_consistent_length, check_random_state
-from sklearn.utils.metadata_routing import _routing_enabled, process_routing
+from sklearn.utils.metadata_routing import process_routing
+
+from sklearn_hierret._sklearn import routing_enabled
 
 
 class Fold(NamedTuple):
@@ -65,7 +67,7 @@ def _positions(part: Any) -> NDArray[np.intp]:
 
 def for_splitter(estimator: Any, n_samples: int, params: dict) -> dict:
     """What the splitter is given, of what was given to the fit of an estimator."""
-    if _routing_enabled():
+    if routing_enabled():
         routed = process_routing(estimator, "fit", **params).splitter.split
     else:
         others = sorted(params.keys() - {"groups"})

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils._param_validation import Interval
 
 from sklearn_hierret._arrays import unit_rows
+from sklearn_hierret._sklearn import Interval
 from sklearn_hierret.reranking._step import RerankingStep, as_frame
 
 
@@ -68,13 +67,12 @@ class DatabaseAugmentation(RerankingStep):
             found = self.retriever_.kneighbors(None, k, return_distance=False)
             for rank, column in enumerate(found.T, start=1):
                 augmented += (k - rank) / k * rows[column]
-        retriever = copy.copy(self.retriever_)
-        kind = retriever._there().origin.gallery_leaves
-        self._searched = retriever.set_gallery(
-            as_frame(retriever, augmented),
-            retriever.gallery_labels_,
-            retriever.gallery_ids_,
-            gallery_leaves=kind,
+        gallery = self._prepared_for.gallery
+        self._searched = self.retriever_.with_gallery(
+            as_frame(self.retriever_, augmented),
+            gallery.labels,
+            gallery.ids,
+            gallery_leaves=gallery.origin.gallery_leaves,
         )
 
     def _ranked_again(self, X: ArrayLike | None, k: int) -> tuple[NDArray, NDArray[np.intp]]:

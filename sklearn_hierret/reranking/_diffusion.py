@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, diags_array, eye_array
 from scipy.sparse.linalg import cg
-from sklearn.utils._param_validation import Interval
 
+from sklearn_hierret._sklearn import Interval
 from sklearn_hierret.reranking._step import RerankingStep
 
 
@@ -95,7 +95,7 @@ class Diffusion(RerankingStep):
         self._system = (eye_array(n) - self.restart * (scale @ mutual @ scale)).tocsr()
 
     def _ranked_again(self, X: ArrayLike | None, k: int) -> tuple[NDArray, NDArray[np.intp]]:
-        n, queries, gallery = self.n_samples_fit_, self._visual_queries(X), self._prepared_for
+        n, queries, gallery = self.n_samples_fit_, self._visual_queries(X), self._prepared_for.gallery
         n_seeds = min(self.n_seeds, n - (X is None))
         seeds = self.retriever_.kneighbors(X, max(k, n_seeds), return_distance=False)
         found = np.empty((len(queries), k), dtype=np.intp)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils._param_validation import Interval
 
 from sklearn_hierret._arrays import unit_rows, without_own
+from sklearn_hierret._sklearn import Interval
 from sklearn_hierret.reranking._step import RerankingStep, as_frame
 
 
@@ -62,8 +62,8 @@ class QueryExpansion(RerankingStep):
         self.n_neighbors = n_neighbors
 
     def _ranked_again(self, X: ArrayLike | None, k: int) -> tuple[NDArray, NDArray[np.intp]]:
-        is_own, gallery, features = X is None, self._prepared_for, self._features(X)
-        visual = gallery.index.queries(gallery.rows) if is_own else gallery.as_queries(features)
+        is_own, gallery, features = X is None, self._prepared_for.gallery, self._features(X)
+        visual = gallery.queries() if is_own else gallery.as_queries(features)
         n = min(self.n_expanded, self.n_samples_fit_ - is_own)
         found = self.retriever_.kneighbors(X, n, return_distance=False)
         # A transformer may heed lengths and offsets: it is given means of features, not sums of unit rows.

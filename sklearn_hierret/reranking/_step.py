@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mode as most_frequent
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
-from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_hierret._arrays import check_positive_integer, unchanged_on_error
-from sklearn_hierret.retrieval import HammingRetriever, fit_inside
+from sklearn_hierret._sklearn import HasMethods, Interval, fit_context
+from sklearn_hierret.retrieval import HammingRetriever, checked_queries, fit_inside
 
 
 class RerankingStep(ClassifierMixin, BaseEstimator):
@@ -28,7 +28,7 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
     }
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: ArrayLike) -> Any:
         """Fit the retriever; the training set becomes the gallery.
 
@@ -46,7 +46,7 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
             if isinstance(self.retriever, HammingRetriever):
                 raise TypeError(f"{type(self).__name__} works on features; a HammingRetriever has codes.")
             fit_inside(self, X, y)
-            self._prepared_for = innermost(self)._there()
+            self._prepared_for = innermost(self).searcher()
             self._prepare()
         return self
 
@@ -73,10 +73,32 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
         self._validate_params()
         with unchanged_on_error(self):
             # A copy, so that copies of this step do not change each other.
-            self.retriever_ = copy.copy(self.retriever_).set_gallery(X, y, ids, gallery_leaves=gallery_leaves)
-            self._prepared_for = innermost(self)._there()
+            self.retriever_ = self.retriever_.with_gallery(X, y, ids, gallery_leaves=gallery_leaves)
+            self._prepared_for = innermost(self).searcher()
             self._prepare()
         return self
+
+    def with_gallery(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        ids: ArrayLike | None = None,
+        *,
+        gallery_leaves: str | None = None,
+    ) -> Any:
+        """Return a copy with another gallery; this step stays as it is.
+
+        Parameters
+        ----------
+        X, y, ids, gallery_leaves
+            See `HierarchicalRetriever.set_gallery`.
+
+        Returns
+        -------
+        step : object
+            Fitted, with the same retriever inside.
+        """
+        return copy.copy(self).set_gallery(X, y, ids, gallery_leaves=gallery_leaves)
 
     def kneighbors(
         self, X: ArrayLike | None = None, n_neighbors: int | None = None, return_distance: bool = True
@@ -104,7 +126,7 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
         """How many neighbours are asked for; the gallery is that of the last fit, and has so many."""
         check_is_fitted(self, "retriever_")
         self._validate_params()
-        if not self._prepared_for.holds_the_same(innermost(self)._there()):
+        if not self._prepared_for.gallery.holds_the_same(innermost(self).searcher().gallery):
             raise RuntimeError(
                 f"The gallery of the retriever inside {type(self).__name__} changed: call set_gallery of the "
                 "outermost step instead."
@@ -180,13 +202,13 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
 
     def _features(self, X: ArrayLike | None) -> NDArray:
         """Check queries, or take the features of the whole gallery."""
-        gallery = self._prepared_for
-        return gallery.features if X is None else innermost(self)._checked(X, gallery.dtype)
+        searcher = self._prepared_for
+        return searcher.gallery.features if X is None else checked_queries(innermost(self), X, searcher)
 
     def _visual_queries(self, X: ArrayLike | None) -> NDArray:
         """Map queries, or the whole gallery, to the rows that are compared."""
-        gallery = self._prepared_for
-        return gallery.index.queries(gallery.rows) if X is None else gallery.as_queries(self._features(X))
+        gallery = self._prepared_for.gallery
+        return gallery.queries() if X is None else gallery.as_queries(self._features(X))
 
 
 def innermost(step: Any) -> Any:

@@ -1,22 +1,39 @@
 """The retrievers: of features and of binary codes."""
 
-from sklearn_hierret.retrieval._exported import ExportedRanking, exported_ranking
-from sklearn_hierret.retrieval._gallery import Gallery
+from sklearn_hierret.retrieval._alpha import ALPHAS
+from sklearn_hierret.retrieval._base import BaseRetriever, checked_queries
+from sklearn_hierret.retrieval._fitting import fit_ranking
+from sklearn_hierret.retrieval._gallery import Gallery, LeafOrigin
 from sklearn_hierret.retrieval._hamming import HammingRetriever
+from sklearn_hierret.retrieval._hierarchical import HierarchicalRetriever
 from sklearn_hierret.retrieval._inside import fit_inside
-from sklearn_hierret.retrieval._leaf_search import Found
+from sklearn_hierret.retrieval._leaf_model import LeafModel
+from sklearn_hierret.retrieval._metric import fit_metric
 from sklearn_hierret.retrieval._novelty import POWER as POWER_OF_LEAF
-from sklearn_hierret.retrieval._retriever import HierarchicalRetriever
+from sklearn_hierret.retrieval._options import CONSTRAINTS, Options
+from sklearn_hierret.retrieval._options import LATE as LATE_PARAMETERS
+from sklearn_hierret.retrieval._searcher import Result, Searcher
+from sklearn_hierret.retrieval._tables import table_of
 from sklearn_hierret.retrieval._transformer import HierarchicalNeighborsTransformer
 
 __all__ = [
+    "ALPHAS",
+    "CONSTRAINTS",
+    "LATE_PARAMETERS",
     "POWER_OF_LEAF",
-    "ExportedRanking",
-    "Found",
+    "BaseRetriever",
     "Gallery",
     "HammingRetriever",
     "HierarchicalNeighborsTransformer",
     "HierarchicalRetriever",
-    "exported_ranking",
+    "LeafModel",
+    "LeafOrigin",
+    "Options",
+    "Result",
+    "Searcher",
+    "checked_queries",
     "fit_inside",
+    "fit_metric",
+    "fit_ranking",
+    "table_of",
 ]

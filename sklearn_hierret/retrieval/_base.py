@@ -1,7 +1,10 @@
-"""What retrievers share: a gallery, leaves, neighbours, votes."""
+"""What retrievers share: questions about neighbours and leaves, and a gallery that is replaced and grows."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,11 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from scipy.stats import mode as most_frequent
 from sklearn.base import ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_hierret._arrays import check_positive_integer, row_chunks, rows_of
+from sklearn_hierret._arrays import check_positive_integer, checked_rows, rows_of
 from sklearn_hierret._blocks import is_dask
-from sklearn_hierret.building import float_dtype, likeliest
+from sklearn_hierret._training import LazyAttributes, NestedParams
+from sklearn_hierret.hashing import check_codes
 from sklearn_hierret.hierarchy import check_min_probability
 from sklearn_hierret.metrics import (
     average_precision_at_k,
@@ -23,21 +27,90 @@ from sklearn_hierret.metrics import (
     mean_over_queries,
     query_chunks,
 )
-from sklearn_hierret.retrieval._backing_off import described, level_accuracy, sure_nodes, tree_of
-from sklearn_hierret.retrieval._changes import GalleryChanges
 from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
-from sklearn_hierret.retrieval._gallery import Gallery
-from sklearn_hierret.retrieval._leaf_search import Found
+from sklearn_hierret.retrieval._options import LATE, Options
+from sklearn_hierret.retrieval._searcher import Searcher
+from sklearn_hierret.retrieval._tables import (
+    check_backing_off,
+    described,
+    level_accuracy,
+    sure_nodes,
+    table_of,
+)
+
+#: Held for the moment in which a gallery is replaced, so that no writer loses what another wrote.
+_REPLACING = Lock()
 
 
-class BaseRetriever(ClassifierMixin, GalleryChanges):
-    """What a user asks of a fitted retriever: neighbours, leaves, votes.
-
-    `LeafSearch` says what a subclass provides.
-    """
+class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
+    """A fitted retriever holds a `Searcher` and asks it."""
 
     #: Of the features' distance in tables.
-    _distance_name: ClassVar[str]
+    _distance_name: ClassVar[str] = "visual_distance"
+    _lazy: ClassVar[dict] = {
+        "classes_": lambda self: self.searcher().gallery.classes,
+        "gallery_labels_": lambda self: self.searcher().gallery.labels,
+        "gallery_ids_": lambda self: self.searcher().gallery.ids,
+        "n_samples_fit_": lambda self: len(self.searcher().gallery),
+    }
+    _searcher: Searcher
+
+    def searcher(self) -> Searcher:
+        """Return the value that searches, by the gallery and the parameters as they are now.
+
+        Returns
+        -------
+        searcher : Searcher
+            It stays as it is, whatever becomes of the retriever.
+        """
+        check_is_fitted(self, "class_model_")
+        searcher = self.__dict__["_searcher"]
+        late = self._late()
+        memo = self.__dict__.get("_checked_options")
+        if memo is None or memo[0].keys() != late.keys() or any(memo[0][k] is not late[k] for k in late):
+            options = Options.of(late, self.alpha_, type(self).__name__)
+            self._checked_options = memo = late, options
+        if memo[1] is searcher.options:
+            return searcher
+        return searcher.with_options(**vars(memo[1]))
+
+    def _late(self) -> dict[str, Any]:
+        """Return the parameters that may be set after fit."""
+        params = self.__dict__
+        return {name: params[name] for name in LATE if name in params}
+
+    def _replace(self, change: Callable[[Searcher], Searcher]) -> Any:
+        """Replace the searcher; begin again if another thread did so meanwhile."""
+        while True:
+            before = self.__dict__["_searcher"]
+            after = change(self.searcher())
+            with _REPLACING:
+                if self.__dict__["_searcher"] is before:
+                    self._searcher = after
+                    return self
+
+    def with_searcher(self, searcher: Searcher, **params: Any) -> Any:
+        """Return a copy that searches by another value; this retriever stays as it is.
+
+        Parameters
+        ----------
+        searcher : Searcher
+            What the copy searches by, but for its options.
+        **params : dict
+            Parameters of the copy that may be set after fit.
+
+        Returns
+        -------
+        retriever : object
+            Fitted, with the same class model.
+        """
+        other = copy.copy(self)
+        other._searcher = searcher
+        if searcher.leaf_model is not None:
+            other.hierarchy_ = searcher.leaf_model.hierarchy
+        return other.set_params(**params)
+
+    # --------------------------------------------------------------------- questions
 
     def kneighbors(
         self,
@@ -47,7 +120,7 @@ class BaseRetriever(ClassifierMixin, GalleryChanges):
         *,
         within: ArrayLike | None = None,
     ) -> Any:
-        """Nearest gallery samples by the combined distance.
+        """Find the nearest gallery samples by the combined distance.
 
         Parameters
         ----------
@@ -57,6 +130,7 @@ class BaseRetriever(ClassifierMixin, GalleryChanges):
         n_neighbors : int, optional
             Default: the parameter of that name.
         return_distance : bool, default=True
+            Whether to return distances, too.
         within : array-like, optional
             Where to search: a boolean mask of shape (n_gallery,), or class labels and names of inner
             nodes of the hierarchy, for the samples whose leaf is one of them or below one of them.
@@ -70,21 +144,21 @@ class BaseRetriever(ClassifierMixin, GalleryChanges):
             Positions in the gallery; equal distances in ascending order of them; -1
             where `within` allows too few samples.
         """
+        searcher = self.searcher()
         if is_dask(X):
-            check_is_fitted(self, "class_model_")
-            k = self.n_neighbors if n_neighbors is None else n_neighbors
+            k = searcher.options.n_neighbors if n_neighbors is None else n_neighbors
             check_positive_integer(k, "n_neighbors")
-            lazily = kneighbors_of_blocks(self, X, int(k), within)
+            lazily = kneighbors_of_blocks(self, searcher.distance_dtype, X, int(k), within)
             return lazily if return_distance else lazily[1]
-        found = self._search(X, n_neighbors, within)
+        result = searcher.neighbors(checked_queries(self, X, searcher), n_neighbors, within=within)
         if not return_distance:
-            return found.indices
-        return _rounded(found.distances, float_dtype(found.gallery)), found.indices
+            return result.indices
+        return searcher.rounded(result.distances), result.indices
 
     def kneighbors_graph(
         self, X: ArrayLike | None = None, n_neighbors: int | None = None, mode: str = "connectivity"
     ) -> csr_array:
-        """Graph of the nearest gallery samples, as scikit-learn's neighbours estimators give it.
+        """Make the graph of the nearest gallery samples, as scikit-learn's neighbours estimators do.
 
         Parameters
         ----------
@@ -100,27 +174,33 @@ class BaseRetriever(ClassifierMixin, GalleryChanges):
         """
         if mode not in ("connectivity", "distance"):
             raise ValueError(f"mode must be 'connectivity' or 'distance', got {mode!r}.")
-        found = self._search(X, n_neighbors)
-        n_queries, k = found.indices.shape
-        weights = np.ones(found.indices.size)
+        searcher = self.searcher()
+        result = searcher.neighbors(checked_queries(self, X, searcher), n_neighbors)
+        n_queries, k = result.indices.shape
+        weights = np.ones(result.indices.size)
         if mode == "distance":
-            weights = _rounded(found.distances, float_dtype(found.gallery)).ravel()
+            weights = searcher.rounded(result.distances).ravel()
         starts = np.arange(0, n_queries * k + 1, k)
-        shape = (n_queries, len(found.gallery))
-        return csr_array((weights, found.indices.ravel(), starts), shape=shape)
+        shape = (n_queries, len(searcher.gallery))
+        return csr_array((weights, result.indices.ravel(), starts), shape=shape)
 
     def exact_neighbors(
         self, X: ArrayLike | None, n_neighbors: int
     ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-        """`kneighbors` with distances as they were compared, which tell what is tied.
+        """Find neighbours, with distances as they were compared, which tell what is tied.
 
         Parameters
         ----------
         X, n_neighbors
             See `kneighbors`.
+
+        Returns
+        -------
+        distances, indices : ndarrays of shape (n_queries, n_neighbors)
+            As `kneighbors` returns them, with distances in float64.
         """
-        found = self._search(X, n_neighbors)
-        return found.distances, found.indices
+        searcher = self.searcher()
+        return searcher.neighbors(checked_queries(self, X, searcher), n_neighbors)[:2]
 
     def retrieve(
         self,
@@ -130,7 +210,7 @@ class BaseRetriever(ClassifierMixin, GalleryChanges):
         within: ArrayLike | None = None,
         min_probability: float | None = None,
     ) -> pd.DataFrame:
-        """Neighbours as a tidy table.
+        """Return neighbours as a tidy table.
 
         Parameters
         ----------
@@ -154,52 +234,23 @@ class BaseRetriever(ClassifierMixin, GalleryChanges):
             right: the accuracy of held-out samples at its level (missing where there are none), times
             query_known.
         """
-        check_is_fitted(self, "class_model_")
+        searcher = self.searcher()
         if min_probability is not None:
-            self._check_backing_off(X, min_probability)
-        found = self._search(X, n_neighbors, within, with_leaves=self.class_model_ is not None)
-        table = self._table_of(found)
+            check_backing_off(searcher, X, min_probability)
+        X = checked_queries(self, X, searcher)
+        has_leaves = searcher.leaf_model is not None
+        result = searcher.neighbors(X, n_neighbors, within=within, with_leaves=has_leaves)
+        table = table_of(searcher, result, self._distance_name)
         if min_probability is not None:
-            sample, known = self._held_out_sample, found.known
-            assert X is not None
-            nodes = self._sure_nodes(self._checked(X, found.gallery.dtype), known, min_probability)
-            names, accuracies = described(self._leaf_model, nodes, known, sample, min_probability)
+            nodes = sure_nodes(searcher, X, min_probability)
+            model = searcher.leaves_there
+            names, accuracies = described(model, nodes, result.known, min_probability)
             query = table["query"].to_numpy()
             table["query_node"], table["query_node_accuracy"] = names[query], accuracies[query]
         return table
 
-    def _table_of(self, found: Found) -> pd.DataFrame:
-        """A row for each neighbour."""
-        gallery, (n_queries, k) = found.gallery, found.indices.shape
-        is_there = found.indices.ravel() >= 0
-        query, item = np.repeat(np.arange(n_queries), k)[is_there], found.indices.ravel()[is_there]
-        rows, dtype, labels = gallery.rows[found.indices], float_dtype(gallery), gallery.position_labels
-        table = pd.DataFrame(
-            {
-                "query": query,
-                "rank": np.tile(np.arange(1, k + 1), n_queries)[is_there],
-                "id": gallery.position_ids[item],
-                "label": None if labels is None else labels[item],
-                "distance": _rounded(found.distances.ravel()[is_there], dtype),
-                self._distance_name: gallery.index.pair_distances(found.queries, rows)
-                .ravel()[is_there]
-                .astype(dtype),
-            }
-        )
-        if found.leaf_distance is not None:
-            part, hierarchical = found.leaf_distance, np.empty(rows.shape, dtype=dtype)
-            for some in row_chunks(n_queries, 32 * self._leaf_model.tree.n_classes):
-                distances = part.distances_of(part.leaves[some])
-                hierarchical[some] = gallery.index.pair_leaf_distances(distances, rows[some])
-            table["hierarchical_distance"] = hierarchical.ravel()[is_there]
-            if found.known is not None:
-                table["query_known"] = found.known[query]
-            table["query_leaf"] = self._leaf_labels(part.leaves)[query]
-            table["leaf"] = self._leaf_labels(gallery.index.leaves(rows.ravel()[is_there]))
-        return table
-
     def leaves(self, X: ArrayLike | None = None, *, min_probability: float | None = None) -> NDArray:
-        """Leaf of each sample: the class that the class model predicts.
+        """Return the leaf of each sample: the class that the class model predicts.
 
         With soft leaves it is the most probable one.
 
@@ -208,7 +259,7 @@ class BaseRetriever(ClassifierMixin, GalleryChanges):
         X : array-like of shape (n_samples, n_features), optional
             Default: the gallery, where the training samples' leaves are cross-fitted.
         min_probability : float in (0.5, 1], optional
-            Back off to the deepest node that holds so much of the class probabilities, times the
+            Back off to the deepest node that holds this much of the class probabilities, times the
             probability that the class is known where `novelty` is heeded. Needs `X`. `level_accuracy` tells
             how often that is right where the class is known.
 
@@ -218,26 +269,24 @@ class BaseRetriever(ClassifierMixin, GalleryChanges):
             With `min_probability` numbers of nodes of `hierarchy_`: its classes have the numbers below
             ``n_classes``, see `ClassHierarchy.node_names` and `ClassHierarchy.members`.
         """
-        check_is_fitted(self, "class_model_")
-        self._validate_late_params()
+        searcher = self.searcher()
         if min_probability is not None:
-            self._check_backing_off(X, min_probability)
-            assert X is not None
-            gallery = self._gallery_with_leaves(self._there(), of_own=False)
-            X = self._checked(X, gallery.dtype)
-            return self._sure_nodes(X, self._known(gallery, X), min_probability)
-        if X is None:
-            return self._leaf_labels(self._gallery_with_leaves(self._there(), of_own=True).leaves)
-        return self._leaf_labels(self._assign(self._checked(X, self._there().dtype)))
+            check_backing_off(searcher, X, min_probability)
+        X = checked_queries(self, X, searcher)
+        if min_probability is not None:
+            return sure_nodes(searcher, X, min_probability)
+        leaves = searcher.view(of_gallery=True).leaves() if X is None else searcher.leaves(X)
+        return searcher.labels_of(leaves)
 
     def level_accuracy(self, min_probability: float) -> pd.DataFrame:
-        """How often ``leaves(X, min_probability=...)`` is right, by held-out samples of the training set.
+        """Tell how often ``leaves(X, min_probability=...)`` is right, by held-out training samples.
 
         These samples are of known classes. In a gallery with unknown classes, leaves are right less often.
 
         Parameters
         ----------
         min_probability : float in (0.5, 1]
+            See `leaves`.
 
         Returns
         -------
@@ -251,44 +300,46 @@ class BaseRetriever(ClassifierMixin, GalleryChanges):
         ValueError
             If fit held nothing out, as with a class model that keeps no folds and a given alpha.
         """
-        check_is_fitted(self, "class_model_")
-        self._require_leaves()
+        model = self.searcher().leaves_there
         check_min_probability(min_probability)
-        return level_accuracy(self._leaf_model, self._held_out_sample, min_probability)
+        return level_accuracy(model, min_probability)
 
     def predict(self, X: ArrayLike) -> NDArray:
-        """Most frequent label among the nearest neighbours; ties go to the first class.
+        """Predict the most frequent label among the nearest neighbours; ties go to the first class.
 
         Parameters
         ----------
         X : array-like of shape (n_queries, n_features)
+            Queries.
 
         Returns
         -------
         labels : ndarray of shape (n_queries,)
+            Predicted labels.
         """
-        codes, classes = self._neighbour_codes(X)
+        codes, classes = _neighbour_codes(self, X)
         return classes[most_frequent(codes, axis=1).mode]
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Share of each class among the nearest neighbours.
+        """Compute the share of each class among the nearest neighbours.
 
         Parameters
         ----------
         X : array-like of shape (n_queries, n_features)
+            Queries.
 
         Returns
         -------
         probabilities : ndarray of shape (n_queries, n_classes)
             Columns in the order of `classes_`.
         """
-        codes, classes = self._neighbour_codes(X)
+        codes, classes = _neighbour_codes(self, X)
         votes = np.zeros((len(codes), len(classes)))
         np.add.at(votes, (np.arange(len(codes))[:, None], codes), 1.0)
         return votes / codes.shape[1]
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
-        """``mAP@n_neighbors`` of queries against the gallery.
+        """Compute ``mAP@n_neighbors`` of queries against the gallery.
 
         Meaningless on the training samples while they are the gallery: each finds
         itself. `make_retrieval_scorer` offers other metrics and leave-one-out.
@@ -296,64 +347,166 @@ class BaseRetriever(ClassifierMixin, GalleryChanges):
         Parameters
         ----------
         X : array-like of shape (n_queries, n_features)
+            Queries.
         y : array-like of shape (n_queries,)
             True labels of the queries.
 
         Returns
         -------
         score : float
+            Mean over the queries that have something to find.
         """
-        check_is_fitted(self, "class_model_")
-        self._validate_params()
-        gallery = self._there()
-        y_query, y_gallery = labels_of_queries(X, y), _labels_of(gallery)
+        searcher = self.searcher()
+        y_query, y_gallery = labels_of_queries(X, y), _labels_of(searcher)
         n_relevant = count_relevant(y_query, y_gallery)
         scores = []
-        for rows in query_chunks(len(y_query), self.n_neighbors):
-            found = self._search(rows_of(X, rows, len(y_query)), None, gallery=gallery)
-            ranked = y_gallery[found.indices]
+        for rows in query_chunks(len(y_query), searcher.options.n_neighbors):
+            result = searcher.neighbors(checked_queries(self, rows_of(X, rows, len(y_query)), searcher))
+            ranked = y_gallery[result.indices]
             scores.append(average_precision_at_k(y_query[rows], ranked, n_relevant=n_relevant[rows]))
         return mean_over_queries(np.concatenate(scores))
 
-    def _check_backing_off(self, X: ArrayLike | None, min_probability: float) -> None:
-        self._require_leaves()
-        check_min_probability(min_probability)
-        tree_of(self._leaf_model)  # or raises
-        if X is None:
-            raise ValueError("min_probability needs X: samples of the gallery back off as those of X do.")
-        if not hasattr(self.class_model_, "predict_proba"):
-            name = type(self.class_model_).__name__
-            raise ValueError(f"min_probability needs class probabilities, and {name} has no predict_proba.")
+    # ----------------------------------------------------------------------- gallery
 
-    def _sure_nodes(self, X: NDArray, known: NDArray | None, min_probability: float) -> NDArray[np.intp]:
-        """Nodes that checked samples back off to."""
-        tree, nodes = tree_of(self._leaf_model), np.empty(len(X), dtype=np.intp)
-        for rows in row_chunks(len(X), 32 * (tree.n_classes + tree.n_nodes), at_most=64):
-            proba = self.class_model_.predict_proba(self._for_class_model(X[rows]))
-            of_rows = None if known is None else known[rows]
-            nodes[rows] = sure_nodes(self._leaf_model, proba, of_rows, min_probability)
-        return nodes
+    def set_gallery(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        ids: ArrayLike | None = None,
+        *,
+        gallery_leaves: str | None = None,
+    ) -> Any:
+        """Replace the gallery; hierarchy and class model stay.
 
-    def _leaf_labels(self, leaves: NDArray) -> NDArray:
-        return self._leaf_model.tree.classes[likeliest(leaves)]
+        Parameters
+        ----------
+        X : array-like of shape (n_gallery, n_features)
+            The samples to search.
+        y : array-like of shape (n_gallery,), optional
+            Labels; they define what is relevant and may be unseen at fit. Without them
+            `predict` and `score` raise.
+        ids : array-like of shape (n_gallery,), optional
+            Distinct names of the samples for `retrieve`; default: running numbers.
+        gallery_leaves : {"auto", "predicted", "labels"}, optional
+            For this gallery and what is added to it; default: the parameter, as it was at fit.
 
-    def _neighbour_codes(self, X: ArrayLike) -> tuple[NDArray[np.intp], NDArray]:
-        """Classes of the neighbours by their positions in all classes, and these."""
+        Returns
+        -------
+        self : object
+            The retriever.
+
+        Raises
+        ------
+        ValueError
+            For "labels", among others, if there are none, or some that the hierarchy lacks; they are named.
+        """
+        searcher = self.searcher()
+        if gallery_leaves not in (None, "auto", "predicted", "labels"):
+            raise ValueError(
+                f"gallery_leaves must be 'auto', 'predicted' or 'labels', got {gallery_leaves!r}."
+            )
+        X = checked_queries(self, X)
+        searcher = searcher.with_gallery(X, y, ids, gallery_leaves or self._gallery_leaves)
+        with _REPLACING:
+            self._searcher = searcher
+        return self
+
+    def with_gallery(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        ids: ArrayLike | None = None,
+        *,
+        gallery_leaves: str | None = None,
+    ) -> Any:
+        """Return a copy with another gallery; this retriever stays as it is.
+
+        Parameters
+        ----------
+        X, y, ids, gallery_leaves
+            See `set_gallery`.
+
+        Returns
+        -------
+        retriever : object
+            Fitted, with the same class model.
+        """
+        return copy.copy(self).set_gallery(X, y, ids, gallery_leaves=gallery_leaves)
+
+    def add_to_gallery(self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None) -> Any:
+        """Add samples to the gallery, at its end; hierarchy and class model stay.
+
+        The amortised cost depends on the new samples only, so many small additions are cheap. Codes of a
+        `HammingRetriever` are copied.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The samples to add.
+        y : array-like of shape (n_samples,), optional
+            Labels, if and only if the gallery has some.
+        ids : array-like of shape (n_samples,), optional
+            Names that no sample of the gallery has; default: running numbers that none ever had,
+            where the gallery's ids are integers.
+
+        Returns
+        -------
+        self : object
+            The retriever.
+
+        Raises
+        ------
+        ValueError
+            For ids that are there already.
+        """
+        X = checked_queries(self, X, self.searcher())
+        return self._replace(lambda searcher: searcher.with_added(X, y, ids))
+
+    def remove_from_gallery(self, ids: ArrayLike) -> Any:
+        """Remove samples from the gallery; those behind them move up, their ids stay.
+
+        Parameters
+        ----------
+        ids : array-like of shape (n_samples,)
+            Some of `gallery_ids_`, each once.
+
+        Returns
+        -------
+        self : object
+            The retriever.
+
+        Raises
+        ------
+        ValueError
+            For an id that is not there; nothing is removed then.
+        """
         check_is_fitted(self, "class_model_")
-        gallery = self._there()
-        labels = _labels_of(gallery)
-        found = self._search(X, None, gallery=gallery)
-        return np.searchsorted(gallery.classes, labels[found.indices]), gallery.classes
+        return self._replace(lambda searcher: searcher.with_removed(ids))
 
 
-def _rounded(distances: NDArray[np.float64], dtype: np.dtype) -> NDArray:
-    """Distances as they are returned: infinite where single precision has no such number."""
-    with np.errstate(over="ignore"):
-        return distances.astype(dtype, copy=False)
+def checked_queries(retriever: BaseRetriever, X: ArrayLike | None, searcher: Searcher | None = None) -> Any:
+    """Check features or codes for a fitted retriever, in the dtype of a gallery or in that which suits them.
+
+    None, which stands for the gallery, stays.
+    """
+    if X is None:
+        return None
+    if (searcher or retriever.__dict__["_searcher"]).gallery.metric is None:
+        check_codes(X)
+        return validate_data(retriever, X, dtype=None, order="C", reset=False)
+    return checked_rows(retriever, X, None if searcher is None else searcher.gallery.dtype)
 
 
-def _labels_of(gallery: Gallery) -> NDArray:
-    labels = gallery.position_labels
+def _neighbour_codes(retriever: BaseRetriever, X: ArrayLike) -> tuple[NDArray[np.intp], NDArray]:
+    """Return the neighbours' labels as positions in all classes, and these."""
+    searcher = retriever.searcher()
+    labels, classes = _labels_of(searcher), searcher.gallery.classes
+    result = searcher.neighbors(checked_queries(retriever, X, searcher))
+    return np.searchsorted(classes, labels[result.indices]), classes
+
+
+def _labels_of(searcher: Searcher) -> NDArray:
+    labels = searcher.gallery.labels
     if labels is None:
         raise ValueError("The gallery has no labels: pass y to set_gallery to predict or score.")
     return labels

@@ -7,16 +7,12 @@ from typing import Any
 import numpy as np
 
 
-def kneighbors_of_blocks(retriever: Any, X: Any, n_neighbors: int, within: Any) -> tuple[Any, Any]:
-    """Dask arrays of distances and indices, chunked as the queries are.
+def kneighbors_of_blocks(
+    retriever: Any, dtype: np.dtype, X: Any, n_neighbors: int, within: Any
+) -> tuple[Any, Any]:
+    """Return Dask arrays of distances, in some dtype, and of indices, chunked as the queries are.
 
-    Parameters
-    ----------
-    retriever : fitted HierarchicalRetriever or HammingRetriever
-        Sent to each worker once.
-    X : dask array of shape (n_queries, n_features)
-    n_neighbors : int
-    within : array-like or None
+    The retriever is sent to each worker once.
     """
     import dask
     import dask.array as da
@@ -30,9 +26,9 @@ def kneighbors_of_blocks(retriever: Any, X: Any, n_neighbors: int, within: Any) 
         )
     if X.numblocks[1] > 1:
         X = X.rechunk({1: -1})
-    there = dask.delayed(retriever, traverse=False)
+    sent = dask.delayed(retriever, traverse=False)
     search = dask.delayed(_kneighbors, nout=2)
-    parts = [search(there, block, n_neighbors, within) for block in X.to_delayed().ravel()]
+    parts = [search(sent, dtype, block, n_neighbors, within) for block in X.to_delayed().ravel()]
 
     def assembled(which: int, dtype: Any) -> Any:
         return da.concatenate(
@@ -43,11 +39,11 @@ def kneighbors_of_blocks(retriever: Any, X: Any, n_neighbors: int, within: Any) 
             allow_unknown_chunksizes=True,
         )
 
-    return assembled(0, retriever._distance_dtype), assembled(1, np.intp)
+    return assembled(0, dtype), assembled(1, np.intp)
 
 
-def _kneighbors(retriever: Any, X: Any, n_neighbors: int, within: Any) -> Any:
+def _kneighbors(retriever: Any, dtype: np.dtype, X: Any, n_neighbors: int, within: Any) -> Any:
     if not len(X):
         empty = np.empty((0, n_neighbors))
-        return empty.astype(retriever._distance_dtype), empty.astype(np.intp)
+        return empty.astype(dtype), empty.astype(np.intp)
     return retriever.kneighbors(X, n_neighbors, within=within)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import _fit_context
-from sklearn.utils._chunking import get_chunk_n_rows
-from sklearn.utils._param_validation import StrOptions
+from numpy.typing import ArrayLike
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
 from sklearn_hierret._arrays import check_two_classes, unchanged_on_error
+from sklearn_hierret._sklearn import fit_context
+from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.hashing import check_codes, unpack_signs
 from sklearn_hierret.retrieval._base import BaseRetriever
-from sklearn_hierret.retrieval._gallery_leaves import LeafOrigin
-from sklearn_hierret.search import Index, search, search_by_faiss
+from sklearn_hierret.retrieval._fitting import fit_ranking
+from sklearn_hierret.retrieval._gallery import LeafOrigin
+from sklearn_hierret.retrieval._options import CONSTRAINTS, Options
+from sklearn_hierret.retrieval._searcher import Searcher
+from sklearn_hierret.search import require_faiss
 
 
 class HammingRetriever(BaseRetriever):
@@ -88,12 +91,24 @@ class HammingRetriever(BaseRetriever):
     """
 
     _distance_name = "hamming_distance"
-    #: Of signs: half of their cosine distance is the share of bits that differ.
-    _cosine_scale = 0.5
-
+    _nested: ClassVar[dict[str, str]] = {
+        "hierarchy": "HammingRetriever(hierarchy=HierarchyBuilder())",
+        "class_model": "class_model=DiscriminantClassifier()",
+    }
     _parameter_constraints: dict = {
-        **BaseRetriever._parameter_constraints,
-        "backend": [StrOptions({"numpy", "faiss"})],
+        name: CONSTRAINTS[name]
+        for name in (
+            "hierarchy",
+            "alpha",
+            "assignment",
+            "stem",
+            "gallery_leaves",
+            "n_neighbors",
+            "class_model",
+            "backend",
+            "n_jobs",
+            "verbose",
+        )
     }
 
     def __init__(
@@ -121,7 +136,7 @@ class HammingRetriever(BaseRetriever):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> HammingRetriever:
         """Make the training set the gallery; fit hierarchy and class model if they are asked for.
 
@@ -135,6 +150,7 @@ class HammingRetriever(BaseRetriever):
         Returns
         -------
         self : object
+            The fitted retriever.
 
         Raises
         ------
@@ -144,66 +160,51 @@ class HammingRetriever(BaseRetriever):
             Among others, for labels that a given hierarchy lacks; they are named.
         """
         with unchanged_on_error(self):
-            self._require_backend()
-            X = self._validated(X)
-            asked = self.hierarchy is not None or self.class_model is not None
-            asked = asked or self.alpha not in (0, "auto")
-            classes = np.empty(0)
-            if y is not None:
-                y = column_or_1d(y, warn=True)
-                check_consistent_length(X, y)
-                check_classification_targets(y)
-                classes = np.unique(y)
-                asked = asked or (self.alpha == "auto" and len(classes) > 1)
-            elif asked:
-                raise ValueError(
-                    "This HammingRetriever requires y to be passed, but the target y is None: hierarchy "
-                    "and class model are fitted to labels. With alpha=0 and neither of them none are needed."
-                )
-            self.hierarchy_: Any = None
-            self.hierarchy_builder_ = self.class_model_ = self._leaf_model = held_out = None
-            self.alpha_ = 0.0 if isinstance(self.alpha, str) else float(self.alpha)
-            self._fit_classes, self._gallery_leaves = classes, self.gallery_leaves
-            if asked and y is not None:
-                check_two_classes(classes)
-                held_out = self._fit_leaves(X, y)
-            self._index(X, y, None, LeafOrigin(self.gallery_leaves, len(X), held_out))
+            self._fit(X, y)
         return self
 
-    # ----------------------------------------------------------------------- inside
-
-    def _validated(self, X: ArrayLike, reset: bool = True) -> NDArray:
-        check_codes(X)
-        return validate_data(self, X, dtype=None, order="C", reset=reset)
-
-    def _checked(self, X: ArrayLike, dtype: Any = None) -> NDArray:
-        return self._validated(X, reset=False)
-
-    def _for_class_model(self, X: NDArray) -> NDArray:
-        return unpack_signs(X)
-
-    def _most_rows(self, X: NDArray) -> int:
-        # Unpacked codes take 32 times the room, and so does what models make of them.
-        return get_chunk_n_rows(8 * 32 * X.shape[1], max_n_rows=max(1, len(X)))
-
-    def _require_backend(self) -> None:
+    def _fit(self, X: ArrayLike, y: ArrayLike | None) -> None:
         if self.backend == "faiss":
-            try:
-                import faiss  # noqa: F401
-            except ImportError:
-                raise ImportError("backend='faiss' needs FAISS: python -m pip install faiss-cpu") from None
-
-    def _nearest(
-        self, queries: NDArray, index: Index, k: int, alpha: float, **how: Any
-    ) -> tuple[NDArray, NDArray]:
-        self._require_backend()
-        if self.backend != "faiss" or alpha != 0:
-            return super()._nearest(queries, index, k, alpha, **how)
-
-        def otherwise(queries: NDArray, k: int, **how: Any) -> tuple[NDArray, NDArray]:
-            return search(queries, index, k, n_jobs=self.n_jobs, **how)
-
-        return search_by_faiss(queries, index, k, otherwise, own_row=how["own_row"], allowed=how["allowed"])
+            require_faiss()
+        check_codes(X)
+        X = validate_data(self, X, dtype=None, order="C")
+        asked = self.hierarchy is not None or self.class_model is not None
+        asked = asked or self.alpha not in (0, "auto")
+        classes = np.empty(0)
+        if y is not None:
+            y = column_or_1d(y, warn=True)
+            check_consistent_length(X, y)
+            check_classification_targets(y)
+            classes, codes = np.unique(y, return_inverse=True)
+            asked = asked or (self.alpha == "auto" and len(classes) > 1)
+        elif asked:
+            raise ValueError(
+                "This HammingRetriever requires y to be passed, but the target y is None: hierarchy "
+                "and class model are fitted to labels. With alpha=0 and neither of them none are needed."
+            )
+        params, name = self.get_params(deep=False), type(self).__name__
+        self._gallery_leaves, model, held_out = self.gallery_leaves, None, None
+        self.hierarchy_ = self.hierarchy_builder_ = self.class_model_ = None
+        self.alpha_ = 0.0 if isinstance(self.alpha, str) else float(self.alpha)
+        if asked and y is not None:
+            check_two_classes(classes)
+            names = ("hierarchy", "class_model", "alpha", "assignment", "stem", "verbose")
+            ranking = fit_ranking(
+                TrainingSet(unpack_signs(X), classes, codes),
+                metric="cosine",
+                scale=0.5,  # half of the cosine distance of signs is the share of bits that differ
+                **{name: params[name] for name in names},
+                report=Options.of({**params, "alpha": 0.0}, 0.0, name).print,
+            )
+            self.alpha_, held_out = ranking.alpha, ranking.held_out
+            model = replace(ranking.leaf_model, of_codes=True)
+            self.hierarchy_, self.hierarchy_builder_ = model.hierarchy, model.builder
+            self.class_model_ = model.classifier
+            model.model.release()
+        options = Options.of(params, self.alpha_, name)
+        origin = LeafOrigin(self._gallery_leaves, len(X), held_out)
+        searcher = Searcher.over_nothing(model, None, options, classes, origin, X.dtype)
+        self._searcher = searcher.over(X, y, None, origin)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

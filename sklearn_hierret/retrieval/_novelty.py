@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sklearn_hierret.building import LeafModel
+from sklearn_hierret.class_models import ClassModel
 from sklearn_hierret.discriminant import known_share
 from sklearn_hierret.retrieval._gallery import Gallery
 
@@ -20,30 +19,22 @@ POWER = 4
 LEAST_OPEN_ALPHA, MOST_OPEN_ALPHA = 8.0, 1.0
 
 
-def share_of_gallery(gallery: Gallery, leaf_model: LeafModel) -> float:
-    """Share of a gallery's samples whose class the class model knows.
+def share_of_gallery(gallery: Gallery, source: str, model: ClassModel) -> float:
+    """Return the share of a gallery's samples whose class a class model knows.
 
     Where leaves are labels, the share is counted. Otherwise it is estimated from up to 4,096 samples, of
     which training samples count as known, and is 0.35 at least.
     """
-    assert gallery.kind is not None
     if not len(gallery):
         return 1.0
-    labels = gallery.position_labels
-    if gallery.kind.source == "labels" and labels is not None:
+    labels = gallery.labels
+    if source == "labels" and labels is not None:
         distinct, counts = np.unique(labels, return_counts=True)
-        return float(counts[np.isin(distinct, leaf_model.class_model.classes_)].sum() / counts.sum())
+        return float(counts[np.isin(distinct, model.classes)].sum() / counts.sum())
     n = len(gallery)
-    some = np.unique(np.linspace(0, n - 1, min(n, MOST_SAMPLES)).astype(np.intp))
-    log_odds = np.full(len(some), np.inf)
-    others = np.flatnonzero(gallery.serials[some] >= gallery.origin.n_train)
+    positions = np.unique(np.linspace(0, n - 1, min(n, MOST_SAMPLES)).astype(np.intp))
+    log_odds = np.full(len(positions), np.inf)
+    others = np.flatnonzero(gallery.samples.serials[positions] >= gallery.origin.n_train)
     if len(others):
-        log_odds[others] = leaf_model.known_log_odds(gallery.features_at(some[others]))
+        log_odds[others] = model.known_log_odds(gallery.features_at(positions[others]))
     return max(LEAST_SHARE, known_share(log_odds))
-
-
-def weighed_leaves(leaves: NDArray, known: NDArray[np.float64]) -> NDArray:
-    """Leaves with ``k_q`` of their probability; the rest lies on the root."""
-    leaves = leaves.copy()
-    leaves["probability"] *= (known**POWER)[:, None].astype(leaves.dtype["probability"])
-    return leaves

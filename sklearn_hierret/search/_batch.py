@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_hierret.building import float_dtype
+from sklearn_hierret.leaves import float_dtype
 from sklearn_hierret.search._candidates import Candidates, TooManyCandidatesError
 from sklearn_hierret.search._index import GROUP, Segment, _compiled, leaf_distances
 from sklearn_hierret.search._leaf_distance import Weighing, least_distances

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._chunking import get_chunk_n_rows
+
+from sklearn_hierret._sklearn import get_chunk_n_rows
 
 #: Candidates of a batch at most, beyond some for each neighbour.
 MOST_CANDIDATES = 1 << 22

@@ -8,12 +8,20 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._chunking import get_chunk_n_rows
 
+from sklearn_hierret._sklearn import get_chunk_n_rows
 from sklearn_hierret.search._index import Index, Segment
 
 #: How many times as many codes FAISS is asked for as are wanted.
 DEEPER = 4
+
+
+def require_faiss() -> None:
+    """Raise an ImportError that says how to install FAISS, if it is missing."""
+    try:
+        import faiss  # noqa: F401
+    except ImportError:
+        raise ImportError("backend='faiss' needs FAISS: python -m pip install faiss-cpu") from None
 
 
 def search_by_faiss(
@@ -27,16 +35,10 @@ def search_by_faiss(
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Ask FAISS for more codes than wanted, so that none that ties with the k-th is missing, and sort them.
 
-    Parameters
-    ----------
-    queries : ndarray of shape (n_queries, n_bytes)
-    index : Index
-        Of codes, in one segment.
-    n_neighbors : int
-    search : callable
-        The other way to search; it is asked where more codes than that are tied, or not all allowed.
-    own_row, allowed : see `search`
+    Where more codes than that are tied, or not all rows are allowed, the function `search` is asked. The
+    other arguments, and the results, are those of `search`.
     """
+    require_faiss()
     depth = DEEPER * (n_neighbors + 1)
     if allowed is not None or len(index.segments) > 1 or depth >= len(index):
         return search(queries, n_neighbors, own_row=own_row, allowed=allowed)

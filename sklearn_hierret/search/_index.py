@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_hierret.building import joined_leaves, likeliest, soft_leaves, unassigned
 from sklearn_hierret.distance import VisualMetric
+from sklearn_hierret.leaves import joined_leaves, likeliest, soft_leaves, unassigned
 from sklearn_hierret.search._rows import COSINE, CodeRows, FeatureRows, Rows
 
 _compiled: Any
@@ -137,11 +137,15 @@ class Segment:
         else:
             order = np.lexsort((-leaves["probability"][:, 0], group))
             size = max(BLOCK_ROWS, len(series) // 8)
-        starts = _block_starts(group[order], size)
-        leaves = leaves[order]
-        blocks = Blocks.of(starts, leaves, len(series))
-        leaf, probability = (np.ascontiguousarray(leaves[part].T) for part in ("leaf", "probability"))
-        return cls(rows_of(order), serial[order], leaf, probability, unassigned(leaves), blocks)
+        starts, leaves = _block_starts(group[order], size), leaves[order]
+        columns = _columns(leaves)
+        return cls(rows_of(order), serial[order], *columns, Blocks.of(starts, leaves, len(series)))
+
+    def with_leaves(self, leaves: NDArray, n_leaves: int) -> Segment:
+        """Give the rows other leaves, in the same blocks."""
+        leaf, probability, left = _columns(leaves)
+        blocks = Blocks.of(self.blocks.starts, leaves, n_leaves)
+        return replace(self, leaf=leaf, probability=probability, left=left, blocks=blocks)
 
     @classmethod
     def merged(
@@ -242,9 +246,20 @@ class Index:
         segments = [replace(segment, serial=numbers[segment.serial]) for segment in self.segments]
         return Index(tuple(segments), self.series)
 
-    def with_leaves(self, leaves: NDArray, series: NDArray[np.intp]) -> Index:
-        """The same rows, bit for bit, sorted by leaves given in the order of their serial numbers."""
+    def sorted_by(self, leaves: NDArray, series: NDArray[np.intp]) -> Index:
+        """Sort the rows, bit for bit, by leaves given in the order of their serial numbers."""
         return Index((Segment.merged(self.segments, series, leaves=leaves),), series)
+
+    def with_leaves(self, rows: NDArray[np.intp], leaves: NDArray) -> Index:
+        """Keep the rows where they are, and give some of them other leaves; the rest lies on the root."""
+        of_rows = np.zeros((len(self), leaves.shape[1]), dtype=leaves.dtype)
+        of_rows[rows] = leaves
+        starts = self.offsets.tolist()
+        segments = [
+            segment.with_leaves(of_rows[start : start + len(segment)], len(self.series))  # type: ignore[arg-type]
+            for segment, start in zip(self.segments, starts, strict=False)
+        ]
+        return Index(tuple(segments), self.series)
 
     @property
     def offsets(self) -> NDArray[np.intp]:
@@ -341,6 +356,11 @@ def leaf_distances(
     for leaf, probability in zip(segment.leaf, segment.probability, strict=True):
         total += distances[queries, leaf[rows]] * probability[rows]  # one order, whatever the batch
     return total
+
+
+def _columns(leaves: NDArray) -> tuple[NDArray, NDArray, NDArray[np.float64]]:
+    leaf, probability = (np.ascontiguousarray(leaves[name].T) for name in ("leaf", "probability"))
+    return leaf, probability, unassigned(leaves)
 
 
 def _segment_of(

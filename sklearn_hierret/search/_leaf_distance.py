@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_hierret.building import NO_MASS, likeliest
+from sklearn_hierret.leaves import NO_MASS, likeliest
 from sklearn_hierret.search._index import Blocks
 
 #: Gives the D_H of soft leaves to all classes, (n_samples, n_classes).

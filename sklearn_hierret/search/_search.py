@@ -13,8 +13,8 @@ from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._chunking import get_chunk_n_rows
 
+from sklearn_hierret._sklearn import get_chunk_n_rows
 from sklearn_hierret._threads import run_batches, threads_of
 from sklearn_hierret.search._batch import Batch
 from sklearn_hierret.search._candidates import TooManyCandidatesError

@@ -1,17 +1,21 @@
 """Statistics of samples: folds by hash, sums and scatter of classes, decompositions, streams."""
 
-from sklearn_hierret.statistics._folds import FoldStatistics, check_size, hashed
+from sklearn_hierret.statistics._folds import FoldStatistics, check_size, folds_of, hashed
 from sklearn_hierret.statistics._parts import Parts
-from sklearn_hierret.statistics._streaming import StreamingEstimator
+from sklearn_hierret.statistics._streaming import FOLD_CONSTRAINTS, FoldRule, Report, StreamingEstimator
 from sklearn_hierret.statistics._within import ROUNDING, WithinClasses, oracle_shrinkage
 
 __all__ = [
+    "FOLD_CONSTRAINTS",
     "ROUNDING",
+    "FoldRule",
     "FoldStatistics",
     "Parts",
+    "Report",
     "StreamingEstimator",
     "WithinClasses",
     "check_size",
+    "folds_of",
     "hashed",
     "oracle_shrinkage",
 ]

@@ -53,8 +53,16 @@ class FoldStatistics:
     folds: NDArray[np.int8]
 
     @classmethod
-    def of_block(cls, X: NDArray, y: NDArray, n_folds: int, seed: int) -> FoldStatistics:
-        """Statistics of some samples, float32 or float64, in chunks."""
+    def of_block(
+        cls,
+        X: NDArray,
+        y: NDArray,
+        n_folds: int,
+        seed: int,
+        *,
+        groups: NDArray[np.uint64] | None = None,
+    ) -> FoldStatistics:
+        """Summarize samples, float32 or float64, in chunks; those of one group share a fold."""
         classes, codes = np.unique(y, return_inverse=True)
         (n, d), n_classes = X.shape, len(classes)
         sums = np.zeros((n_folds * n_classes, d))
@@ -64,6 +72,8 @@ class FoldStatistics:
         for rows in row_chunks(n, 32 * d):
             unit = unit_rows(X[rows].astype(np.float64, copy=False))[0]
             keys[rows], folds[rows] = hashed(unit, n_folds, seed)
+            if groups is not None:
+                folds[rows] = folds_of_groups(groups[rows], n_folds, seed)
             if moments is not None:
                 for fold in range(n_folds):
                     mine = unit[folds[rows] == fold]
@@ -229,6 +239,24 @@ def hashed(unit: NDArray[np.float64], n_folds: int, seed: int) -> tuple[NDArray[
     folds = (_mixed(first) % np.uint64(n_folds)).astype(np.int8)
     # Rows of one cell are told apart by their second projection.
     return (first & np.uint64(0xFFFFFFFF00000000)) | (second >> np.uint64(32)), folds
+
+
+def folds_of_groups(groups: NDArray[np.uint64], n_folds: int, seed: int) -> NDArray[np.int8]:
+    """Deal samples to folds by the hashes of their groups."""
+    return (_mixed(groups ^ np.uint64(seed)) % np.uint64(n_folds)).astype(np.int8)
+
+
+def folds_of(
+    X: NDArray, n_folds: int, seed: int, groups: NDArray[np.uint64] | None = None
+) -> NDArray[np.int8]:
+    """Find the fold of each of some rows, as `FoldStatistics.of_block` deals them."""
+    if groups is not None:
+        return folds_of_groups(groups, n_folds, seed)
+    folds = np.empty(len(X), dtype=np.int8)
+    for rows in row_chunks(len(X), 24 * X.shape[1]):
+        unit = unit_rows(X[rows].astype(np.float64, copy=False))[0]
+        folds[rows] = hashed(unit, n_folds, seed)[1]
+    return folds
 
 
 def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

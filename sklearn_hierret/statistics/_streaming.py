@@ -1,16 +1,15 @@
-"""The life of an estimator that is made of fold statistics: one fit, streams, Dask."""
+"""The life of an estimator that is made of statistics: one fit, streams, Dask."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -19,48 +18,77 @@ from sklearn_hierret._arrays import (
     check_same_kind,
     check_two_classes,
     feature_dtype,
-    row_chunks,
     unchanged_on_error,
-    unit_rows,
 )
 from sklearn_hierret._blocks import is_dask, statistics_of_blocks
-from sklearn_hierret.statistics._folds import FoldStatistics, check_size, hashed
+from sklearn_hierret._sklearn import Interval, fit_context
+from sklearn_hierret._training import SupervisedEstimator, TrainingSet, forget_names, hashed_groups
+from sklearn_hierret.statistics._folds import FoldStatistics, check_size
 
 #: Told what was done, and which share of the work that is, roughly.
 Report = Callable[[str, float], None]
 
 
-class StreamingEstimator(BaseEstimator):
-    """Gather statistics of samples, and make a model of them when it is asked for.
+class Statistics(Protocol):
+    """What samples leave behind; that of two blocks merges to that of all their samples."""
 
-    A subclass has the parameters `n_folds`, `random_state` and `verbose`, says which of its other parameters
-    are read at fit (`_read_rule`), and makes a model of statistics by them (`_make`).
-    """
+    classes: NDArray
+
+    def merge(self, other: Self) -> Self:
+        """Return the statistics of the samples of both; neither changes."""
+        ...
+
+
+class Rule(Protocol):
+    """The parameters that are read at fit, and the two things that they decide."""
+
+    def summarize(self, X: NDArray, y: NDArray, groups: NDArray[np.uint64] | None = None) -> Any:
+        """Return the statistics of a block of samples."""
+        ...
+
+    def model(self, statistics: Any, report: Report) -> Any:
+        """Make a model of statistics."""
+        ...
+
+
+@dataclass(frozen=True)
+class FoldRule:
+    """A rule by `FoldStatistics`."""
 
     n_folds: int
-    random_state: int
-    verbose: bool | int
+    seed: int
+
+    def summarize(self, X: NDArray, y: NDArray, groups: NDArray[np.uint64] | None = None) -> FoldStatistics:
+        """Return the statistics of a block of samples, fold by fold."""
+        check_size(len(X), X.shape[1], self.n_folds, len(np.unique(y)))
+        return FoldStatistics.of_block(X, y, self.n_folds, self.seed, groups=groups)
+
+
+#: Of the parameters of a `FoldRule`.
+FOLD_CONSTRAINTS: dict = {
+    "n_folds": [Interval(Integral, 2, 100, closed="both")],
+    "random_state": [Interval(Integral, 0, 2**32 - 1, closed="both")],
+    "verbose": ["verbose"],
+}
+
+
+class StreamingEstimator(SupervisedEstimator):
+    """Gather statistics of samples, and make a model of them when it is asked for.
+
+    A subclass reads its parameters into a `Rule` (`_read_rule`).
+    """
+
     classes_: NDArray
-    _statistics: FoldStatistics
+    _statistics: Any
     _rule: Any
     _made: Any  # None while samples come in
-
-    _parameter_constraints: dict = {
-        "n_folds": [Interval(Integral, 2, 100, closed="both")],
-        "random_state": [Interval(Integral, 0, 2**32 - 1, closed="both")],
-        "verbose": ["verbose"],
-    }
 
     def _read_rule(self) -> Any:
         """Read the parameters that say how a model is made."""
         raise NotImplementedError
 
-    def _make(self, statistics: FoldStatistics, rule: Any, report: Report) -> Any:
-        """Make a model."""
-        raise NotImplementedError
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Any:
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Any:
         """Fit the model.
 
         Parameters
@@ -69,10 +97,13 @@ class StreamingEstimator(BaseEstimator):
             A Dask array is read block by block on its workers and never as a whole.
         y : array-like or dask array of shape (n_samples,)
             Class labels, at least two distinct ones.
+        groups : array-like of shape (n_samples,), optional
+            Samples of one group, such as photographs of one series, share a fold. Not for Dask arrays.
 
         Returns
         -------
         self : object
+            The fitted estimator.
 
         Raises
         ------
@@ -82,61 +113,68 @@ class StreamingEstimator(BaseEstimator):
             Before it starts, if the statistics would take more than half of the machine's memory.
         """
         with unchanged_on_error(self):
-            if is_dask(X):
-                statistics = statistics_of_blocks(
-                    X, y, FoldStatistics.of_block, self.n_folds, self.random_state
-                )
-                self.n_features_in_ = statistics.n_features
-                if hasattr(self, "feature_names_in_"):
-                    del self.feature_names_in_
-            else:
-                statistics = self._of_block(X, y, reset=True)
+            if not is_dask(X):
+                self._fit(TrainingSet.of(self, X, y, groups))
+                return self
+            if groups is not None:
+                raise ValueError("groups are for arrays in memory; X is a Dask array.")
+            self._rule = self._read_rule()
+            statistics = statistics_of_blocks(X, y, self._rule.summarize)
             check_two_classes(statistics.classes)
-            self._folds = self.n_folds, self.random_state
-            self._take(statistics, self._read_rule())
+            self.n_features_in_ = X.shape[1]
+            forget_names(self)
+            self._statistics, self.classes_, self._made = statistics, statistics.classes, None
             self._model()
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Any:
+    def _fit(self, training: TrainingSet) -> None:
+        self._rule = self._read_rule()
+        self._statistics = self._rule.summarize(training.X, training.y, training.groups)
+        self.classes_, self._made = self._statistics.classes, None
+        self._model()
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Any:
         """Add samples; the model of all samples so far is made when it is asked for.
+
+        The model is that of one fit to all samples. Parameters are read at the first call.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Features.
         y : array-like of shape (n_samples,)
             Class labels; labels that were not seen before are added.
         classes : array-like, optional
             Accepted as scikit-learn's is; a class counts once it has samples.
+        groups : array-like of shape (n_samples,), optional
+            See `fit`.
 
         Returns
         -------
         self : object
+            The estimator.
         """
         is_first = not hasattr(self, "classes_")
         with unchanged_on_error(self):
+            X, y = validate_data(self, X, y, dtype=feature_dtype(X), order="C", reset=is_first)
+            check_none_missing(y, "labels of y")
+            check_classification_targets(y)
+            if classes is not None:
+                check_same_kind(np.asarray(classes), y, "classes", "the labels")
             if is_first:
-                self._folds = self.n_folds, self.random_state
-            block = self._of_block(X, y, reset=is_first, classes=classes)
-            statistics = block if is_first else self._statistics.merge(block)
-            self._take(statistics, self._read_rule() if is_first else self._rule)
+                self._rule = self._read_rule()
+            hashes = None if groups is None else hashed_groups(groups, len(X))
+            block = self._rule.summarize(X, y, hashes)
+            self._statistics = block if is_first else self._statistics.merge(block)
+            self.classes_, self._made = self._statistics.classes, None
         return self
-
-    def _of_block(
-        self, X: ArrayLike, y: ArrayLike, reset: bool, classes: ArrayLike | None = None
-    ) -> FoldStatistics:
-        X, y = validate_data(self, X, y, dtype=feature_dtype(X), order="C", reset=reset)
-        check_none_missing(y, "labels of y")
-        check_classification_targets(y)
-        if classes is not None:
-            check_same_kind(np.asarray(classes), y, "classes", "the labels")
-        n_folds, seed = (self.n_folds, self.random_state) if reset else self._folds
-        check_size(len(X), X.shape[1], n_folds, len(np.unique(y)))
-        return FoldStatistics.of_block(X, y, n_folds, seed)
-
-    def _take(self, statistics: FoldStatistics, rule: Any) -> None:
-        self._statistics, self._rule, self._made = statistics, rule, None
-        self.classes_ = statistics.classes
 
     def _model(self) -> Any:
         """Return what was made; make it of what was gathered if need be."""
@@ -146,27 +184,22 @@ class StreamingEstimator(BaseEstimator):
                 raise ValueError(
                     f"At least two classes are needed, got one class so far: {self.classes_.tolist()[0]!r}."
                 )
-            self._made = self._make(self._statistics, self._rule, self._report())
+            report = reporter(type(self).__name__) if getattr(self, "verbose", False) else _silent
+            self._made = self._rule.model(self._statistics, report)
         return self._made
 
-    def _report(self) -> Report:
-        start = time.perf_counter()
 
-        def report(message: str, share: float) -> None:
-            if self.verbose:
-                passed = time.perf_counter() - start
-                left = f", {share:.0%} done, about {passed * (1 / share - 1):.0f} s left" if share < 1 else ""
-                print(f"[{type(self).__name__}] {message}, {passed:.1f} s{left}", flush=True)
+def reporter(name: str) -> Report:
+    """Return what prints what was done, how long it took and what is left."""
+    start = time.perf_counter()
 
-        return report
+    def report(message: str, share: float) -> None:
+        passed = time.perf_counter() - start
+        left = f", {share:.0%} done, about {passed * (1 / share - 1):.0f} s left" if share < 1 else ""
+        print(f"[{name}] {message}, {passed:.1f} s{left}", flush=True)
 
-    def _rows(self, X: ArrayLike) -> NDArray:
-        return validate_data(self, X, dtype=feature_dtype(X), order="C", reset=False)
+    return report
 
-    def _folds_of(self, X: NDArray) -> NDArray[np.int8]:
-        """Find the fold of each of some checked rows."""
-        folds = np.empty(len(X), dtype=np.int8)
-        for rows in row_chunks(len(X), 24 * X.shape[1]):
-            unit = unit_rows(X[rows].astype(np.float64, copy=False))[0]
-            folds[rows] = hashed(unit, *self._folds)[1]
-        return folds
+
+def _silent(message: str, share: float) -> None:
+    pass

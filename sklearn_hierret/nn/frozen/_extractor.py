@@ -16,14 +16,14 @@ import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import TransformerTags
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from sklearn_hierret._arrays import unchanged_on_error
+from sklearn_hierret._sklearn import Interval, StrOptions, fit_context
 from sklearn_hierret.images._list import ImageList
 from sklearn_hierret.nn._device import autocast, memory_hint
 from sklearn_hierret.nn.backbones._adapter import n_features_of
@@ -175,7 +175,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.on_error = on_error
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any = None, y: Any = None) -> FrozenFeatureExtractor:
         """Open the network; nothing is learnt, and the images are not looked at.
 

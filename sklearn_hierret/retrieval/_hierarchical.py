@@ -1,20 +1,19 @@
-"""The retriever: neighbours by cosine and hierarchical distance together."""
+"""The retriever: neighbours by visual and hierarchical distance together."""
 
 from __future__ import annotations
 
-import copy
-import time
-from typing import Any
+from typing import Any, ClassVar
 
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import _fit_context
-from sklearn.utils._param_validation import HasMethods, StrOptions
-from sklearn.utils.validation import validate_data
+from numpy.typing import ArrayLike
 
-from sklearn_hierret._arrays import check_nested, feature_dtype, unchanged_on_error, validate_classes
-from sklearn_hierret.building import FittedMetric, LeafModel, fit_metric
+from sklearn_hierret._arrays import unchanged_on_error
+from sklearn_hierret._sklearn import fit_context
+from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.retrieval._base import BaseRetriever
-from sklearn_hierret.retrieval._gallery_leaves import LeafOrigin
+from sklearn_hierret.retrieval._fitting import fit_ranking
+from sklearn_hierret.retrieval._gallery import LeafOrigin
+from sklearn_hierret.retrieval._options import CONSTRAINTS, Options
+from sklearn_hierret.retrieval._searcher import Searcher
 
 
 class HierarchicalRetriever(BaseRetriever):
@@ -137,12 +136,26 @@ class HierarchicalRetriever(BaseRetriever):
     (450, 3)
     """
 
-    _distance_name = "visual_distance"
-
+    _nested: ClassVar[dict[str, str]] = {
+        "hierarchy": "HierarchicalRetriever(hierarchy=HierarchyBuilder())",
+        "class_model": "class_model=DiscriminantClassifier()",
+        "metric": "metric=WithinClassWhitening()",
+    }
     _parameter_constraints: dict = {
-        **BaseRetriever._parameter_constraints,
-        "metric": [StrOptions({"auto", "cosine", "whitened"}), HasMethods(["fit", "transform"])],
-        "novelty": ["boolean", StrOptions({"auto"})],
+        name: CONSTRAINTS[name]
+        for name in (
+            "hierarchy",
+            "alpha",
+            "metric",
+            "assignment",
+            "stem",
+            "gallery_leaves",
+            "novelty",
+            "n_neighbors",
+            "class_model",
+            "n_jobs",
+            "verbose",
+        )
     }
 
     def __init__(
@@ -172,19 +185,23 @@ class HierarchicalRetriever(BaseRetriever):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> HierarchicalRetriever:
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> HierarchicalRetriever:
         """Fit hierarchy and class model; the training set becomes the gallery.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Features.
         y : array-like of shape (n_samples,)
             Class labels, at least two distinct ones.
+        groups : array-like of shape (n_samples,), optional
+            Samples of one group, such as photographs of one series, are held out together.
 
         Returns
         -------
         self : object
+            The fitted retriever.
 
         Raises
         ------
@@ -192,65 +209,43 @@ class HierarchicalRetriever(BaseRetriever):
             Among others, for labels that a given hierarchy lacks; they are named.
         """
         with unchanged_on_error(self):
-            X, classes, codes = validate_classes(self, X, y)
-            self._fit_checked(X, classes[codes], classes)
+            self._fit(TrainingSet.of(self, X, y, groups))
         return self
 
-    # ----------------------------------------------------------------------- inside
+    def _fit(self, training: TrainingSet, **chosen: Any) -> None:
+        """Fit by the parameters, or by what was chosen instead of some."""
+        params = {**self.get_params(deep=False), **chosen}
+        options = Options.of({**params, "alpha": 0.0}, 0.0, type(self).__name__)
+        names = ("hierarchy", "class_model", "metric", "alpha", "assignment", "stem", "verbose")
+        ranking = fit_ranking(training, **{name: params[name] for name in names}, report=options.print)
+        self.alpha_, self._gallery_leaves = ranking.alpha, params["gallery_leaves"]
+        model = ranking.leaf_model
+        self.hierarchy_, self.hierarchy_builder_ = model.hierarchy, model.builder
+        self.class_model_ = model.classifier
+        self.metric_, self.shrinkage_ = ranking.metric.chosen, ranking.metric.shrinkage
+        self._metric_at_fit = _snapshot(params["metric"])
+        options = Options.of({**params, "alpha": params["alpha"]}, self.alpha_, type(self).__name__)
+        origin = LeafOrigin(self._gallery_leaves, len(training.X), ranking.held_out, training.groups)
+        searcher = Searcher.over_nothing(
+            model, ranking.metric.visual, options, training.classes, origin, training.X.dtype
+        )
+        if searcher.heeds_novelty:
+            model.model.known_log_odds(training.X[:1])  # so that no query has to wait for it
+        model.model.release()
+        self._searcher = searcher.over(training.X, training.y, None, origin)
 
-    def _fit_metric(self, leaf_model: LeafModel, X: NDArray, y: NDArray) -> FittedMetric:
-        start = time.perf_counter()
-        fitted = fit_metric(self.metric, leaf_model.class_model, X, y)
-        self._visual, self._metric_at_fit = fitted.visual, self.metric
-        self.metric_, self.shrinkage_ = fitted.chosen, fitted.shrinkage
-        name = fitted.chosen if isinstance(fitted.chosen, str) else type(fitted.chosen).__name__
-        by = "" if fitted.shrinkage is None else f", shrinkage {fitted.shrinkage:g}"
-        self._print(f"metric {name}{by}, in {time.perf_counter() - start:.1f} s")
-        return fitted
-
-    def _with_metric(self, metric: Any, X: NDArray, y: NDArray) -> HierarchicalRetriever:
-        """Fit another metric to the samples of the fit; class model and tree are shared, alpha stays."""
-        other = copy.copy(self)
-        other.metric = metric
-        other._fit_metric(self._leaf_model, X, y)
-        other._index(X, y, None, self._gallery.origin)
-        return other
-
-    def set_params(self, **params: Any) -> Any:
-        """Set parameters, nested ones as ``hierarchy__threshold`` or ``metric__n_components``.
-
-        Parameters
-        ----------
-        **params : dict
-
-        Returns
-        -------
-        self : object
-        """
-        is_nested = any(name.startswith("metric__") for name in params)
-        if is_nested and "metric" in self.get_params(deep=False):
-            check_nested(self, params, "metric", "metric=WithinClassWhitening()")
-        super().set_params(**params)
-        if is_nested and hasattr(self, "_metric_at_fit"):
-            self._metric_at_fit = None
-        return self
-
-    def _validate_late_params(self) -> None:
-        super()._validate_late_params()
-        if self._metric_at_fit is None:
-            raise ValueError("Parameters of metric changed after fit, where they are read: fit again.")
-        if self.metric is not self._metric_at_fit and not (
-            isinstance(self.metric, str) and self.metric == self._metric_at_fit
-        ):
+    def _late(self) -> dict[str, Any]:
+        metric, at_fit = self.__dict__.get("metric"), self._metric_at_fit
+        now = _snapshot(metric)
+        if now[0] is not at_fit[0] and not (isinstance(now[0], str) and now[0] == at_fit[0]):
             raise ValueError(
-                f"metric is {self.metric!r} and was {self._metric_at_fit!r} at fit, where it is read: fit "
-                "again to use it."
+                f"metric is {metric!r} and was {at_fit[0]!r} at fit, where it is read: fit again to use it."
             )
+        if any(now[1].get(name, now) is not value for name, value in at_fit[1].items()):
+            raise ValueError("Parameters of metric changed after fit, where they are read: fit again.")
+        return super()._late()
 
-    def _fit_checked(self, X: NDArray, y: NDArray, classes: NDArray) -> None:
-        self._fit_classes, self._gallery_leaves = classes, self.gallery_leaves
-        held_out = self._fit_leaves(X, y)
-        self._index(X, y, None, LeafOrigin(self.gallery_leaves, len(X), held_out))
 
-    def _checked(self, X: ArrayLike, dtype: Any = None) -> NDArray:
-        return validate_data(self, X, dtype=feature_dtype(X, dtype), order="C", reset=False)
+def _snapshot(metric: Any) -> tuple[Any, dict[str, Any]]:
+    """Return a metric and its parameters as they are."""
+    return metric, {} if metric is None or isinstance(metric, str) else metric.get_params()

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from sklearn_hierret.building._leaves import has_folds
+from sklearn_hierret._training import TrainingSet
+from sklearn_hierret.class_models import ClassModel
 from sklearn_hierret.distance import (
     CosineMetric,
     TransformedMetric,
@@ -47,35 +48,36 @@ class FittedMetric:
     held_out: HeldOutRows
     shrinkage: float | None = None
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        name = self.chosen if isinstance(self.chosen, str) else type(self.chosen).__name__
+        return name if self.shrinkage is None else f"{name}, shrinkage {self.shrinkage:g}"
+
 
 def cosine_metric() -> FittedMetric:
-    """Compare features by cosine."""
+    """Return the metric that compares features by cosine."""
     plain = CosineMetric()
     return FittedMetric("cosine", plain, lambda fold, others, X: plain.rows(X)[0])
 
 
-def fit_metric(metric: Any, class_model: Any, X: NDArray, y: NDArray) -> FittedMetric:
-    """Fit the visual metric.
+def fit_metric(metric: Any, model: ClassModel, training: TrainingSet) -> FittedMetric:
+    """Fit the visual metric: "auto", "cosine", "whitened" or a transformer.
 
-    Parameters
-    ----------
-    metric : {"auto", "cosine", "whitened"} or transformer
-    class_model : fitted classifier
-        Its statistics are used where it keeps some of these samples.
-    X : ndarray of shape (n_samples, n_features)
-    y : ndarray of shape (n_samples,)
+    The class model's statistics are used where it keeps some of these samples.
     """
+    X, y = training.X, training.y
     if isinstance(metric, str) and metric == "cosine":
         return cosine_metric()
     if not isinstance(metric, str):
         return _transformed(metric, X, y)
     may_be_cosine = metric == "auto"
-    shares_folds = has_folds(class_model) and hasattr(class_model, "whitening")
-    if shares_folds:
-        choice = class_model.whitening(may_be_cosine=may_be_cosine)
-    else:
-        parts = Parts(FoldStatistics.of_block(X, y, 3, 0))
-        choice = choose_whitening(parts, may_be_cosine=may_be_cosine)
+    shares_folds = model.keeps_folds and model.parts is not None
+    parts = (
+        model.parts if shares_folds else Parts(FoldStatistics.of_block(X, y, 3, 0, groups=training.groups))
+    )
+    assert parts is not None
+    choice = choose_whitening(parts, may_be_cosine=may_be_cosine)
     whitening = choice.whitening()
     if whitening is None:
         if not may_be_cosine:

@@ -1,0 +1,131 @@
+"""From a training set to what ranks: hierarchy, class model, visual metric, alpha."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from sklearn_hierret._training import TrainingSet, fit_to
+from sklearn_hierret.building import LinkageHierarchyBuilder, named
+from sklearn_hierret.class_models import HeldOutLeaves
+from sklearn_hierret.discriminant import DiscriminantClassifier
+from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, shorten
+from sklearn_hierret.retrieval._alpha import choose_alpha
+from sklearn_hierret.retrieval._leaf_model import HeldOutSample, LeafModel
+from sklearn_hierret.retrieval._metric import FittedMetric, fit_metric
+
+
+@dataclass(frozen=True)
+class FittedRanking:
+    """What a fit decides.
+
+    Attributes
+    ----------
+    leaf_model : LeafModel
+    metric : FittedMetric
+    alpha : float
+    held_out : HeldOutLeaves or None
+        Cross-fitted leaves: where the class model keeps folds, and where alpha was chosen by them.
+    """
+
+    leaf_model: LeafModel
+    metric: FittedMetric
+    alpha: float
+    held_out: HeldOutLeaves | None
+
+
+def fit_ranking(
+    training: TrainingSet,
+    *,
+    hierarchy: Any,
+    class_model: Any,
+    metric: Any,
+    alpha: float | str,
+    assignment: str,
+    stem: float | str,
+    scale: float = 1.0,
+    verbose: bool | int = False,
+    report: Callable[[str], None] = lambda message: None,
+) -> FittedRanking:
+    """Fit clones of a builder and a class model, choose the metric and alpha.
+
+    The parameters are those of `HierarchicalRetriever`. `scale` is the factor of the cosine distance in the
+    distance of the features.
+    """
+    start = time.perf_counter()
+    leaf_model = fit_leaf_model(hierarchy, class_model, training, verbose)
+    model = leaf_model.model
+    report(f"hierarchy and class model in {time.perf_counter() - start:.1f} s")
+    start = time.perf_counter()
+    fitted = fit_metric(metric, model, training)
+    report(f"metric {fitted.name}, in {time.perf_counter() - start:.1f} s")
+    start, held_out = time.perf_counter(), None
+    if isinstance(alpha, str) or model.keeps_folds or training.groups is not None:
+        held_out = model.held_out(training, assignment, with_sample=True)
+    if isinstance(alpha, str):
+        assert held_out is not None
+        leaves = held_out.of_kind(assignment)
+        assert leaves is not None
+        kept = HeldOutLeaves(leaves, held_out.folds)
+        tree = leaf_model.ranking_tree(stem)
+        alpha = choose_alpha(training.X, training.codes, kept, tree, scale, fitted)
+    report(f"alpha {alpha:g}, in {time.perf_counter() - start:.1f} s")
+    if held_out is not None:
+        if held_out.proba is not None:
+            sample = HeldOutSample(held_out.proba, training.y[held_out.sample])
+            leaf_model = replace(leaf_model, sample=sample)
+        held_out = HeldOutLeaves(held_out.leaves, held_out.folds)
+    return FittedRanking(leaf_model, fitted, float(alpha), held_out)
+
+
+def fit_leaf_model(
+    hierarchy: Any, class_model: Any, training: TrainingSet, verbose: bool | int = False
+) -> LeafModel:
+    """Fit clones of a builder and a class model.
+
+    A list is a `CombinedHierarchyBuilder` of it. None means the linkage of a `DiscriminantClassifier`'s class
+    means; without a class model that of the builder is taken, or else a `DiscriminantClassifier`.
+    """
+    builder = None
+    if isinstance(hierarchy, (list, tuple)):
+        hierarchy = named(hierarchy)
+    if isinstance(hierarchy, (ClassHierarchy, CombinedHierarchy)):
+        hierarchy.index(training.classes)  # before the expensive part
+    else:
+        builder = default_builder(verbose) if hierarchy is None else clone(hierarchy)
+        hierarchy = getattr(fit_to(builder, training), "hierarchy_", None)
+        if hierarchy is None:
+            raise TypeError(
+                f"hierarchy must be a builder or a ClassHierarchy, and {type(builder).__name__} "
+                "builds no hierarchy_."
+            )
+    if class_model is not None:
+        classifier = fit_to(clone(class_model), training)
+    else:
+        classifier = getattr(builder, "class_model_", None)
+        if classifier is None:
+            classifier = fit_to(DiscriminantClassifier(verbose=verbose), training)
+    name = type(classifier).__name__
+    if not hasattr(classifier, "classes_"):
+        raise TypeError(f"class_model must be a classifier, and {name} has no classes_.")
+    extra = classifier.classes_[~np.isin(classifier.classes_, hierarchy.classes)]
+    if len(extra):  # it is frozen
+        raise ValueError(
+            f"{name} knows classes that the hierarchy lacks: {shorten(extra.tolist())}. Give a "
+            "ClassHierarchy of them all, or a class model that is fitted to these labels."
+        )
+    others = hierarchy.classes[~np.isin(hierarchy.classes, classifier.classes_)]
+    tree = hierarchy.restrict(np.concatenate([classifier.classes_, others]))
+    return LeafModel(hierarchy, builder, classifier, tree)
+
+
+def default_builder(verbose: bool | int = False) -> LinkageHierarchyBuilder:
+    """Return the builder of a retriever that is given none."""
+    return LinkageHierarchyBuilder(
+        "average", metric="cosine", heights="rank", class_model=DiscriminantClassifier(verbose=verbose)
+    )

@@ -1,0 +1,150 @@
+"""What a fit makes of a hierarchy and a class model: leaves of samples, and distances between leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sklearn_hierret._arrays import row_chunks
+from sklearn_hierret._training import TrainingSet
+from sklearn_hierret.building import CombinedHierarchyBuilder, TextHierarchyBuilder
+from sklearn_hierret.class_models import ClassModel, HeldOutLeaves, class_model_of
+from sklearn_hierret.hashing import unpack_signs
+from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, shorten
+from sklearn_hierret.leaves import expected_distances, joined_leaves
+
+#: Stem of hierarchies learned from features, of those that names or given ones are part of, and of given ones
+#: (docs/defaults.md).
+LEARNED_STEM, MIXED_STEM, GIVEN_STEM = 0.7, 0.6, 0.5
+
+
+class HeldOutSample(NamedTuple):
+    """Class probabilities of some training samples, by models that did not see them, and their labels."""
+
+    proba: NDArray[np.float32]
+    labels: NDArray
+
+
+@dataclass(frozen=True)
+class LeafModel:
+    """A fitted class model, and a tree of its classes.
+
+    Attributes
+    ----------
+    hierarchy : ClassHierarchy or CombinedHierarchy
+    builder : fitted builder, or None if a hierarchy was given
+    classifier : fitted classifier
+    tree : ClassHierarchy or CombinedHierarchy
+        The hierarchy with its classes in the order in which leaves are numbered: those of the class
+        model, and then those that only the hierarchy knows.
+    of_codes : bool
+        Whether samples are packed codes, which the class model sees as -1 and 1.
+    sample : HeldOutSample or None
+        What fit held out.
+    """
+
+    hierarchy: ClassHierarchy | CombinedHierarchy
+    builder: Any
+    classifier: Any
+    tree: ClassHierarchy | CombinedHierarchy
+    of_codes: bool = False
+    sample: HeldOutSample | None = None
+    _trees: dict = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def model(self) -> ClassModel:
+        """The classifier as a class model."""
+        model = class_model_of(self.classifier)
+        return CodeModel(model) if self.of_codes else model
+
+    def with_weights(self, weights: ArrayLike) -> LeafModel:
+        """Return the same with other weights of a combined hierarchy's parts."""
+        if isinstance(self.builder, CombinedHierarchyBuilder):
+            hierarchy = self.builder.combined(weights)
+        else:
+            assert isinstance(self.hierarchy, CombinedHierarchy)
+            hierarchy = CombinedHierarchy(self.hierarchy.hierarchies, weights)
+        return replace(self, hierarchy=hierarchy, tree=hierarchy.restrict(self.tree.classes), _trees={})
+
+    def stem(self, stem: float | str) -> float:
+        """Return a stem as a number."""
+        if not isinstance(stem, str):
+            return float(stem)
+        if self.builder is None:
+            return GIVEN_STEM
+        parts = [part for _, part in getattr(self.builder, "builders_", [("", self.builder)])]
+        parts = [getattr(part, "estimator", part) for part in parts]  # of frozen ones
+        of_meaning = any(isinstance(part, (ClassHierarchy, TextHierarchyBuilder)) for part in parts)
+        return MIXED_STEM if of_meaning else LEARNED_STEM
+
+    def ranking_tree(self, stem: float | str) -> ClassHierarchy | CombinedHierarchy:
+        """Return the tree that distances are taken from: those of different leaves are at least the stem."""
+        if stem not in self._trees:
+            self._trees[stem] = self.tree.with_stem(self.stem(stem))
+        return self._trees[stem]
+
+    def distances(self, leaves: NDArray, stem: float | str) -> NDArray[np.float64]:
+        """Compute the expected D_H of leaves to all classes, (n_samples, n_classes)."""
+        return expected_distances(leaves, self.ranking_tree(stem))
+
+    def of_labels(self, labels: NDArray | None, gallery_leaves: str) -> NDArray[np.intp]:
+        """Return the leaf of each label; -1 for those that the hierarchy lacks.
+
+        Raises
+        ------
+        ValueError
+            If `gallery_leaves` is "labels" and there are such labels, or none at all.
+        """
+        if labels is None:
+            raise ValueError("gallery_leaves='labels' needs labels: pass y with the gallery.")
+        leaf_of = {label: i for i, label in enumerate(self.tree.classes.tolist())}
+        distinct, inverse = np.unique(labels, return_inverse=True)
+        leaves = np.array([leaf_of.get(label, -1) for label in distinct.tolist()], dtype=np.intp)
+        if gallery_leaves == "labels" and np.any(leaves < 0):
+            raise ValueError(
+                "gallery_leaves='labels', and the hierarchy lacks these labels: "
+                f"{shorten(distinct[leaves < 0].tolist())}. With 'auto' such samples get predicted leaves."
+            )
+        return leaves[inverse]
+
+
+class CodeModel:
+    """A class model of packed codes, which it unpacks a few at a time."""
+
+    def __init__(self, inner: ClassModel) -> None:
+        self.inner = inner
+        self.classes, self.parts, self.keeps_folds = inner.classes, None, inner.keeps_folds
+        self.runs_in_threads = inner.runs_in_threads
+        self.tells_known, self.tells_proba = inner.tells_known, inner.tells_proba
+
+    def leaves(self, X: NDArray, assignment: str) -> NDArray:
+        """Compute leaves."""
+        return joined_leaves([self.inner.leaves(signs, assignment) for signs in _signs(X)])
+
+    def proba(self, X: NDArray) -> NDArray:
+        """Compute probabilities of all classes."""
+        return np.concatenate([self.inner.proba(signs) for signs in _signs(X)])
+
+    def known_log_odds(self, X: NDArray) -> NDArray[np.float64]:
+        """Compute the log-odds that classes are known."""
+        return np.concatenate([self.inner.known_log_odds(signs) for signs in _signs(X)])
+
+    def held_out(self, training: TrainingSet, assignment: str, *, with_sample: bool = False) -> HeldOutLeaves:
+        """Compute cross-fitted leaves."""
+        training = replace(training, X=unpack_signs(training.X))
+        return self.inner.held_out(training, assignment, with_sample=with_sample)
+
+    def release(self) -> None:
+        """Drop what only a fit asks for."""
+        self.inner.release()
+
+
+def _signs(codes: NDArray) -> list[NDArray]:
+    """Unpack codes; these take 32 times the room, and so does what models make of them."""
+    return [unpack_signs(codes[rows]) for rows in row_chunks(len(codes), 8 * 32 * codes.shape[1])] or [
+        unpack_signs(codes)
+    ]

@@ -1,0 +1,51 @@
+"""Where to search: masks of positions, labels of leaves, names of nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sklearn_hierret.hierarchy import ClassHierarchy
+
+
+def mask_or_labels(within: ArrayLike, n_gallery: int, has_bool_classes: bool) -> NDArray:
+    """Return a mask of positions, of dtype bool, or labels of leaves."""
+    if isinstance(within, (set, frozenset)):
+        within = list(within)
+    chosen = np.asarray(within)
+    if isinstance(within, (list, tuple)) and chosen.dtype.kind in "US" and chosen.ndim == 1:
+        chosen = np.array(within, dtype=object)  # numbers beside names stay numbers
+    is_mask = chosen.dtype == bool
+    if chosen.dtype == object and chosen.size:  # of a DataFrame, say
+        is_mask = all(isinstance(value, (bool, np.bool_)) for value in chosen.ravel())
+    if not is_mask:
+        return chosen
+    if chosen.shape == (n_gallery,):
+        return chosen.astype(bool)
+    if has_bool_classes:
+        return chosen.astype(object)  # the labels are False and True
+    raise ValueError(f"A mask of shape {chosen.shape} for a gallery of {n_gallery} samples.")
+
+
+def classes_below(tree: Any, values: NDArray) -> NDArray:
+    """Return classes, and those below inner nodes that are named instead."""
+    classes = set(tree.classes.tolist())
+    if not isinstance(tree, ClassHierarchy) or classes.issuperset(values.tolist()):
+        return values
+    inner = list(range(tree.n_classes, tree.n_nodes))
+    number = {tree.node_names[node]: node for node in inner}
+    repeated = len(number) < len(inner)
+    chosen = []
+    unknown = [value for value in values.tolist() if value not in classes and value not in number]
+    if unknown:
+        raise ValueError(f"Labels missing in the hierarchy, and no names of its nodes: {unknown[:10]}.")
+    for value in values.tolist():
+        if value in classes:
+            chosen.append(np.array([value], dtype=tree.classes.dtype))
+            continue
+        if repeated and sum(tree.node_names[node] == value for node in inner) > 1:
+            raise ValueError(f"Several nodes are called {value!r}: give the classes below one of them.")
+        chosen.append(tree.members(number[value]))
+    return np.concatenate(chosen)
