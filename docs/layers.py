@@ -14,73 +14,86 @@ BEGIN, END = "<!-- layers: made by docs/layers.py -->\n", "<!-- end of layers --
 
 #: Layer -> what it holds, and all that it may import (besides the foundations of its own kind).
 LAYERS: dict[str, tuple[str, str]] = {
-    "_arrays": ("checks of arrays and labels, chunks that fit into memory", ""),
+    "_sklearn": ("scikit-learn's private names that the package uses", ""),
+    "_state": ("versioned states of estimators: arrays and plain values", ""),
+    "_arrays": ("checks of arrays and labels, chunks that fit into memory", "_sklearn"),
     "_blocks": ("arrays block by block on Dask's workers", "_arrays"),
     "_files": ("files that are written whole or not at all", ""),
     "_threads": ("batches on several threads, with one thread of BLAS in each", ""),
+    "_training": ("`TrainingSet`, and the bases of what is fitted to one", "_arrays _sklearn _state"),
     "_trusted": ("names of the types that skops may load", ""),
-    "images": ("arrays and files of images, corruptions", "_arrays"),
+    "images": ("arrays and files of images, corruptions", "_arrays _sklearn"),
     "hierarchy": (
         "`ClassHierarchy`, `CombinedHierarchy`, `ClassGraph`, and what reads and writes them",
         "_files",
     ),
+    "leaves": ("sparse leaves as arrays, expected distances of leaves", "hierarchy"),
     "datasets": (
         "loaders, generated features, taxonomies that come with the package",
         "_files hierarchy images",
     ),
-    "gaussian": (
-        "class statistics -> covariances -> links and overlaps; `MahalanobisClassifier`",
-        "_arrays _blocks _threads",
-    ),
     "statistics": (
-        "folds by hash, sums and scatter of classes, covariances without a fold or a group; streams",
-        "_arrays _blocks",
+        "folds by hash of the row or the group, covariances without a fold or a group of classes; "
+        "the one lifecycle of streams",
+        "_arrays _blocks _sklearn _state _training",
+    ),
+    "class_models": (
+        "the contract of a class model, and the adapter for any classifier",
+        "_arrays _state _training leaves statistics",
     ),
     "distance": (
         "the visual distance: cosine, `WithinClassWhitening`, and the choice between them",
-        "_arrays statistics",
+        "_arrays _sklearn _state statistics",
+    ),
+    "gaussian": (
+        "class statistics -> covariances -> links and overlaps; `MahalanobisClassifier`",
+        "_arrays _sklearn _state _threads _training statistics",
     ),
     "discriminant": (
-        "statistics -> discriminant space -> linear part, votes; `DiscriminantClassifier`",
-        "_arrays distance statistics",
+        "statistics -> discriminant space -> linear part, votes, P(known); `DiscriminantClassifier`",
+        "_arrays _sklearn _state _training class_models leaves statistics",
     ),
     "building": (
-        "the hierarchy builders; `LeafModel`: leaves and alpha; the metric of a fit",
-        "_arrays _blocks discriminant distance gaussian hierarchy statistics",
+        "features and labels -> tree: the hierarchy builders",
+        "_arrays _blocks _sklearn _state _training gaussian hierarchy",
     ),
     "search": (
         "rows of features or codes -> `Index`; `LeafDistance`; `search`: arrays in, arrays out",
-        "_arrays _threads building distance",
+        "_arrays _sklearn _state _threads distance leaves",
     ),
-    "hashing": ("`PCAHasher`, `ITQHasher`: features -> packed codes", "_arrays"),
+    "hashing": ("`PCAHasher`, `ITQHasher`: features -> packed codes", "_arrays _sklearn"),
     "metrics": (
         "judged rankings -> a curve over k for each metric: arrays in, values out",
         "_arrays hierarchy",
     ),
     "retrieval": (
-        "`HierarchicalRetriever`, `HammingRetriever`, their gallery, the graph of neighbours",
-        "_arrays _blocks _threads building discriminant distance hashing hierarchy metrics search",
+        "`LeafModel`, alpha and metric -> `Gallery` -> `Searcher`; the retrievers, which hold one",
+        "_arrays _blocks _sklearn _state _threads _training building class_models discriminant distance "
+        "hashing hierarchy leaves metrics search statistics",
     ),
     "embedding": (
         "`class_embedding`, `HierarchicalEmbedding`, `OASIS`",
-        "_arrays building hierarchy retrieval",
+        "_arrays _sklearn _training hierarchy leaves retrieval",
     ),
-    "evaluation": ("estimator -> search -> ranked labels -> metrics by name", "_arrays metrics"),
+    "evaluation": (
+        "estimator -> search -> ranked labels -> metrics by name",
+        "_arrays _sklearn _state metrics",
+    ),
     "model_selection": (
         "`HierarchicalRetrieverCV`: one class model a fold, every alpha, stem and weight scored",
-        "_arrays building distance evaluation hierarchy metrics retrieval",
+        "_arrays _sklearn _state _training building distance evaluation hierarchy metrics retrieval",
     ),
     "interaction": (
         "`RetrievalSession` and methods of feedback, query sets, facets, simulated users",
-        "_arrays evaluation hierarchy metrics retrieval",
+        "_arrays _sklearn _state evaluation hierarchy leaves metrics retrieval",
     ),
     "reranking": (
         "steps that rank again what a retriever found",
-        "_arrays retrieval",
+        "_arrays _sklearn _state _training retrieval",
     ),
     "descriptors": (
         "local descriptors, vocabularies, maps of networks -> vectors; spatial verification",
-        "_arrays images reranking",
+        "_arrays _sklearn _state images reranking",
     ),
     "explorer": (
         "`explore`: one self-contained page",
@@ -89,7 +102,7 @@ LAYERS: dict[str, tuple[str, str]] = {
     "display": ("what matplotlib draws", "_arrays evaluation hierarchy interaction"),
     "nn": (
         "images -> network -> features or codes (torch, skorch)",
-        "_arrays embedding hashing hierarchy images metrics",
+        "_arrays _sklearn embedding hashing hierarchy images metrics",
     ),
     "study": (
         "data -> features -> every method -> tables and figures: `python -m sklearn_hierret.study`",

@@ -4,6 +4,7 @@ Learn a visual hierarchy of the classes from features and labels, rank by cosine
 hierarchical distance, score the rankings, tune the lot in a `GridSearchCV`.
 """
 
+from sklearn_hierret._state import publish
 from sklearn_hierret._trusted import TRUSTED_TYPES
 from sklearn_hierret.building import (
     CombinedHierarchyBuilder,
@@ -91,3 +92,5 @@ __all__ = [
     "r_precision",
     "recall_at_k",
 ]
+
+publish(__name__, globals())

@@ -23,6 +23,7 @@ from sklearn_hierret._arrays import (
     unchanged_on_error,
 )
 from sklearn_hierret._sklearn import fit_context
+from sklearn_hierret._state import VersionedState
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def hashed_groups(groups: ArrayLike, n_samples: int) -> NDArray[np.uint64]:
     return pd.util.hash_array(array.astype(np.int64 if array.dtype.kind in "iub" else object))
 
 
-class LazyAttributes(BaseEstimator):
+class LazyAttributes(VersionedState, BaseEstimator):
     """Base of estimators with attributes that are computed when they are asked for."""
 
     #: How each of them follows from the fitted estimator.
@@ -149,7 +150,7 @@ class SupervisedEstimator(LazyAttributes):
         return tags
 
 
-class NestedParams(BaseEstimator):
+class NestedParams(VersionedState, BaseEstimator):
     """For estimators with parameters that are estimators, or None."""
 
     #: Names of such parameters, and what to pass so that nested ones can be set.

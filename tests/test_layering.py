@@ -69,6 +69,87 @@ def test_imports_are_those_that_are_declared(layers):
     assert {name.split(".")[1] for name in MODULES if name != "sklearn_hierret"} == set(layers.LAYERS)
 
 
+def package_of(module):
+    parts = module.split(".")
+    return ".".join(parts[:2]) if len(parts) > 1 else module
+
+
+def private_uses(name, path):
+    """Private names that a file uses and neither it nor its package defines: attributes, imports, strings."""
+    tree = ast.parse(path.read_text())
+    package = package_of(name)
+    own = {
+        node.attr if isinstance(node, ast.Attribute) else node.name if hasattr(node, "name") else node.id
+        for other, file in MODULES.items()
+        if package_of(other) == package
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        or (isinstance(node, (ast.Attribute, ast.Name)) and isinstance(node.ctx, ast.Store))
+    }
+    #: What the bases of all estimators offer their subclasses.
+    own |= set(PROTECTED)
+    for node in ast.walk(tree):
+        used = []
+        if isinstance(node, ast.Attribute):
+            used = [node.attr]
+        elif isinstance(node, ast.ImportFrom) and node.module.startswith("sklearn"):
+            modules = [] if node.module.startswith(package) else node.module.split(".")[2:]
+            used = [*modules, *(a.name for a in node.names if f"{node.module}.{a.name}" not in MODULES)]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "hasattr", "setattr"):
+            used = [arg.value for arg in node.args[1:2] if isinstance(arg, ast.Constant)]
+        for attribute in used:
+            is_private = attribute.startswith("_") and not attribute.endswith("__")
+            if is_private and attribute not in own:
+                yield f"{name}:{node.lineno}: {attribute}"
+
+
+#: Of scikit-learn's and of this package's bases, for subclasses.
+PROTECTED = (
+    "_fields",
+    "_fit",
+    "_get_params",
+    "_lazy",
+    "_model",
+    "_nested",
+    "_parameter_constraints",
+    "_replace",
+    "_rule",
+    "_set_params",
+    "_statistics",
+    "_validate_names",
+    "_validate_params",
+)
+
+
+def test_no_package_uses_private_names_of_another():
+    uses = []
+    for name, path in MODULES.items():
+        if name not in ("sklearn_hierret._sklearn",):
+            uses += private_uses(name, path)
+    assert uses == []
+
+
+def test_no_class_is_large():
+    """Members of its own and of its bases in this package; a tree has many readers and writers."""
+    large = {}
+    for name in MODULES:
+        if name.startswith("sklearn_hierret.nn") and importlib.util.find_spec("skorch") is None:
+            continue
+        if name.endswith("_compiled") or name.endswith("__main__"):
+            continue
+        for item in vars(importlib.import_module(name)).values():
+            if isinstance(item, type) and item.__module__.startswith("sklearn_hierret"):
+                members = {
+                    member
+                    for base in item.__mro__
+                    if base.__module__.startswith("sklearn_hierret")
+                    for member in vars(base)
+                    if not re.fullmatch(r"__(?!init__).*__|set_.*_request|_sklearn_auto_.*", member)
+                }
+                large[item.__name__] = len(members)
+    assert {name: n for name, n in large.items() if n > 25 and name != "ClassHierarchy"} == {}
+
+
 def test_no_module_is_in_a_circle():
     graphlib.TopologicalSorter(imports_of_modules()).prepare()  # raises for a circle, and names it
 

@@ -23,12 +23,12 @@ N_FOLDS = 3
 
 
 def class_model_of(classifier: Any) -> ClassModel:
-    """Return what a fitted classifier brings by ``as_class_model``, or else adapt it."""
+    """Return what a fitted classifier brings by ``__hierret_class_model__``, or else adapt it."""
     if isinstance(classifier, FrozenEstimator):
         inner = class_model_of(classifier.estimator)
         return ClassifierModel(classifier, None if isinstance(inner, ClassifierModel) else inner)
-    if hasattr(classifier, "as_class_model"):
-        return classifier.as_class_model()
+    if hasattr(classifier, "__hierret_class_model__"):
+        return classifier.__hierret_class_model__()
     return ClassifierModel(classifier)
 
 

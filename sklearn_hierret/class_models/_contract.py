@@ -1,7 +1,7 @@
 """The contract of a class model: leaves, P(known), held-out samples, statistics.
 
-`DiscriminantClassifier` keeps it by its method ``as_class_model``; `ClassifierModel` keeps it for every other
-classifier. All arrays are checked before.
+`DiscriminantClassifier` keeps it by its method ``__hierret_class_model__``; `ClassifierModel` keeps it for
+every other classifier. All arrays are checked before.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_hierret._state import value
 from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.leaves import hard_leaves, likeliest
 from sklearn_hierret.statistics import Parts
@@ -20,6 +21,7 @@ from sklearn_hierret.statistics import Parts
 MOST_SAMPLES, MOST_NUMBERS = 8192, 1 << 20
 
 
+@value("held-out leaves")
 @dataclass(frozen=True)
 class HeldOutLeaves:
     """Leaves of training samples, each by a class model that did not see its fold.

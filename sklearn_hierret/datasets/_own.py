@@ -13,7 +13,7 @@ from sklearn.utils import Bunch
 
 from sklearn_hierret.datasets._files import require
 from sklearn_hierret.hierarchy import ClassHierarchy
-from sklearn_hierret.images._reading import EXTENSIONS, image_files
+from sklearn_hierret.images import EXTENSIONS, image_files
 
 
 def load_image_folder(

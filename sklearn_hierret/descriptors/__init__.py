@@ -1,5 +1,6 @@
 """Local descriptors, one vector of many, and whether they lie alike (barz2020, section 2.1)."""
 
+from sklearn_hierret._state import publish
 from sklearn_hierret.descriptors._embeddings import RVD, TriangulationEmbedding
 from sklearn_hierret.descriptors._fisher import FisherVector
 from sklearn_hierret.descriptors._maps import RMAC, CroW, GramFeatures
@@ -21,3 +22,5 @@ __all__ = [
     "TriangulationEmbedding",
     "count_inliers",
 ]
+
+publish(__name__, globals())

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_hierret._arrays import unchanged_on_error, unit_rows
 from sklearn_hierret._sklearn import Interval, fit_context
-from sklearn_hierret.images._regions import regions
+from sklearn_hierret.images import regions
 
 
 class MapTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from sklearn_hierret._sklearn import Interval, Options, fit_context
-from sklearn_hierret.images._list import ImageList
+from sklearn_hierret.images import ImageList
 
 #: Pixels that a side of an enlarged image must have for a first octave of scales.
 SMALLEST = 12

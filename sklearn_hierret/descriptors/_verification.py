@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._sklearn import Interval
 from sklearn_hierret.descriptors._root_sift import LocalFeatures, scikit_image
-from sklearn_hierret.reranking._step import RerankingStep
+from sklearn_hierret.reranking import RerankingStep
 
 
 class SpatialVerification(RerankingStep):
@@ -159,7 +159,7 @@ class SpatialVerification(RerankingStep):
             Verified results have the query's smallest distance minus the number of inliers, which is usually
             negative. Other results keep the distances of the retriever.
         """
-        k = self._checked_k(X, n_neighbors)
+        k = self.checked_k(X, n_neighbors)
         gallery = self.local_features_
         widths = [one.descriptors.shape[1] for one in gallery if len(one.descriptors)]
         queries = gallery if X is None else _checked(local_features, X, next(iter(widths), None))
@@ -193,7 +193,9 @@ class SpatialVerification(RerankingStep):
         -------
         labels : ndarray of shape (n_queries,)
         """
-        return self._most_frequent(self.kneighbors(X, return_distance=False, local_features=local_features))
+        return self.most_frequent_label(
+            self.kneighbors(X, return_distance=False, local_features=local_features)
+        )
 
 
 def count_inliers(

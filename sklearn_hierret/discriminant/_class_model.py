@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret._arrays import row_chunks
+from sklearn_hierret._state import value
 from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.class_models import HeldOutLeaves, held_out_sample
-from sklearn_hierret.discriminant._fit import Fitted, Settings, fit_models
+from sklearn_hierret.discriminant._fit import FittedModel, Settings, fit_models
 from sklearn_hierret.discriminant._model import DiscriminantModel
 from sklearn_hierret.discriminant._novelty import Novelty, fit_novelty
 from sklearn_hierret.leaves import N_KEPT, float_dtype, hard_leaves, soft_leaves
 from sklearn_hierret.statistics import FoldStatistics, Parts, Report, folds_of
 
 
+@value("discriminant rule")
 @dataclass(frozen=True)
 class Rule(Settings):
     """What the user asked for, and how a class model is made by it."""
@@ -32,6 +34,7 @@ class Rule(Settings):
         return made
 
 
+@value("discriminant class model")
 @dataclass
 class FoldedClassModel:
     """What a `DiscriminantClassifier` fits, which keeps the contract of a class model.
@@ -40,14 +43,14 @@ class FoldedClassModel:
     ----------
     statistics : FoldStatistics
     rule : Rule
-    fitted : Fitted
+    fitted : FittedModel
     novelty : Novelty or None
         Made when it is asked for.
     """
 
     statistics: FoldStatistics
     rule: Rule
-    fitted: Fitted
+    fitted: FittedModel
     novelty: Novelty | None = None
     keeps_folds = runs_in_threads = tells_known = tells_proba = True
 
@@ -81,7 +84,7 @@ class FoldedClassModel:
         """Compute leaves; hard ones are the most probable classes."""
         codes, proba = self.fitted.model.top(X, N_KEPT if assignment == "soft" else 1)
         if assignment == "hard":
-            return hard_leaves(codes[:, 0], float_dtype(X))
+            return hard_leaves(codes[:, 0].astype(np.intp), float_dtype(X))
         return soft_leaves(codes, proba, float_dtype(X))
 
     def proba(self, X: NDArray) -> NDArray:

@@ -173,7 +173,8 @@ class DiscriminantClassifier(
         labels : ndarray of shape (n_samples,)
             Predicted classes.
         """
-        return self.classes_[self.predict_leaves(X, 1)[0][:, 0]]
+        codes, _ = self.predict_leaves(X, 1)
+        return self.classes_[codes[:, 0]]
 
     def predict_proba(self, X: ArrayLike) -> NDArray:
         """Compute class probabilities.
@@ -303,7 +304,7 @@ class DiscriminantClassifier(
             model.release()
         return proba
 
-    def as_class_model(self) -> FoldedClassModel:
+    def __hierret_class_model__(self) -> FoldedClassModel:
         """Return the fitted value that retrievers work with; it takes arrays that were checked.
 
         Returns

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+from sklearn_hierret._state import refuse_old_file, value
 from sklearn_hierret.discriminant._linear import logistic_regression
 from sklearn_hierret.discriminant._model import (
     N_CANDIDATES,
@@ -43,6 +44,8 @@ ENOUGH_ROWS = 2000
 MOST_SHRINKAGE = 0.9
 
 
+#: Files of version 0.2 name a class that was here.
+__getattr__ = refuse_old_file
 #: Coefficients (n_classes, n_components) and intercepts (n_classes,).
 Linear = tuple[NDArray, NDArray]
 
@@ -56,6 +59,7 @@ class Settings(FoldRule):
     linear: str
 
 
+@value("discriminant choices")
 @dataclass(frozen=True)
 class Choices:
     """What was chosen, and the cross-fitted loss of each part with it.
@@ -192,7 +196,8 @@ class Part:
         )
 
 
-class Fitted(NamedTuple):
+@value("fitted discriminant model")
+class FittedModel(NamedTuple):
     """The model of all samples, and what was chosen for it.
 
     Attributes
@@ -213,7 +218,9 @@ class Fitted(NamedTuple):
     held_density: NDArray[np.float64]
 
 
-def fit_models(parts: Parts, rule: Settings, report: Report) -> tuple[Fitted, list[DiscriminantModel | None]]:
+def fit_models(
+    parts: Parts, rule: Settings, report: Report
+) -> tuple[FittedModel, list[DiscriminantModel | None]]:
     """Choose, and fit the model of all samples and those without one fold each.
 
     A model is None where less than two classes would be left.
@@ -244,7 +251,7 @@ def fit_models(parts: Parts, rule: Settings, report: Report) -> tuple[Fitted, li
     model = whole.model(linear_of_all, choices)
     report("the model of all samples", 1.0)
     held_density = np.concatenate([np.empty(0), *densities])
-    return Fitted(model, choices, whole.shrinkage, whole.class_directions, held_density), held_out
+    return FittedModel(model, choices, whole.shrinkage, whole.class_directions, held_density), held_out
 
 
 def _choose(parts: list[Part], rule: Settings, report: Report) -> tuple[Choices, list[Linear]]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret._arrays import row_chunks, unit_rows
+from sklearn_hierret._state import value
 from sklearn_hierret.statistics import ROUNDING, WithinClasses
 
 #: Directions whose variance between classes is a smaller share of the largest one are noise.
@@ -19,6 +20,7 @@ N_CANDIDATES, N_VOTERS = 16, 512
 CHUNK = 64
 
 
+@value("discriminant space")
 @dataclass(frozen=True)
 class DiscriminantSpace:
     """A projection of unit rows to another unit sphere.
@@ -82,6 +84,7 @@ def discriminant_space(
     return DiscriminantSpace(within.mean.astype(dtype), components.astype(dtype)), directions.astype(dtype)
 
 
+@value("voters")
 @dataclass(frozen=True)
 class Voters:
     """Kept rows in the discriminant space, sorted by class.
@@ -143,6 +146,7 @@ class Voters:
         return np.where(total > 0, votes / np.where(total > 0, total, 1), 1 / width)
 
 
+@value("ballot")
 @dataclass(frozen=True)
 class Ballot:
     """Votes in one space, and their share in the probabilities.
@@ -163,6 +167,7 @@ class Ballot:
     share: float
 
 
+@value("discriminant model")
 @dataclass(frozen=True)
 class DiscriminantModel:
     """A blend of a linear model and of votes, in the discriminant space.

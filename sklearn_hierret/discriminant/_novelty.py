@@ -12,7 +12,8 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from sklearn_hierret._arrays import row_chunks
-from sklearn_hierret.discriminant._fit import Choices, Fitted, Part, Settings, log_totals
+from sklearn_hierret._state import value
+from sklearn_hierret.discriminant._fit import Choices, FittedModel, Part, Settings, log_totals
 from sklearn_hierret.discriminant._model import CHUNK, DiscriminantSpace
 from sklearn_hierret.statistics import FoldStatistics, Parts, WithinClasses
 
@@ -22,6 +23,7 @@ MOST_HELD = 2048
 MOST_LOG_ODDS = 30
 
 
+@value("density")
 @dataclass(frozen=True)
 class Density:
     """A mixture of von Mises-Fisher distributions on the discriminant sphere, one of each class.
@@ -53,6 +55,7 @@ class Density:
         return found
 
 
+@value("novelty")
 @dataclass(frozen=True)
 class Novelty:
     """Log-odds that the class of a sample is known, where known and unknown ones are equally frequent.
@@ -76,7 +79,7 @@ class Novelty:
         return self.slope * self.density.log_density(X) + self.intercept
 
 
-def fit_novelty(parts: Parts, rule: Settings, fitted: Fitted) -> Novelty:
+def fit_novelty(parts: Parts, rule: Settings, fitted: FittedModel) -> Novelty:
     """Calibrate a density by samples that it did not see, of known and of unknown classes.
 
     Both are samples of the training set: each fold by a model of the others, and each of some

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from sklearn_hierret._arrays import unit_rows
+from sklearn_hierret._state import value
 
 
 class VisualMetric(Protocol):
@@ -30,6 +31,8 @@ class VisualMetric(Protocol):
         ...
 
 
+@value("cosine metric")
+@dataclass(frozen=True)
 class CosineMetric:
     """Compare features by their cosine distance."""
 
@@ -44,6 +47,7 @@ class CosineMetric:
         return (rows * norms[:, None]).astype(rows.dtype, copy=False)
 
 
+@value("metric of a transformer")
 @dataclass(frozen=True)
 class TransformedMetric:
     """Compare what a fitted transformer makes of features by cosine distance.

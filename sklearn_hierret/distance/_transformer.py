@@ -13,6 +13,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from sklearn_hierret._arrays import checked_rows, unit_rows
 from sklearn_hierret._sklearn import Interval, StrOptions
+from sklearn_hierret._state import value
 from sklearn_hierret.distance._choice import choose_whitening
 from sklearn_hierret.distance._whitening import Whitening
 from sklearn_hierret.statistics import (
@@ -25,6 +26,7 @@ from sklearn_hierret.statistics import (
 )
 
 
+@value("fitted whitening")
 class Made(NamedTuple):
     """What a fit makes; no whitening where samples do not differ within their classes."""
 
@@ -32,6 +34,7 @@ class Made(NamedTuple):
     shrinkage: float
 
 
+@value("whitening rule")
 @dataclass(frozen=True)
 class Rule(FoldRule):
     """What the user asked for."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret._arrays import few_rows, unit_rows
+from sklearn_hierret._state import value
 from sklearn_hierret.statistics import WithinClasses, oracle_shrinkage
 
 #: Rows and matrix are rounded to multiples of this. Products are then multiples of its square, and sums of
@@ -21,6 +22,7 @@ NO_LENGTH = 1e-12
 CHUNK_BYTES = 1 << 22
 
 
+@value("whitening")
 @dataclass(frozen=True)
 class Whitening:
     """Map rows of any length to whitened rows of unit length.
@@ -132,13 +134,6 @@ class Whitening:
     @cached_property
     def _inverse(self) -> NDArray[np.float64]:
         return np.asarray(np.linalg.inv(self.matrix), dtype=np.float64)
-
-    def __getstate__(self) -> dict:
-        return {"mean": self.mean, "matrix": self.matrix}
-
-    def __setstate__(self, state: dict) -> None:
-        for name, value in state.items():
-            object.__setattr__(self, name, value)
 
 
 def between_weights(

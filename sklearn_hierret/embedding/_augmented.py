@@ -240,8 +240,8 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, N
 
     def _rank_by(self, searcher: Searcher, n_visual: int) -> None:
         """Take what to rank by."""
-        model = searcher.leaves_there
-        alpha = searcher.weight() if len(searcher.gallery) else searcher.options.alpha
+        model = searcher.leaves.model
+        alpha = searcher.leaves.weight() if len(searcher.gallery) else searcher.options.alpha
         if not np.isfinite(alpha):
             raise ValueError("alpha must be a finite number: with infinite alpha no vectors rank alike.")
         self.class_embedding_ = class_embedding(model.ranking_tree(searcher.options.stem), self.n_components)
@@ -275,7 +275,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, N
         X = checked_rows(self, X)
         labels = None if y is None else column_or_1d(y, warn=True)
         check_consistent_length(X, labels)
-        leaves = self._searcher.leaves_in_gallery(X, labels)
+        leaves = self._searcher.leaves.in_gallery(X, labels)
         return self._vectors(self._searcher.gallery.as_queries(X), leaves, self._gallery_weight())
 
     def transform_gallery(self) -> NDArray:
@@ -289,7 +289,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, N
         gallery = self._searcher.gallery
         if not len(gallery):
             raise ValueError("There is no gallery: only vectors made by from_retriever have one.")
-        leaves = self._searcher.view(of_gallery=False).leaves()
+        leaves = self._searcher.leaves.view(of_gallery=False).leaves()
         return self._vectors(gallery.queries(), leaves, self._gallery_weight())
 
     def _gallery_weight(self) -> float:
@@ -320,7 +320,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, N
         weight = np.sqrt(weight) if self._weighted == "both" else weight
         X = checked_rows(self, X)
         rows = self._searcher.gallery.as_queries(X)
-        return self._vectors(rows, self._searcher.query_leaves(X), weight)
+        return self._vectors(rows, self._searcher.leaves.of_queries(X), weight)
 
     def _weight(self, alpha: float | str | None) -> float:
         alpha = self.alpha if alpha is None else alpha

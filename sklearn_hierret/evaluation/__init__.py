@@ -1,5 +1,6 @@
 """Metrics of fitted estimators: scorers, tables, and the search they are computed from."""
 
+from sklearn_hierret._state import publish
 from sklearn_hierret.evaluation._scorer import (
     RetrievalScorer,
     evaluate_retrieval,
@@ -15,3 +16,5 @@ __all__ = [
     "retriever_of",
     "scores_of_queries",
 ]
+
+publish(__name__, globals())

@@ -135,7 +135,7 @@ def explore(
     retriever, X = retriever_of(estimator, X)
     if isinstance(retriever, HammingRetriever):
         raise TypeError("The page compares features; a HammingRetriever has codes.")
-    tree = retriever.searcher().tree if isinstance(retriever, HierarchicalRetriever) else None
+    tree = retriever.searcher().leaves.tree if isinstance(retriever, HierarchicalRetriever) else None
     if tree is None:
         raise TypeError(
             "The page shows one tree: explore needs a HierarchicalRetriever with a ClassHierarchy."
@@ -164,7 +164,7 @@ def explore(
             "combined": _list(searched, n_neighbors),
         },
         "feedback": session_numbers(searched),
-        "stem": searched.searcher().stem,
+        "stem": searched.searcher().leaves.stem,
         **_for_marks(searched.searcher()),
     }
     page = _page(data, title)
@@ -217,7 +217,7 @@ def _for_marks(searcher: Searcher) -> dict:
         unit = unit @ np.linalg.eigh(moments)[1][:, -N_DIMENSIONS:]
     scale = float(np.abs(unit).max()) or 1.0
     numbers = np.rint(unit / scale * 32767).astype("<i2")
-    leaves, known = searcher.view(of_gallery=True).leaves()[:, :N_LEAVES], searcher.known(None)
+    leaves, known = searcher.leaves.view(of_gallery=True).leaves()[:, :N_LEAVES], searcher.leaves.known(None)
     known = np.ones(len(unit)) if known is None else known
     return {
         "n_dimensions": unit.shape[1],

@@ -143,7 +143,7 @@ class MahalanobisClassifier(ClassifierMixin, StreamingEstimator):
 
     def _fit(self, training: TrainingSet) -> None:
         rule = self._rule = self._read_rule()
-        rule.check_memory(*training.X.shape, len(training.classes))
+        rule.check_memory(len(training.X), training.X.shape[1], len(training.classes))
         statistics = LabelledStatistics.of_fit(training, rule.streaming_kind)
         self._made = rule.model(statistics)
         self._statistics, self.classes_ = statistics.kept(), training.classes

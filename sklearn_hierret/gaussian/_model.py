@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from sklearn_hierret._arrays import check_memory_share, row_chunks
+from sklearn_hierret._state import value
 from sklearn_hierret.gaussian._bhattacharyya import Gaussians
 from sklearn_hierret.gaussian._covariance import (
     SCATTER_KIND,
@@ -24,6 +25,7 @@ from sklearn_hierret.gaussian._statistics import ClassStatistics, ScatterKind
 from sklearn_hierret.gaussian._streaming import LabelledStatistics
 
 
+@value("gaussian rule")
 @dataclass(frozen=True)
 class GaussianRule:
     """What the user asked for, see `MahalanobisClassifier`."""
@@ -140,6 +142,7 @@ class GaussianRule:
         return components, ratio[:kept]
 
 
+@value("gaussian model")
 @dataclass(frozen=True)
 class GaussianModel:
     """Gaussian classes in the space of the principal components.
@@ -264,7 +267,9 @@ class GaussianModel:
     def gaussians(self, statistics: ClassStatistics | None = None) -> Gaussians:
         """Return the Gaussians, or those of merged classes."""
         if statistics is None or statistics is self.statistics:
-            statistics, arrays = self.statistics, (self.covariances, self.whitening, self.log_determinants)
-        else:
-            arrays = self.rule.gaussians(statistics)
-        return Gaussians(statistics.means, *arrays, self.rule.covariance_type)
+            means, kind = self.statistics.means, self.rule.covariance_type
+            return Gaussians(means, self.covariances, self.whitening, self.log_determinants, kind)
+        covariances, whitening, log_determinants = self.rule.gaussians(statistics)
+        return Gaussians(
+            statistics.means, covariances, whitening, log_determinants, self.rule.covariance_type
+        )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret._arrays import row_chunks
+from sklearn_hierret._state import value
 from sklearn_hierret.gaussian._covariance import squared_mahalanobis
 
 #: Leading whitened coordinates of each class; below twice as many dimensions they save nothing.
@@ -24,6 +25,7 @@ TOO_FAR = "Samples are so far from all classes that distances overflow: scale th
 NEAR = 1e-10
 
 
+@value("nearest class")
 @dataclass(frozen=True)
 class NearestClass:
     """Finds the class of least squared Mahalanobis distance plus a constant.

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret._arrays import row_chunks
+from sklearn_hierret._state import value
 
 ScatterKind = Literal["full", "diag", "pooled"]
 
 
+@value("class statistics")
 @dataclass(frozen=True)
 class ClassStatistics:
     """Sufficient statistics of Gaussian classes, which merge without the data.

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret._arrays import check_memory_share, check_same_kind
+from sklearn_hierret._state import value
 from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.gaussian._statistics import ClassStatistics, ScatterKind
 
@@ -15,6 +16,7 @@ from sklearn_hierret.gaussian._statistics import ClassStatistics, ScatterKind
 MOST_NUMBERS = 1 << 24
 
 
+@value("labelled statistics")
 @dataclass(frozen=True)
 class LabelledStatistics:
     """What is known of the samples so far: their statistics, or the samples while they are smaller.

@@ -71,10 +71,10 @@ def facets(
     check_retriever(retriever, with_tree=True)
     searcher = retriever.searcher()
     queries = checked_queries(retriever, X, searcher)
-    result, tree = searcher.neighbors(queries, n_neighbors, with_leaves=True), searcher.tree
+    result, tree = searcher.neighbors(queries, n_neighbors, with_leaves=True), searcher.leaves.tree
     names = np.empty(tree.n_nodes, dtype=object)
     names[:] = tree.node_names
-    proba, known = searcher.class_probabilities(queries)
+    proba, known = searcher.leaves.class_probabilities(queries)
     of_query = known[:, None] * proba
     of_query = tree.node_probabilities(of_query)
     rows: list[dict] = []

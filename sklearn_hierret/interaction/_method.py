@@ -81,7 +81,7 @@ def check_retriever(estimator: Any, *, with_tree: bool = False) -> None:
             "re-ranking step, pass the retriever inside, and queries as that sees them."
         )
     check_is_fitted(estimator, "class_model_")
-    if with_tree and estimator.searcher().tree is None:
+    if with_tree and estimator.searcher().leaves.tree is None:
         raise TypeError("One tree is needed, and hierarchy_ is a CombinedHierarchy.")
 
 

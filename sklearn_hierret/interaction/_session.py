@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._arrays import check_positive_integer, unit_rows
+from sklearn_hierret._state import decoded, encoded
 from sklearn_hierret.interaction._belief import NodeBelief
 from sklearn_hierret.interaction._method import FeedbackMethod, Marks, Ranking, check_retriever
 from sklearn_hierret.interaction._node_posterior import HALF_WEIGHT, NodePosterior
@@ -92,7 +93,7 @@ class RetrievalSession:
             raise TypeError(f"method must be NodePosterior() or another method of feedback, got {method!r}.")
         self.retriever = retriever
         searcher = retriever.searcher()
-        has_tree = searcher.tree is not None
+        has_tree = searcher.leaves.tree is not None
         if isinstance(method, NodePosterior) and not has_tree:
             raise ValueError(
                 "NodePosterior needs one tree: a retriever that has no CombinedHierarchy. Rocchio and "
@@ -235,7 +236,7 @@ class RetrievalSession:
         """
         searcher = self._searcher()
         result = self._search(searcher, n_neighbors, within, show_marked, with_leaves=True)
-        table = table_of(searcher, result, "visual_distance")
+        table = table_of(searcher, result)
         table["position"] = result.indices.ravel()[result.indices.ravel() >= 0]
         return table
 
@@ -286,7 +287,7 @@ class RetrievalSession:
         tree, searcher = belief.tree, self._searcher()
         probabilities = np.delete(belief.probabilities, tree.root)
         order = np.argsort(-probabilities[:-1], kind="stable")
-        leaves = searcher.view(of_gallery=False).leaves()
+        leaves = searcher.leaves.view(of_gallery=False).leaves()
         counts = np.bincount(leaves["leaf"][:, 0], minlength=tree.n_classes)
         names = np.empty(tree.n_nodes, dtype=object)
         names[:] = tree.node_names
@@ -360,7 +361,7 @@ class RetrievalSession:
         belief, alpha = ranking.belief, None if ranking.uses_leaves else 0.0
         distances = None
         if belief is not None:
-            distances = belief.class_distances(searcher.stem, self._query_distances)
+            distances = belief.class_distances(searcher.leaves.stem, self._query_distances)
             alpha = _weight_of_leaves(searcher.options.alpha, ranking.least_alpha)
         by_marks = bool(ranking.mark_weight and len(self.irrelevant_))
         n_allowed = len(gallery) if within is None else int(np.sum(within))
@@ -437,11 +438,13 @@ class RetrievalSession:
         return unit_rows(self._gallery.as_queries(self._X).astype(np.float64))[0]
 
     def _belief_of_queries(self, searcher: Searcher) -> NodeBelief | None:
-        if searcher.tree is None:
+        if searcher.leaves.tree is None:
             return None
-        proba, known = searcher.class_probabilities(self._X)
-        self._query_distances = searcher.class_distances(self._X).mean(axis=0)
-        return NodeBelief.of_queries(searcher.tree, proba, self.error_rate, float(np.mean(known**POWER)))
+        proba, known = searcher.leaves.class_probabilities(self._X)
+        self._query_distances = searcher.leaves.class_distances(self._X).mean(axis=0)
+        return NodeBelief.of_queries(
+            searcher.leaves.tree, proba, self.error_rate, float(np.mean(known**POWER))
+        )
 
     def _need_belief(self) -> NodeBelief:
         if self._belief is None:
@@ -455,13 +458,22 @@ class RetrievalSession:
         if values.ndim > 1:
             raise ValueError(f"Items to mark must be one-dimensional, got shape {values.shape}.")
         if by == "id":
-            return self._gallery.positions_of(items)
+            return self._gallery.samples.positions_of(items)
         if values.dtype.kind not in "iu":
             raise ValueError(f"Positions are integers, got {values.dtype}; by='id' takes ids.")
         beyond = values[(values < 0) | (values >= len(self._gallery))]
         if len(beyond):
             raise ValueError(f"No item is at position {beyond[0]}: the gallery holds {len(self._gallery)}.")
         return values.astype(np.intp)
+
+    def __getstate__(self) -> dict[str, Any]:
+        is_current = self._gallery.holds_the_same(self.retriever.searcher().gallery)
+        return {**self.__dict__, "_gallery": None if is_current else encoded(self._gallery)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        gallery = state["_gallery"]
+        self._gallery = self.retriever.searcher().gallery if gallery is None else decoded(gallery)
 
     def _searcher(self) -> Searcher:
         """Return what searches the gallery of this session."""
@@ -478,13 +490,13 @@ def _class_probabilities(
     searcher: Searcher, positions: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return class probabilities of items, from their leaves, and that their classes are known."""
-    view = searcher.view(of_gallery=False)
+    view = searcher.leaves.view(of_gallery=False)
     proba = (
-        leaf_matrix(view.leaves(positions), searcher.leaves_there.tree.n_classes).toarray().astype(np.float64)
+        leaf_matrix(view.leaves(positions), searcher.leaves.model.tree.n_classes).toarray().astype(np.float64)
     )
     known = None
     if view.kind is not None and view.kind.source == "predicted":
-        known = searcher.known(searcher.gallery.features_at(positions))
+        known = searcher.leaves.known(searcher.gallery.features_at(positions))
     return proba, np.ones(len(positions)) if known is None else known
 
 

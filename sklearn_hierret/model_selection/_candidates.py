@@ -115,7 +115,7 @@ def _scores_of_metric(
         judges = [(scorer,) for scorer in scorers]
     searches = [pair[0].search(retriever, Q, t) for pair in judges] if is_ours else []
     rankers = [search.model for search in searches] if is_ours else [retriever]
-    leaf_model = retriever.searcher().leaves_there
+    leaf_model = retriever.searcher().leaves.model
     leaf_models = {
         weights: leaf_model if weights is None else leaf_model.with_weights(weights)
         for weights in {candidate.weights for candidate in candidates}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -159,6 +159,17 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    _nested: ClassVar[dict[str, str]] = {
+        name: remedy for name, remedy in HierarchicalRetriever._nested.items() if name != "metric"
+    }
+    #: What the retriever ranks by was chosen, and is no parameter.
+    _lazy: ClassVar[dict] = {
+        **HierarchicalRetriever._lazy,
+        "alpha": lambda self: self.alpha_,
+        "stem": lambda self: self.stem_,
+        "metric": lambda self: self._candidate.metric,
+    }
+
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: ArrayLike, **params: Any) -> HierarchicalRetrieverCV:
         """Choose alpha, stem and weights, and fit to all samples.
@@ -182,7 +193,7 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
             For groups that are missing, for `unseen` that leaves fewer than two classes, and for folds
             in which nothing can be found, among others.
         """
-        candidates = self._candidates()
+        candidates = _candidates(self)
         if self.unseen and isinstance(self.class_model, FrozenEstimator):
             raise ValueError("unseen needs a class model that is fitted in each fold; this one is frozen.")
         with unchanged_on_error(self):
@@ -192,19 +203,21 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
             if params.get("groups") is not None:
                 training = replace(training, groups=hashed_groups(params["groups"], len(X)))
             folds = folds_of(X, y, self.cv, params, self.unseen, self.random_state)
-            scorers = self._scorers(folds, has_groups=params.get("groups") is not None)
+            scorers = _scorers(self.scoring, folds, has_groups=params.get("groups") is not None)
+            names = HierarchicalRetriever().get_params(deep=False).keys() - {*CHOSEN, "verbose"}
+            shared = {name: getattr(self, name) for name in names}
             report = Options(0.0, name=type(self).__name__ if self.verbose else None).print
             found = []
             for i, fold in enumerate(folds):
                 report(f"fold {i + 1} of {len(folds)}")
-                retriever_of = self._fitted_to(training, fold, candidates)
+                retriever_of = _fitted_to(shared, training, fold, candidates)
                 found.append(scores_of_fold(retriever_of, X, y, fold, scorers, candidates))
             scores = Scores(found, [y[fold.test] for fold in folds], scorers)
             best = scores.best()
             self.n_splits_, self.best_index_ = len(folds), best
             self.cv_results_ = {**candidates.columns(), **scores.columns()}
             chosen = candidates.all[best]
-            self.stem_, self.weights_ = chosen.stem, chosen.weights
+            self._candidate, self.stem_, self.weights_ = chosen, chosen.stem, chosen.weights
             report(f"alpha {chosen.alpha:g}, stem {self.stem_}, weights {self.weights_}")
             hierarchy = _weighted(self.hierarchy, self.weights_)
             self._fit(
@@ -233,63 +246,64 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         others = {name: params[name] for name in LATE if name in params}
         return {**others, "alpha": self.alpha_, "stem": self.stem_}
 
-    def _fitted_to(
-        self, training: TrainingSet, fold: Fold, candidates: Candidates
-    ) -> Callable[[Any], HierarchicalRetriever]:
-        """Fit a retriever to what a fold shows its models, with each metric; the rest joins the gallery."""
-        shared = HierarchicalRetriever().get_params(deep=False).keys() - {*CHOSEN, "verbose"}
-        params = {name: getattr(self, name) for name in shared}
-        first = candidates.all[0].metric
-        X, y, groups = training.X, training.y, training.groups
-        X_fit, y_fit, groups_fit = X[fold.fit], y[fold.fit], None if groups is None else groups[fold.fit]
-        fitted = HierarchicalRetriever(**params, metric=first, alpha=1.0).fit(X_fit, y_fit, groups_fit)
 
-        def with_metric(metric: Any) -> HierarchicalRetriever:
-            searcher = fitted.searcher()
-            if metric is not first:
-                model, origin = searcher.leaves_there, searcher.gallery.origin
-                of_fit = TrainingSet(X_fit, *np.unique(y_fit, return_inverse=True), groups_fit)
-                visual = fit_metric(metric, model.model, of_fit).visual
-                searcher = Searcher.over_nothing(
-                    model, visual, searcher.options, searcher.classes, origin, X.dtype
-                ).over(X_fit, y_fit, None, origin)
-            if len(fold.unseen):
-                searcher = searcher.with_added(X[fold.unseen], y[fold.unseen], None)
-            return fitted.with_searcher(searcher)
+def _fitted_to(
+    params: dict[str, Any], training: TrainingSet, fold: Fold, candidates: Candidates
+) -> Callable[[Any], HierarchicalRetriever]:
+    """Fit a retriever to what a fold shows its models, with each metric; the rest joins the gallery."""
+    first = candidates.all[0].metric
+    X, y, groups = training.X, training.y, training.groups
+    X_fit, y_fit, groups_fit = X[fold.fit], y[fold.fit], None if groups is None else groups[fold.fit]
+    fitted = HierarchicalRetriever(**params, metric=first, alpha=1.0).fit(X_fit, y_fit, groups_fit)
 
-        return with_metric
+    def with_metric(metric: Any) -> HierarchicalRetriever:
+        searcher = fitted.searcher()
+        if metric is not first:
+            model, origin = searcher.leaves.model, searcher.gallery.origin
+            of_fit = TrainingSet(X_fit, *np.unique(y_fit, return_inverse=True), groups_fit)
+            visual = fit_metric(metric, model.model, of_fit).visual
+            searcher = Searcher.over_nothing(
+                model, visual, searcher.options, searcher.classes, origin, X.dtype
+            ).over(X_fit, y_fit, None, origin)
+        if len(fold.unseen):
+            searcher = searcher.with_added(X[fold.unseen], y[fold.unseen], None)
+        return fitted.with_searcher(searcher)
 
-    def _candidates(self) -> Candidates:
-        weights: list = [None]
-        if self.weights is not None:
-            if not isinstance(self.hierarchy, (list, tuple, CombinedHierarchy, CombinedHierarchyBuilder)):
-                raise ValueError(
-                    "weights are those of several hierarchies, and hierarchy is one: pass a list, a "
-                    "CombinedHierarchyBuilder or a CombinedHierarchy."
-                )
-            parts: Any = getattr(self.hierarchy, "hierarchies", self.hierarchy)
-            weights = [tuple(check_weights(some, len(parts)).tolist()) for some in self.weights]
-        return Candidates.of(self.alphas, self.stems, weights, self.metrics)
+    return with_metric
 
-    def _scorers(self, folds: list[Fold], has_groups: bool) -> tuple[Any, ...]:
-        if self.scoring is None:
-            gallery = "fit" if has_groups else "query"
-            sizes = [len(f.fit) + len(f.unseen) if has_groups else len(f.test) - 1 for f in folds]
-            if min(sizes) < 1:
-                raise ValueError(
-                    "A fold of one sample has nothing to search: without groups the samples of a fold query "
-                    "each other. Pass scoring=make_retrieval_scorer(..., gallery='fit')."
-                )
-            k = min(20, *sizes)
-            return tuple(make_retrieval_scorer("map", k, gallery) for k in (1, k))
-        pair = (self.scoring,) if callable(self.scoring) else tuple(self.scoring)
-        if not callable(self.scoring) and (
-            len(pair) != 2 or not all(isinstance(scorer, RetrievalScorer) for scorer in pair)
-        ):
+
+def _candidates(estimator: HierarchicalRetrieverCV) -> Candidates:
+    weights: list = [None]
+    if estimator.weights is not None:
+        if not isinstance(estimator.hierarchy, (list, tuple, CombinedHierarchy, CombinedHierarchyBuilder)):
             raise ValueError(
-                f"scoring must be a scorer, or a pair made by make_retrieval_scorer, got {self.scoring!r}."
+                "weights are those of several hierarchies, and hierarchy is one: pass a list, a "
+                "CombinedHierarchyBuilder or a CombinedHierarchy."
             )
-        return pair
+        parts: Any = getattr(estimator.hierarchy, "hierarchies", estimator.hierarchy)
+        weights = [tuple(check_weights(some, len(parts)).tolist()) for some in estimator.weights]
+    return Candidates.of(estimator.alphas, estimator.stems, weights, estimator.metrics)
+
+
+def _scorers(scoring: Any, folds: list[Fold], has_groups: bool) -> tuple[Any, ...]:
+    if scoring is None:
+        gallery = "fit" if has_groups else "query"
+        sizes = [len(f.fit) + len(f.unseen) if has_groups else len(f.test) - 1 for f in folds]
+        if min(sizes) < 1:
+            raise ValueError(
+                "A fold of one sample has nothing to search: without groups the samples of a fold query "
+                "each other. Pass scoring=make_retrieval_scorer(..., gallery='fit')."
+            )
+        k = min(20, *sizes)
+        return tuple(make_retrieval_scorer("map", k, gallery) for k in (1, k))
+    pair = (scoring,) if callable(scoring) else tuple(scoring)
+    if not callable(scoring) and (
+        len(pair) != 2 or not all(isinstance(scorer, RetrievalScorer) for scorer in pair)
+    ):
+        raise ValueError(
+            f"scoring must be a scorer, or a pair made by make_retrieval_scorer, got {scoring!r}."
+        )
+    return pair
 
 
 def _weighted(hierarchy: Any, weights: Any) -> Any:

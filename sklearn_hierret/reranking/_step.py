@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import copy
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mode as most_frequent
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_hierret._arrays import check_positive_integer, unchanged_on_error
 from sklearn_hierret._sklearn import HasMethods, Interval, fit_context
+from sklearn_hierret._training import LazyAttributes
 from sklearn_hierret.retrieval import HammingRetriever, checked_queries, fit_inside
 
 
-class RerankingStep(ClassifierMixin, BaseEstimator):
+class RerankingStep(ClassifierMixin, LazyAttributes):
     """A retriever whose `kneighbors` ranks again what another retriever, or step, found."""
 
     retriever: Any
     retriever_: Any
 
+    _lazy: ClassVar[dict] = {
+        "classes_": lambda self: self.retriever_.classes_,
+        "gallery_labels_": lambda self: self.retriever_.gallery_labels_,
+        "gallery_ids_": lambda self: self.retriever_.gallery_ids_,
+        "n_samples_fit_": lambda self: self.retriever_.n_samples_fit_,
+        "hierarchy_": lambda self: self.retriever_.hierarchy_,
+    }
     _parameter_constraints: dict = {
         "retriever": [None, HasMethods(["fit", "kneighbors", "set_gallery"])],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
@@ -118,15 +126,15 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
         distances, indices : ndarrays of shape (n_queries, n_neighbors)
             See `HierarchicalRetriever.kneighbors`.
         """
-        k = self._checked_k(X, n_neighbors)
+        k = self.checked_k(X, n_neighbors)
         distances, indices = self._ranked_again(X, k)
         return (distances, indices) if return_distance else indices
 
-    def _checked_k(self, X: ArrayLike | None, n_neighbors: int | None) -> int:
+    def checked_k(self, X: ArrayLike | None, n_neighbors: int | None) -> int:
         """How many neighbours are asked for; the gallery is that of the last fit, and has so many."""
         check_is_fitted(self, "retriever_")
         self._validate_params()
-        if not self._prepared_for.gallery.holds_the_same(innermost(self).searcher().gallery):
+        if not self._is_current():
             raise RuntimeError(
                 f"The gallery of the retriever inside {type(self).__name__} changed: call set_gallery of the "
                 "outermost step instead."
@@ -153,46 +161,30 @@ class RerankingStep(ClassifierMixin, BaseEstimator):
         labels : ndarray of shape (n_queries,)
         """
         check_is_fitted(self, "retriever_")
-        return self._most_frequent(self.kneighbors(X, return_distance=False))
+        return self.most_frequent_label(self.kneighbors(X, return_distance=False))
 
-    def _most_frequent(self, indices: NDArray[np.intp]) -> NDArray:
+    def most_frequent_label(self, indices: NDArray[np.intp]) -> NDArray:
         labels = self.gallery_labels_
         if labels is None:
             raise ValueError("The gallery has no labels: pass y to set_gallery to predict.")
         codes = np.searchsorted(self.classes_, labels)[indices]
         return self.classes_[most_frequent(codes, axis=1).mode]
 
-    @property
-    def classes_(self) -> NDArray:
-        """Labels that `predict` can return."""
-        return self.retriever_.classes_
-
-    @property
-    def gallery_labels_(self) -> NDArray | None:
-        """Label of each sample of the gallery."""
-        return self.retriever_.gallery_labels_
-
-    @property
-    def gallery_ids_(self) -> NDArray:
-        """Id of each sample of the gallery."""
-        return self.retriever_.gallery_ids_
-
-    @property
-    def n_samples_fit_(self) -> int:
-        """Size of the gallery."""
-        return self.retriever_.n_samples_fit_
-
-    @property
-    def hierarchy_(self) -> Any:
-        """The retriever's hierarchy."""
-        return self.retriever_.hierarchy_
-
-    @property
-    def gallery_leaves(self) -> Any:
-        """The retriever's parameter."""
-        return innermost(self).gallery_leaves
-
     # ------------------------------------------------------------------------- inside
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if hasattr(self, "_prepared_for") and self._is_current():
+            state["_prepared_for"] = None  # the retriever has it
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "_prepared_for" in state and state["_prepared_for"] is None:
+            self._prepared_for = innermost(self).searcher()
+
+    def _is_current(self) -> bool:
+        return self._prepared_for.gallery.holds_the_same(innermost(self).searcher().gallery)
 
     def _prepare(self) -> None:
         """What is computed once for a gallery."""

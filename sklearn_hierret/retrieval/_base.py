@@ -45,8 +45,6 @@ _REPLACING = Lock()
 class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
     """A fitted retriever holds a `Searcher` and asks it."""
 
-    #: Of the features' distance in tables.
-    _distance_name: ClassVar[str] = "visual_distance"
     _lazy: ClassVar[dict] = {
         "classes_": lambda self: self.searcher().gallery.classes,
         "gallery_labels_": lambda self: self.searcher().gallery.labels,
@@ -66,13 +64,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         check_is_fitted(self, "class_model_")
         searcher = self.__dict__["_searcher"]
         late = self._late()
-        memo = self.__dict__.get("_checked_options")
-        if memo is None or memo[0].keys() != late.keys() or any(memo[0][k] is not late[k] for k in late):
-            options = Options.of(late, self.alpha_, type(self).__name__)
-            self._checked_options = memo = late, options
-        if memo[1] is searcher.options:
-            return searcher
-        return searcher.with_options(**vars(memo[1]))
+        return searcher.optioned(late, lambda: Options.of(late, self.alpha_, type(self).__name__))
 
     def _late(self) -> dict[str, Any]:
         """Return the parameters that may be set after fit."""
@@ -108,6 +100,8 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         other._searcher = searcher
         if searcher.leaf_model is not None:
             other.hierarchy_ = searcher.leaf_model.hierarchy
+        if "alpha" in params and not isinstance(params["alpha"], str):
+            other.alpha_ = params["alpha"]
         return other.set_params(**params)
 
     # --------------------------------------------------------------------- questions
@@ -240,10 +234,10 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         X = checked_queries(self, X, searcher)
         has_leaves = searcher.leaf_model is not None
         result = searcher.neighbors(X, n_neighbors, within=within, with_leaves=has_leaves)
-        table = table_of(searcher, result, self._distance_name)
+        table = table_of(searcher, result)
         if min_probability is not None:
             nodes = sure_nodes(searcher, X, min_probability)
-            model = searcher.leaves_there
+            model = searcher.leaves.model
             names, accuracies = described(model, nodes, result.known, min_probability)
             query = table["query"].to_numpy()
             table["query_node"], table["query_node_accuracy"] = names[query], accuracies[query]
@@ -275,8 +269,9 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         X = checked_queries(self, X, searcher)
         if min_probability is not None:
             return sure_nodes(searcher, X, min_probability)
-        leaves = searcher.view(of_gallery=True).leaves() if X is None else searcher.leaves(X)
-        return searcher.labels_of(leaves)
+        leaves = searcher.leaves
+        result = leaves.view(of_gallery=True).leaves() if X is None else leaves.predicted(X)
+        return leaves.labels_of(result)
 
     def level_accuracy(self, min_probability: float) -> pd.DataFrame:
         """Tell how often ``leaves(X, min_probability=...)`` is right, by held-out training samples.
@@ -300,7 +295,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         ValueError
             If fit held nothing out, as with a class model that keeps no folds and a given alpha.
         """
-        model = self.searcher().leaves_there
+        model = self.searcher().leaves.model
         check_min_probability(min_probability)
         return level_accuracy(model, min_probability)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._arrays import unit_rows
+from sklearn_hierret._state import value
 from sklearn_hierret.class_models import HeldOutLeaves
 from sklearn_hierret.distance import VisualMetric
 from sklearn_hierret.retrieval._samples import Samples
@@ -20,6 +21,7 @@ from sklearn_hierret.search import COSINE, Index
 DEAD_SHARE = 0.25
 
 
+@value("kind of leaves")
 class LeafKind(NamedTuple):
     """What leaves are: one class or several, predicted or, where known, labels.
 
@@ -31,6 +33,7 @@ class LeafKind(NamedTuple):
     unknown_on_root: bool = False
 
 
+@value("origin of leaves")
 class LeafOrigin(NamedTuple):
     """Where the leaves of a gallery come from.
 
@@ -101,6 +104,7 @@ class View:
         return self.index.leaves(self.rows[positions])
 
 
+@value("gallery")
 @dataclass(frozen=True)
 class Gallery:
     """Samples to search; every change makes another gallery, which shares what stayed.

@@ -90,7 +90,6 @@ class HammingRetriever(BaseRetriever):
     (450, 3)
     """
 
-    _distance_name = "hamming_distance"
     _nested: ClassVar[dict[str, str]] = {
         "hierarchy": "HammingRetriever(hierarchy=HierarchyBuilder())",
         "class_model": "class_model=DiscriminantClassifier()",

@@ -229,7 +229,7 @@ class HierarchicalRetriever(BaseRetriever):
         searcher = Searcher.over_nothing(
             model, ranking.metric.visual, options, training.classes, origin, training.X.dtype
         )
-        if searcher.heeds_novelty:
+        if searcher.leaves.heeds_novelty:
             model.model.known_log_odds(training.X[:1])  # so that no query has to wait for it
         model.model.release()
         self._searcher = searcher.over(training.X, training.y, None, origin)

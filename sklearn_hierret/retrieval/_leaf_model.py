@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._arrays import row_chunks
+from sklearn_hierret._state import value
 from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.building import CombinedHierarchyBuilder, TextHierarchyBuilder
 from sklearn_hierret.class_models import ClassModel, HeldOutLeaves, class_model_of
@@ -22,6 +23,7 @@ from sklearn_hierret.leaves import expected_distances, joined_leaves
 LEARNED_STEM, MIXED_STEM, GIVEN_STEM = 0.7, 0.6, 0.5
 
 
+@value("held-out sample")
 class HeldOutSample(NamedTuple):
     """Class probabilities of some training samples, by models that did not see them, and their labels."""
 
@@ -29,6 +31,7 @@ class HeldOutSample(NamedTuple):
     labels: NDArray
 
 
+@value("leaf model")
 @dataclass(frozen=True)
 class LeafModel:
     """A fitted class model, and a tree of its classes.

@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from sklearn_hierret._sklearn import HasMethods, Interval, StrOptions, validate_parameter_constraints
+from sklearn_hierret._state import value
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 
 #: Parameters of all that ranks by leaves.
@@ -30,6 +31,7 @@ CONSTRAINTS: dict = {
 LATE = ("alpha", "stem", "assignment", "novelty", "n_neighbors", "backend", "n_jobs", "verbose")
 
 
+@value("options")
 @dataclass(frozen=True)
 class Options:
     """Checked parameters of a search.

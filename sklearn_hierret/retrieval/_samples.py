@@ -12,11 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import column_or_1d
 
 from sklearn_hierret._arrays import check_none_missing, check_same_kind
+from sklearn_hierret._state import value
 
 #: Samples are numbered anew when this many more were removed than are left, and this many.
 SPARE = 1024
 
 
+@value("column")
 @dataclass(frozen=True)
 class Column:
     """An array that grows: in parts of falling size, so that adding a little is cheap."""
@@ -52,6 +54,7 @@ class Column:
         return [pd.Index(part) for part in self.parts]
 
 
+@value("samples")
 @dataclass(frozen=True)
 class Samples:
     """The samples of a gallery by serial number, in the order in which they were added.

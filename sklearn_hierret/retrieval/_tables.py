@@ -18,7 +18,7 @@ BOUNDS = (0.25, 0.5, 0.75)
 LEVELS = ("class", "up to 0.25", "up to 0.5", "up to 0.75", "below the root", "root")
 
 
-def table_of(searcher: Searcher, result: Result, distance_name: str) -> pd.DataFrame:
+def table_of(searcher: Searcher, result: Result) -> pd.DataFrame:
     """Return a row for each neighbour, see `HierarchicalRetriever.retrieve`."""
     gallery, view, (n_queries, k) = searcher.gallery, result.view, result.indices.shape
     is_there = result.indices.ravel() >= 0
@@ -32,26 +32,26 @@ def table_of(searcher: Searcher, result: Result, distance_name: str) -> pd.DataF
             "id": gallery.ids[item],
             "label": None if labels is None else labels[item],
             "distance": searcher.rounded(result.distances.ravel()[is_there]),
-            distance_name: visual,
+            "hamming_distance" if gallery.metric is None else "visual_distance": visual,
         }
     )
     of_leaves = result.leaf_distance
     if of_leaves is not None:
         hierarchical = np.empty(rows.shape, dtype=dtype)
-        for chunk in row_chunks(n_queries, 32 * searcher.leaves_there.tree.n_classes):
+        for chunk in row_chunks(n_queries, 32 * searcher.leaves.model.tree.n_classes):
             distances = of_leaves.distances_of(of_leaves.leaves[chunk])
             hierarchical[chunk] = view.index.pair_leaf_distances(distances, rows[chunk])
         table["hierarchical_distance"] = hierarchical.ravel()[is_there]
         if result.known is not None:
             table["query_known"] = result.known[query]
-        table["query_leaf"] = searcher.labels_of(of_leaves.leaves)[query]
-        table["leaf"] = searcher.labels_of(view.index.leaves(rows.ravel()[is_there]))
+        table["query_leaf"] = searcher.leaves.labels_of(of_leaves.leaves)[query]
+        table["leaf"] = searcher.leaves.labels_of(view.index.leaves(rows.ravel()[is_there]))
     return table
 
 
 def check_backing_off(searcher: Searcher, X: Any, min_probability: Any) -> None:
     """Raise an error unless queries can back off to nodes."""
-    model = searcher.leaves_there
+    model = searcher.leaves.model
     check_min_probability(min_probability)
     tree_of(model)  # or raises
     if X is None:
@@ -68,7 +68,7 @@ def sure_nodes(searcher: Searcher, X: NDArray, min_probability: float) -> NDArra
 
     Where novelty is heeded, the probability that the class is unknown lies on the root.
     """
-    model, known = searcher.leaves_there, searcher.known(X)
+    model, known = searcher.leaves.model, searcher.leaves.known(X)
     tree, nodes = tree_of(model), np.empty(len(X), dtype=np.intp)
     for rows in row_chunks(len(X), 32 * (tree.n_classes + tree.n_nodes), at_most=64):
         proba = model.model.proba(X[rows])

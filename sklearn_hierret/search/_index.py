@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_hierret._state import value
 from sklearn_hierret.distance import VisualMetric
 from sklearn_hierret.leaves import joined_leaves, likeliest, soft_leaves, unassigned
 from sklearn_hierret.search._rows import COSINE, CodeRows, FeatureRows, Rows
@@ -30,6 +31,7 @@ BLOCK_ROWS = 128
 GROUP = 16
 
 
+@value("blocks")
 @dataclass(frozen=True)
 class Blocks:
     """Blocks of rows with similar leaves, and what bounds their probabilities.
@@ -88,6 +90,7 @@ class Blocks:
         return len(self.starts) - 1
 
 
+@value("segment")
 @dataclass(frozen=True, eq=False)
 class Segment:
     """Rows sorted by leaf, in blocks.
@@ -184,6 +187,7 @@ class Segment:
         return len(self.rows)
 
 
+@value("index")
 @dataclass(frozen=True)
 class Index:
     """Segments of rows that are numbered through.

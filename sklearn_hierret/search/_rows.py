@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret._arrays import few_rows
+from sklearn_hierret._state import value
 from sklearn_hierret.distance import CosineMetric, VisualMetric
 
 #: Rows that are computed with in float64 at once: they stay in the caches.
@@ -72,6 +73,7 @@ class Rows(Protocol):
     def __len__(self) -> int: ...
 
 
+@value("rows of features")
 @dataclass(frozen=True)
 class FeatureRows:
     """Rows of a visual metric, compared by their cosine distance.
@@ -162,6 +164,7 @@ class FeatureRows:
         return len(self.unit)
 
 
+@value("rows of codes")
 @dataclass(frozen=True)
 class CodeRows:
     """Packed binary codes, compared by the share of bits that differ.

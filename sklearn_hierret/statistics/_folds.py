@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from sklearn_hierret._arrays import check_memory_share, check_same_kind, row_chunks, unit_rows
+from sklearn_hierret._state import value
 
 #: Rows that are kept of all classes together, and of each class at least.
 MOST_ROWS, LEAST_ROWS = 1 << 15, 8
@@ -21,6 +22,7 @@ MOST_ROWS, LEAST_ROWS = 1 << 15, 8
 HASH_BITS = 12
 
 
+@value("fold statistics")
 @dataclass(frozen=True)
 class FoldStatistics:
     """Counts, sums and second moments of unit rows in each fold, and the rows that are kept.

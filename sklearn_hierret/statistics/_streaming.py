@@ -121,7 +121,7 @@ class StreamingEstimator(SupervisedEstimator):
             self._rule = self._read_rule()
             statistics = statistics_of_blocks(X, y, self._rule.summarize)
             check_two_classes(statistics.classes)
-            self.n_features_in_ = X.shape[1]
+            self.n_features_in_ = X.shape[1]  # type: ignore[union-attr]
             forget_names(self)
             self._statistics, self.classes_, self._made = statistics, statistics.classes, None
             self._model()

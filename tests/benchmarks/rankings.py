@@ -72,7 +72,8 @@ def settings(X, y, G, g, Q, small: bool) -> dict:
         found[f"{name}: labelled"] = of_retriever(retriever, Q)
         table = retriever.retrieve(Q[:20], 5)
         found[f"{name}: table"] = {
-            "distances": table.select_dtypes("number").to_numpy(float), "indices": table["id"].to_numpy()
+            "distances": table.select_dtypes("number").to_numpy(float),
+            "indices": table["id"].to_numpy(),
         }
         found[f"{name}: alpha"] = {"distances": np.array([retriever.alpha_]), "indices": np.zeros(1)}
         retriever.remove_from_gallery(np.arange(40)).add_to_gallery(X[:60], y[:60])
@@ -97,10 +98,14 @@ def settings(X, y, G, g, Q, small: bool) -> dict:
     distances, indices = kneighbors_of_set(retriever, Q[:6], K, groups=[0, 0, 1, 1, 1, 2])
     found["sets"] = {"distances": distances, "indices": indices}
     table = facets(retriever, Q[:5], 50)
-    found["facets"] = {"distances": table["query_probability"].to_numpy(), "indices": table["n_results"].to_numpy()}
+    found["facets"] = {
+        "distances": table["query_probability"].to_numpy(),
+        "indices": table["n_results"].to_numpy(),
+    }
     embedding = HierarchicalEmbedding.from_retriever(retriever)
     found["vectors"] = {
-        "distances": embedding.transform_query(Q) @ embedding.transform_gallery().T, "indices": np.zeros(1)
+        "distances": embedding.transform_query(Q) @ embedding.transform_gallery().T,
+        "indices": np.zeros(1),
     }
     known = np.flatnonzero(np.isin(g, y))[:300]
     for metric in ("map", "ahp"):
@@ -139,7 +144,11 @@ def settings(X, y, G, g, Q, small: bool) -> dict:
         found["chosen"] = of_retriever(chosen, Q)
         hasher = PCAHasher(32).fit(X)
         codes, queries = hasher.transform(X), hasher.transform(Q)
-        for name, params in {"codes": {}, "codes, soft": {"assignment": "soft"}, "codes, flat": {"alpha": 0}}.items():
+        for name, params in {
+            "codes": {},
+            "codes, soft": {"assignment": "soft"},
+            "codes, flat": {"alpha": 0},
+        }.items():
             retriever = HammingRetriever(**params).fit(codes, y)
             found[f"{name}: fit"] = of_retriever(retriever, queries)
             found[f"{name}: own"] = of_retriever(retriever, None)

@@ -13,6 +13,7 @@ from sklearn_hierret import (
     make_retrieval_scorer,
 )
 from sklearn_hierret.building import _builder
+from sklearn_hierret.gaussian._model import GaussianRule
 from tests.reference import gaussians as reference
 from tests.strategies import blobs
 
@@ -87,8 +88,8 @@ def test_threshold_path_is_a_fit_for_each_threshold(data, linkage):
 def test_a_search_over_thresholds_fits_one_class_model_a_fold(data, tmp_path, monkeypatch):
     X, y = data
     fits = []
-    fit = MahalanobisClassifier.fit
-    monkeypatch.setattr(MahalanobisClassifier, "fit", lambda self, X, y: fits.append(1) or fit(self, X, y))
+    make = GaussianRule.model
+    monkeypatch.setattr(GaussianRule, "model", lambda self, *args: fits.append(1) or make(self, *args))
     scoring = make_retrieval_scorer("map", k=5, gallery="query")
     grid = {"hierarchy__threshold": [0.3, 0.1, 0.01], "alpha": [1.0, 4.0]}
     found = {}

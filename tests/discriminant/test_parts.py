@@ -8,16 +8,15 @@ from sklearn.covariance import oas
 from sklearn.linear_model import LogisticRegression
 
 from sklearn_hierret._arrays import unit_rows
-from sklearn_hierret.discriminant._fit import Part, Rule, fit_models
+from sklearn_hierret.discriminant._fit import Part, Settings, fit_models
 from sklearn_hierret.discriminant._linear import logistic_regression
-from sklearn_hierret.discriminant._space import discriminant_space
-from sklearn_hierret.discriminant._votes import Voters
+from sklearn_hierret.discriminant._model import Voters, discriminant_space
 from sklearn_hierret.statistics import FoldStatistics, Parts, WithinClasses, hashed
 from sklearn_hierret.statistics._folds import most_per_class
 from tests.reference import discriminant as reference
 from tests.strategies import blobs, generators
 
-RULE = Rule("auto", None, "auto")
+RULE = Settings(3, 0, "auto", None, "auto")
 
 
 def whole(X, y):
@@ -160,7 +159,7 @@ def test_few_rows_say_what_moments_say(rng, n_equal):
     cosines = [part.space.transform(Q) @ part.space.transform(Q).T for part in (few, dense)]
     np.testing.assert_allclose(*cosines, atol=1e-7)
     fitted = [
-        fit_models(Parts(statistics), RULE, lambda message, share: None) for statistics in (rows, moments)
+        fit_models(Parts(statistics), RULE, lambda message, share: None)[0] for statistics in (rows, moments)
     ]
     np.testing.assert_allclose(*[one.model.proba(Q) for one in fitted], atol=1e-4)
     # Some classes alone, and samples that come in parts: few at first, then more than features.

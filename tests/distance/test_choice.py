@@ -122,11 +122,14 @@ def test_the_choice_follows_the_data_alone(rng):
 def test_the_class_model_chooses_by_the_same_statistics(rng):
     X, y = nuisance(rng)
     model = DiscriminantClassifier().fit(X, y)
-    choice, alone = model.whitening(), WithinClassWhitening().fit(X, y)
+    parts = model.__hierret_class_model__().parts
+    choice, alone = choose_whitening(parts), WithinClassWhitening().fit(X, y)
     assert choice.shrinkage == alone.shrinkage_
     np.testing.assert_array_equal(choice.whitening().rows(X[:9])[0], alone.transform(X[:9]))
-    model.release()
-    assert model.whitening().shrinkage == choice.shrinkage
+    model.__hierret_class_model__().release()
+    again = model.__hierret_class_model__().parts
+    assert again is not parts
+    assert choose_whitening(again).shrinkage == choice.shrinkage
 
 
 def test_held_out_rows_have_the_cosines_of_the_whitening(rng):

@@ -240,5 +240,5 @@ def test_any_temperature_gives_probabilities(data, temperature):
 
 def test_a_temperature_needs_samples_to_hold_out():
     X, y = np.random.default_rng(0).normal(size=(8, 3)), np.repeat([0, 1], 4)
-    with pytest.raises(ValueError, match="no class has so many samples: give a number"):
+    with pytest.raises(ValueError, match="no class has this many samples: give a number"):
         MahalanobisClassifier("tied", temperature="auto").fit(X, y)

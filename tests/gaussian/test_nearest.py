@@ -31,21 +31,21 @@ def test_bounds_lose_no_class(rng, covariance_type, decision, spread, offset):
     X = (X + offset).astype(np.float32 if offset == 0 else np.float64)
     model = MahalanobisClassifier(covariance_type, decision=decision, n_components=None).fit(X[::2], y[::2])
     np.testing.assert_array_equal(model.predict(X[1::2]), slowly(model, X[1::2]))
-    assert (model._model.nearest.leading is not None) == (covariance_type == "full")
+    assert (model._model().nearest.leading is not None) == (covariance_type == "full")
 
 
 def test_most_classes_are_never_computed(rng, monkeypatch):
     X, y = clouds(rng)
     model = MahalanobisClassifier(n_components=None).fit(X, y)
     pairs = 0
-    squared = type(model._model.nearest)._squared
+    squared = type(model._model().nearest)._squared
 
     def counted(self, X, c):
         nonlocal pairs
         pairs += len(X)
         return squared(self, X, c)
 
-    monkeypatch.setattr(type(model._model.nearest), "_squared", counted)
+    monkeypatch.setattr(type(model._model().nearest), "_squared", counted)
     model.predict(X)
     assert len(X) <= pairs < 5 * len(X)  # of 30 classes
 

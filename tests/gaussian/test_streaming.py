@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sklearn_hierret import MahalanobisClassifier, _arrays
 from sklearn_hierret.gaussian import ClassStatistics
+from sklearn_hierret.gaussian._model import GaussianRule
 from tests.strategies import blobs, generators
 
 TYPES = ["full", "tied", "diag", "spherical"]
@@ -65,13 +66,13 @@ def test_labels_may_come_later(rng):
 def test_gaussians_are_made_when_needed_and_again_after_more(rng, monkeypatch):
     X, y = blobs(rng)
     made = []
-    original = MahalanobisClassifier._fitted
+    original = GaussianRule.model
 
-    def counted(self):
-        made.append(self._model is None)
-        return original(self)
+    def counted(self, *args):
+        made.append(True)
+        return original(self, *args)
 
-    monkeypatch.setattr(MahalanobisClassifier, "_fitted", counted)
+    monkeypatch.setattr(GaussianRule, "model", counted)
     model = MahalanobisClassifier()
     for rows in chunks(len(X), 5, rng):
         model.partial_fit(X[rows], y[rows])
@@ -97,7 +98,7 @@ def test_partial_fit_after_fit(rng, covariance_type, n_components):
 def test_a_large_fit_keeps_the_components_only(rng, monkeypatch):
     X, y = blobs(rng, n_classes=4)
     small = MahalanobisClassifier(n_components=3).fit(X, y)
-    monkeypatch.setattr("sklearn_hierret.gaussian._classifier.MOST_NUMBERS", 10)
+    monkeypatch.setattr("sklearn_hierret.gaussian._streaming.MOST_NUMBERS", 10)
     large = MahalanobisClassifier(n_components=3).fit(X, y)
     for name in ("mean_", "components_", "means_", "covariances_", "log_determinants_"):
         np.testing.assert_allclose(getattr(large, name), getattr(small, name), atol=1e-10)
@@ -156,13 +157,13 @@ def test_samples_are_kept_while_they_are_few(rng, n_chunks):
     parts = MahalanobisClassifier(n_components=5)
     for rows in chunks(40, n_chunks, rng):
         parts.partial_fit(X[rows], y[rows])
-    raw = parts._raw
+    raw = parts._statistics
     assert sum(len(block) for block, _ in raw.samples) == 40  # 40 x 30 numbers, not 4 x 30 x 30
     assert len(raw.samples) <= 6
     whole = MahalanobisClassifier(n_components=5).fit(X, y)
     np.testing.assert_allclose(parts.predict_proba(X), whole.predict_proba(X), atol=1e-9)
     parts.partial_fit(np.concatenate([X, X]), np.concatenate([y, y]))
-    assert parts._raw.samples == ()
+    assert parts._statistics.samples == ()
     assert raw.statistics is None  # what others hold does not change
     whole.fit(np.concatenate([X, X, X]), np.concatenate([y, y, y]))
     np.testing.assert_allclose(parts.predict_proba(X), whole.predict_proba(X), atol=1e-9)

@@ -76,6 +76,6 @@ def test_display_and_bad_input(data, rng):
         retriever.kneighbors(Q, 2, within={1, 2})[1], retriever.kneighbors(Q, 2, within=[1, 2])[1]
     )
     several = HierarchicalRetriever([HierarchyBuilder(), LinkageHierarchyBuilder()])
-    several.fit(retriever._gallery.features, retriever.gallery_labels_)
+    several.fit(retriever.searcher().gallery.features, retriever.gallery_labels_)
     with pytest.raises(TypeError, match="One tree"):
         facets(several, Q, 5)

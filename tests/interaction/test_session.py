@@ -37,12 +37,12 @@ def unit(X):
 
 def by_hand(retriever, q, relevant, irrelevant, mark_weight):
     """D of every item of the gallery, in loops."""
-    gallery = retriever._gallery
+    gallery = retriever.searcher().gallery
     items = unit(gallery.features)
     moved = unit(q)[0] + 0.75 * items[relevant].mean(axis=0) - 0.25 * items[irrelevant].mean(axis=0)
     moved /= np.linalg.norm(moved)
     proba = np.zeros((len(items), 4))
-    for i, leaf in enumerate(gallery.leaves):
+    for i, leaf in enumerate(retriever.searcher().leaves.view(of_gallery=False).leaves()):
         for c, p in leaf.tolist():
             proba[i, c] += p
     belief = NodeBelief.of_queries(TREE, retriever.class_model_.predict_proba(q), 0.05)
@@ -86,7 +86,7 @@ def test_node_posterior_by_hand(data, mark_weight):
 
 def test_rocchio_and_the_linear_classifier_by_hand(data):
     retriever, Q, _ = data
-    items = unit(retriever._gallery.features)
+    items = unit(retriever.searcher().gallery.features)
     relevant, irrelevant = [3, 7], [2, 20, 21]
     left = np.setdiff1d(np.arange(len(items)), relevant + irrelevant)
     moved = unit(Q[:1]) + 0.75 * items[relevant].mean(axis=0) - 0.25 * items[irrelevant].mean(axis=0)
@@ -138,7 +138,7 @@ def test_within_and_ids(data):
     retriever, Q, _ = data
     names = np.array([f"image {i}" for i in range(retriever.n_samples_fit_)])
     retriever.set_gallery(
-        retriever._gallery.features, retriever.gallery_labels_, names, gallery_leaves="predicted"
+        retriever.searcher().gallery.features, retriever.gallery_labels_, names, gallery_leaves="predicted"
     )
     session = RetrievalSession(retriever, Q[:1]).mark(["image 4"], ["image 8"], by="id")
     assert (session.relevant_.tolist(), session.irrelevant_.tolist()) == ([4], [8])
@@ -174,14 +174,14 @@ def test_proposals_settle_the_question(data):
 
 def test_several_queries_and_frames(data):
     retriever, _, _ = data
-    X = pd.DataFrame(retriever._gallery.features).add_prefix("f")
+    X = pd.DataFrame(retriever.searcher().gallery.features).add_prefix("f")
     named = HierarchicalRetriever(TREE).fit(X, retriever.gallery_labels_)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         session = RetrievalSession(named, X.iloc[:3]).mark([5], [9])
         session.kneighbors(3)
         session.moved_to(named).kneighbors(3)
-    mean = unit(unit(retriever._gallery.features[:3]).mean(axis=0)[None])
+    mean = unit(unit(retriever.searcher().gallery.features[:3]).mean(axis=0)[None])
     moved = RetrievalSession(named, X.iloc[:3], method=Rocchio(uses_leaves=False)).kneighbors(4)
     np.testing.assert_array_equal(
         moved[1], named.set_params(alpha=0).kneighbors(pd.DataFrame(mean, columns=X.columns), 4)[1]
@@ -262,7 +262,7 @@ def test_bad_sessions(data):
         RetrievalSession(retriever, Q[:1], error_rate=0.5)
     with pytest.raises(TypeError, match="method must be"):
         RetrievalSession(retriever, Q[:1], method="rocchio")
-    X = retriever._gallery.features
+    X = retriever.searcher().gallery.features
     several = HierarchicalRetriever([HierarchyBuilder(), LinkageHierarchyBuilder()]).fit(X, y)
     session = RetrievalSession(several, Q[:1]).mark([1], [2])
     assert isinstance(session.method, Rocchio)

@@ -212,14 +212,17 @@ def test_groups(data):
     # With groups queries search the training part; in their own they would find their group.
     pair = [make_retrieval_scorer("map", k, "fit") for k in (1, 20)]
     splits = {"cv": PredefinedSplit(groups), "scoring": pair}
-    expected = HierarchicalRetrieverCV(alphas=ALPHAS, **splits).fit(X, y).cv_results_
+    with pytest.warns(UserWarning, match="ignored by PredefinedSplit"):
+        expected = HierarchicalRetrieverCV(alphas=ALPHAS, **splits).fit(X, y, groups=groups).cv_results_
     retriever = HierarchicalRetrieverCV(alphas=ALPHAS, cv=GroupKFold(5))
     found = clone(retriever).fit(X, y, groups=groups).cv_results_
     np.testing.assert_allclose(found["mean_test_second"], expected["mean_test_second"])
     as_lists = [(train.tolist(), test.tolist()) for train, test in by_hand]
     as_masks = [(groups != g, groups == g) for g in range(5)]
     for cv in (by_hand, as_lists, as_masks):
-        listed = HierarchicalRetrieverCV(alphas=ALPHAS, cv=cv, scoring=pair).fit(X, y).cv_results_
+        listed = (
+            HierarchicalRetrieverCV(alphas=ALPHAS, cv=cv, scoring=pair).fit(X, y, groups=groups).cv_results_
+        )
         np.testing.assert_allclose(listed["mean_test_second"], expected["mean_test_second"])
     with config_context(enable_metadata_routing=True):
         routed = clone(retriever).fit(X, y, groups=groups).cv_results_

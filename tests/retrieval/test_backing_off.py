@@ -129,7 +129,7 @@ def test_any_class_model_and_codes(data):
     retriever = HierarchicalRetriever(TREE, alpha=1.0, class_model=GaussianNB()).fit(X, y)
     expected = [naive_node(TREE, list("abcdef"), p, 0.9) for p in retriever.class_model_.predict_proba(Q)]
     assert retriever.leaves(Q, min_probability=0.9).tolist() == expected
-    with pytest.raises(ValueError, match="fit held none out"):
+    with pytest.raises(ValueError, match="level_accuracy needs held-out samples"):
         retriever.level_accuracy(0.9)
     assert retriever.retrieve(Q, 1, min_probability=0.9)["query_node_accuracy"].isna().all()
     chosen = HierarchicalRetriever(TREE, class_model=GaussianNB()).fit(X, y)

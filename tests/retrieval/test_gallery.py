@@ -4,6 +4,7 @@ import copy
 import pickle
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn import config_context
 
 from sklearn_hierret import HierarchicalRetriever, HierarchyBuilder, MahalanobisClassifier
-from sklearn_hierret.retrieval._gallery import Column
+from sklearn_hierret.retrieval._samples import Column
 from tests.strategies import blobs, generators
 
 
@@ -320,8 +321,8 @@ def test_a_gallery_that_rolls_stays_small(data):
         rows = rng.integers(0, 60, 100)
         few.add_to_gallery(X[rows], y[rows], ids=np.arange(start, start + 100) + 100)
         few.remove_from_gallery(few.gallery_ids_[:-80])
-        gallery = few._gallery
-        assert gallery.n_ever <= 2 * 80 + 1024 + 100
+        gallery = few.searcher().gallery
+        assert gallery.samples.n_ever <= 2 * 80 + 1024 + 100
         fresh = retriever_of(X, y, alpha=0.5).set_gallery(X[rows[-80:]], y[rows[-80:]])
         assert few.gallery_ids_.tolist() == list(range(start + 120, start + 200))
         for found, expected in zip(few.kneighbors(X[60:64], 5), fresh.kneighbors(X[60:64], 5), strict=True):
@@ -334,9 +335,10 @@ def test_training_samples_keep_their_leaves_when_numbered_anew(data):
     retriever = retriever_of(X, y)
     before = retriever.leaves()
     retriever.remove_from_gallery(retriever.gallery_ids_[:20])
-    compacted = retriever._gallery.compacted()
-    assert compacted.n_ever == 40
-    retriever._gallery = compacted
+    searcher = retriever.searcher()
+    compacted = searcher.gallery.compacted()
+    assert compacted.samples.n_ever == 40
+    retriever = retriever.with_searcher(replace(searcher, gallery=compacted))
     np.testing.assert_array_equal(retriever.leaves(), before[20:])
     retriever.set_params(assignment="hard")
     np.testing.assert_array_equal(retriever.leaves(), before[20:])

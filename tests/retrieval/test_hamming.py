@@ -370,7 +370,7 @@ def test_distances_that_are_equal_but_for_rounding():
 def test_removing_leaves_nothing_behind(data):
     X, y, _, _ = data
     retriever = HammingRetriever(TREE, alpha=0.5).fit(X, y).remove_from_gallery([3, 4])
-    assert len(retriever._gallery.index) == 108
+    assert len(retriever.searcher().gallery.index) == 108
     retriever.remove_from_gallery(retriever.gallery_ids_)
     assert retriever.n_samples_fit_ == 0
     retriever.add_to_gallery(X[:3], y[:3])

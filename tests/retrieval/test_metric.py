@@ -78,7 +78,9 @@ def test_only_the_visual_part_changes(data, whitened):
     np.testing.assert_allclose(
         table["distance"], table["visual_distance"] + 2 * table["hierarchical_distance"], atol=1e-5
     )
-    visual = 1 - other._visual.rows(Q[:20])[0] @ other._visual.rows(X)[0].T
+    visual = (
+        1 - other.searcher().gallery.metric.rows(Q[:20])[0] @ other.searcher().gallery.metric.rows(X)[0].T
+    )
     np.testing.assert_allclose(table["visual_distance"].to_numpy().reshape(20, -1), visual, atol=1e-6)
 
 
@@ -115,7 +117,7 @@ def test_batches_and_copies(data, dtype):
 def test_features_come_back(data, whitened):
     X, y, Q, _ = data
     retriever = HierarchicalRetriever(metric="whitened", alpha=1.0).fit(X, y).set_gallery(Q)
-    gallery = retriever._there()
+    gallery = retriever.searcher().gallery
     assert gallery.raw is None
     np.testing.assert_allclose(gallery.features, Q, rtol=1e-3, atol=1e-4 * np.abs(Q).max())
     # Leaves that are found again from them are those of the features.
@@ -156,9 +158,9 @@ def test_a_transformer(data):
     np.testing.assert_array_equal(retriever.kneighbors(Q, 5)[1], expected[1])
     # The gallery keeps the features for what needs leaves later.
     retriever.set_params(alpha=1.0).set_gallery(Q).kneighbors(X[:5])
-    np.testing.assert_array_equal(retriever._there().features, Q)
+    np.testing.assert_array_equal(retriever.searcher().gallery.features, Q)
     np.testing.assert_array_equal(
-        retriever.remove_from_gallery([0, 7])._there().features, np.delete(Q, [0, 7], axis=0)
+        retriever.remove_from_gallery([0, 7]).searcher().gallery.features, np.delete(Q, [0, 7], axis=0)
     )
     reference = HierarchicalRetriever(metric="cosine").fit(X, y)
     np.testing.assert_array_equal(retriever.leaves(Q), reference.leaves(Q))
@@ -241,7 +243,9 @@ def test_single_precision_and_pickles(data, whitened):
     double = HierarchicalRetriever().fit(X.astype(float), y)
     assert double.shrinkage_ == whitened.shrinkage_
     np.testing.assert_allclose(
-        double._visual.rows(Q.astype(float))[0], whitened._visual.rows(Q)[0], atol=1e-5
+        double.searcher().gallery.metric.rows(Q.astype(float))[0],
+        whitened.searcher().gallery.metric.rows(Q)[0],
+        atol=1e-5,
     )
     again = pickle.loads(pickle.dumps(whitened))
     np.testing.assert_array_equal(again.kneighbors(Q), whitened.kneighbors(Q))
@@ -255,7 +259,10 @@ def test_sessions_and_steps_follow_the_metric(data):
         session = RetrievalSession(retriever, Q[:1], method=Rocchio(beta=1.0, gamma=0.0))
         mark = retriever.kneighbors(Q[:1], 1)[1][0]
         session.mark(relevant=mark)
-        Z, G = retriever._visual.rows(Q[:1])[0][0], retriever._visual.rows(X)[0]
+        Z, G = (
+            retriever.searcher().gallery.metric.rows(Q[:1])[0][0],
+            retriever.searcher().gallery.metric.rows(X)[0],
+        )
         moved = Z.astype(float) + G[mark[0]]
         expected = np.argsort(-(G @ moved), kind="stable")
         expected = expected[expected != mark[0]][:5]
@@ -343,7 +350,7 @@ def test_transformers_that_write_into_their_input(data):
     np.testing.assert_array_equal(retriever.kneighbors(queries), expected.kneighbors(Q))
     np.testing.assert_array_equal(mine, X)
     np.testing.assert_array_equal(queries, Q)
-    np.testing.assert_array_equal(retriever._there().features, X)
+    np.testing.assert_array_equal(retriever.searcher().gallery.features, X)
 
 
 def test_expansion_is_of_what_a_transformer_is_given(data):
@@ -353,8 +360,8 @@ def test_expansion_is_of_what_a_transformer_is_given(data):
     for metric in (StandardScaler(), PCA(8)):
         retriever = HierarchicalRetriever(metric=metric, alpha=0).fit(X, y)
         found = QueryExpansion(retriever).fit(X, y).kneighbors(Q, 5)[1]
-        moved = retriever._visual.rows(Q)[0].astype(float)
-        queries, rows = moved.copy(), retriever._visual.rows(X)[0]
+        moved = retriever.searcher().gallery.metric.rows(Q)[0].astype(float)
+        queries, rows = moved.copy(), retriever.searcher().gallery.metric.rows(X)[0]
         for column in retriever.kneighbors(Q, 10)[1].T:
             moved += np.maximum((queries * rows[column]).sum(axis=1), 0)[:, None] ** 3 * rows[column]
         expected = np.argsort(-moved @ rows.T, axis=1)[:, :5]
@@ -367,7 +374,7 @@ def test_nested_changes_after_fit(data):
     retriever = HierarchicalRetriever(metric=PCA(5)).fit(X, y).set_params(metric__n_components=3)
     with pytest.raises(ValueError, match="fit again"):
         retriever.kneighbors(Q)
-    assert retriever.fit(X, y)._there().index.rows.unit.shape[1] == 3
+    assert retriever.fit(X, y).searcher().gallery.index.rows.unit.shape[1] == 3
     for estimator in (HierarchicalRetriever(), HierarchicalEmbedding()):
         with pytest.raises(ValueError, match="metric=WithinClassWhitening"):
             estimator.set_params(metric__shrinkage=0.1)

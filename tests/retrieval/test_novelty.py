@@ -22,7 +22,7 @@ def data(rng):
 
 
 def known_of(retriever, X, share):
-    odds = retriever.class_model_._known_log_odds_of_checked(X)
+    odds = retriever.class_model_.__hierret_class_model__().known_log_odds(X)
     return expit(odds + np.log(share / (1 - share)))
 
 
@@ -110,7 +110,7 @@ def test_labels_that_the_hierarchy_lacks_are_far_from_all_leaves(data):
 def test_auto_alpha_depends_on_the_gallery(data, monkeypatch, chosen, predicted, labelled):
     """With unknown classes: 8 at least where leaves are predicted, 1 at most where they are labels."""
     X, y, G, t = data
-    monkeypatch.setattr("sklearn_hierret.building._leaf_model.choose_alpha", lambda *args: chosen)
+    monkeypatch.setattr("sklearn_hierret.retrieval._fitting.choose_alpha", lambda *args: chosen)
     retriever = HierarchicalRetriever().fit(X, y)
     assert retriever.alpha_ == chosen
     for gallery, source, expected in (

@@ -16,7 +16,7 @@ from sklearn.metrics.pairwise import cosine_distances
 
 from sklearn_hierret import ClassHierarchy, CombinedHierarchy
 from sklearn_hierret._arrays import unit_rows
-from sklearn_hierret.building import expected_distances, hard_leaves, soft_leaves
+from sklearn_hierret.leaves import expected_distances, hard_leaves, soft_leaves
 from sklearn_hierret.search import Index, LeafDistance, _batch, _candidates, _index, _rows
 from sklearn_hierret.search import search as search_index
 from sklearn_hierret.search._rows import CodeRows, FeatureRows
@@ -598,10 +598,14 @@ class Tied:
             if self.draw(st.integers(0, 3), "removes if 3") == 3:
                 is_kept[:end] &= over(self.integers(st.integers(1, 9), 0, 1, "kept"), end) > 0
                 index = index.keep(is_kept)
-        if self.has_leaves and self.draw(st.integers(0, 3), "other leaves if 3") == 3:
+        other = self.draw(st.sampled_from(["none", "sorted by them", "in place"]), "other leaves")
+        if self.has_leaves and other != "none":
             leaves = self.gallery_leaves(len(index), 0)
             proba[is_kept] = self.dense(leaves, len(index))
-            index = index.with_leaves(leaves, self.series)
+            if other == "in place":
+                index = index.with_leaves(np.argsort(index.serial), leaves)
+            else:
+                index = index.sorted_by(leaves, self.series)
         rows = np.argsort(index.serial)
         np.testing.assert_array_equal(index.serial[rows], np.flatnonzero(is_kept))
         np.testing.assert_array_equal(

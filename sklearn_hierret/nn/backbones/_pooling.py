@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sklearn_hierret.images._regions import regions
+from sklearn_hierret.images import regions
 
 
 class AveragePooling(nn.Module):

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from sklearn_hierret._arrays import unchanged_on_error
 from sklearn_hierret._sklearn import Interval, StrOptions, fit_context
-from sklearn_hierret.images._list import ImageList
+from sklearn_hierret.images import ImageList
 from sklearn_hierret.nn._device import autocast, memory_hint
 from sklearn_hierret.nn.backbones._adapter import n_features_of
 from sklearn_hierret.nn.frozen._loading import ahead, prepare

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_hierret.images._list import ImageList, digest_of, with_channels
+from sklearn_hierret.images import ImageList, digest_of, with_channels
 from sklearn_hierret.nn.frozen._resizing import resized, tiled
 from sklearn_hierret.nn.frozen._settings import Settings
 from sklearn_hierret.nn.frozen._store import FeatureStore

@@ -1,0 +1,213 @@
+"""Leaves in a gallery and of its queries, and how far they count."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_hierret._threads import run_batches, slices_of, threads_of
+from sklearn_hierret._training import TrainingSet
+from sklearn_hierret.discriminant import known_proba
+from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.leaves import float_dtype, hard_leaves, joined_leaves, likeliest, scaled_leaves
+from sklearn_hierret.retrieval._gallery import Gallery, LeafKind, View
+from sklearn_hierret.retrieval._leaf_model import LeafModel
+from sklearn_hierret.retrieval._novelty import LEAST_OPEN_ALPHA, MOST_OPEN_ALPHA, POWER, share_of_gallery
+from sklearn_hierret.retrieval._options import Options
+
+
+@dataclass(frozen=True)
+class GalleryLeaves:
+    """What a leaf model says about a gallery, with some options; samples are checked arrays.
+
+    Attributes
+    ----------
+    leaf_model : LeafModel or None
+        None where there are no leaves.
+    gallery : Gallery
+    options : Options
+    """
+
+    leaf_model: LeafModel | None
+    gallery: Gallery
+    options: Options
+
+    # ---------------------------------------------------------------------- leaves
+
+    @property
+    def model(self) -> LeafModel:
+        """The leaf model, which must be there."""
+        if self.leaf_model is None:
+            raise ValueError(
+                "There are no leaves: fit with labels and with alpha above 0, a hierarchy or a class_model."
+            )
+        return self.leaf_model
+
+    @property
+    def tree(self) -> ClassHierarchy | None:
+        """The tree of the leaves; None where there is none, or several."""
+        tree = None if self.leaf_model is None else self.leaf_model.tree
+        return tree if isinstance(tree, ClassHierarchy) else None
+
+    @property
+    def stem(self) -> float:
+        """The least distance of different leaves."""
+        return self.model.stem(self.options.stem)
+
+    @property
+    def heeds_novelty(self) -> bool:
+        """Whether queries of unknown classes rely on their leaves less."""
+        novelty, model = self.options.novelty, self.leaf_model
+        tells = model is not None and model.model.tells_known
+        if novelty is True and not tells:
+            name = "None" if model is None else type(model.classifier).__name__
+            raise ValueError(
+                f"novelty=True, and {name} does not say how well a sample is known; use "
+                "DiscriminantClassifier, or a class model with a method known_proba."
+            )
+        return novelty is not False and tells
+
+    def kind(self, of_gallery: bool, has_labels: bool | None = None) -> LeafKind:
+        """Return the kind of the gallery's leaves, for its own samples as queries or for new ones."""
+        origin, assignment = self.gallery.origin, self.options.assignment
+        if has_labels is None:
+            has_labels = self.gallery.samples.labels is not None
+        if of_gallery or not has_labels or origin.gallery_leaves == "predicted":
+            return LeafKind(assignment, "predicted")
+        return LeafKind(assignment, "labels", origin.gallery_leaves == "labels" and self.heeds_novelty)
+
+    def view(self, of_gallery: bool) -> View:
+        """Return the gallery with one of its two sets of leaves."""
+        model, gallery, kind = self.model, self.gallery, self.kind(of_gallery)
+
+        def make() -> tuple[NDArray, NDArray[np.intp]]:
+            labels, serials = gallery.labels, gallery.samples.serials
+            return self.of_samples(kind, lambda: gallery.features, labels, serials), model.tree.leaf_order
+
+        return gallery.view(kind, make)
+
+    def predicted(self, X: NDArray, assignment: str | None = None) -> NDArray:
+        """Compute the leaves of samples that the class model predicts."""
+        model, start = self.model.model, time.perf_counter()
+        assignment = assignment or self.options.assignment
+        leaves = self._in_batches(X, lambda rows: model.leaves(rows, assignment))
+        if len(X) > 1:
+            self.options.print(f"leaves of {len(X)} samples in {time.perf_counter() - start:.1f} s")
+        return leaves
+
+    def of_queries(self, X: NDArray) -> NDArray:
+        """Compute the leaves of queries, as far as they count."""
+        return self.weighed(self.predicted(X), self.known(X))
+
+    def in_gallery(self, X: NDArray, labels: NDArray | None) -> NDArray:
+        """Compute the leaves that samples, none of which was in the fit, would have in the gallery."""
+        origin = self.gallery.origin
+        kind = self.kind(False, has_labels=labels is not None or origin.gallery_leaves == "labels")
+        return self.of_samples(kind, lambda: X, labels, origin.n_train + np.arange(len(X)))
+
+    def labels_of(self, leaves: NDArray) -> NDArray:
+        """Return the most probable class of each leaf."""
+        return self.model.tree.classes[likeliest(leaves)]
+
+    def class_probabilities(self, X: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Compute probabilities of the tree's classes for samples, and that their classes are known."""
+        tree, model = self.model.tree, self.model.model
+        proba = np.zeros((len(X), tree.n_classes))
+        proba[:, tree.index(model.classes)] = model.proba(X)
+        known = self.known(X)
+        return proba, np.ones(len(X)) if known is None else known
+
+    def class_distances(self, X: NDArray) -> NDArray[np.float64]:
+        """Compute the hierarchical distances of samples to all classes, as a search takes them."""
+        return self.model.distances(self.of_queries(X), self.options.stem)
+
+    def known(self, X: NDArray | None) -> NDArray[np.float64] | None:
+        """Compute the probability that the class of each query, or gallery sample, is known.
+
+        None where queries do not heed it.
+        """
+        if not self.heeds_novelty:
+            return None
+        share, n = self.known_share(of_gallery=X is None), len(self.gallery) if X is None else len(X)
+        if share in (0, 1):  # and nothing has to be asked
+            return np.full(n, share)
+        X = self.gallery.features if X is None else X
+        return known_proba(self._in_batches(X, self.model.model.known_log_odds), share)
+
+    def known_share(self, of_gallery: bool = False) -> float:
+        """Estimate, or count, the share of the gallery's samples whose class is known."""
+        gallery, source = self.gallery, self.kind(of_gallery).source
+        return gallery.known_share(source, lambda: share_of_gallery(gallery, source, self.model.model))
+
+    def weight(self, of_gallery: bool = False) -> float:
+        """Return the weight of D_H; that which fit chose is bounded in galleries with unknown classes."""
+        weight = self.options.alpha
+        if not self.options.alpha_is_chosen or not weight or not self.heeds_novelty:
+            return weight
+        if self.known_share(of_gallery) == 1:
+            return weight
+        if self.kind(of_gallery).source == "predicted":
+            return max(weight, LEAST_OPEN_ALPHA)
+        return min(weight, MOST_OPEN_ALPHA)
+
+    def weighed(self, leaves: NDArray, known: NDArray[np.float64] | None) -> NDArray:
+        """Scale the probabilities of queries' leaves by ``k_q = P(known) ** POWER``."""
+        is_known = known is None or known.min(initial=1) == 1
+        return leaves if is_known else scaled_leaves(leaves, known**POWER)  # type: ignore[operator]
+
+    def of_samples(
+        self,
+        kind: LeafKind,
+        features: Callable[[], NDArray],
+        labels: NDArray | None,
+        serials: NDArray[np.intp],
+    ) -> NDArray:
+        """Compute the leaves of samples of the gallery: labels, held-out leaves, or what is predicted.
+
+        `serials` number the samples; those of the fit come first, and are all there or none.
+        """
+        model, origin = self.model, self.gallery.origin
+        by_label = np.full(len(serials), -1)
+        if kind.source == "labels":
+            by_label = model.of_labels(labels, "auto" if kind.unknown_on_root else origin.gallery_leaves)
+        is_labelled, is_trained = by_label >= 0, serials < origin.n_train
+        of_label = np.flatnonzero(is_labelled)
+        of_fit = np.flatnonzero(~is_labelled & is_trained)
+        others = np.flatnonzero(~is_labelled & ~is_trained)
+        batches = []
+        if len(of_fit):
+            held_out = None if origin.held_out is None else origin.held_out.of_kind(kind.assignment)
+            if held_out is None:
+                assert labels is not None
+                trained = np.flatnonzero(is_trained)
+                classes, codes = np.unique(labels[trained], return_inverse=True)
+                groups = None if origin.groups is None else origin.groups[serials[trained]]
+                training = TrainingSet(features()[trained], classes, codes, groups)
+                of_trained = model.model.held_out(training, kind.assignment).leaves
+                batches.append((of_fit, of_trained[np.searchsorted(trained, of_fit)]))
+            else:
+                batches.append((of_fit, held_out[serials[of_fit]]))
+        if len(others) or not (len(of_fit) or len(of_label)):
+            X = features()
+            predicted = self.predicted(X if len(others) == len(X) else X[others], kind.assignment)
+            batches.append((others, predicted))
+        if kind.unknown_on_root:
+            batches = [(rows, scaled_leaves(leaves, 0)) for rows, leaves in batches]
+        if len(of_label):
+            batches.append((of_label, hard_leaves(by_label[of_label], float_dtype(self.gallery))))
+        if len(batches) == 1:
+            return batches[0][1]
+        rows = np.concatenate([rows for rows, _ in batches])
+        return joined_leaves([leaves for _, leaves in batches])[np.argsort(rows)]
+
+    def _in_batches(self, X: NDArray, function: Callable[[NDArray], NDArray]) -> NDArray:
+        """Apply a function of the class model to rows, in several threads if it allows them."""
+        is_safe = self.model.model.runs_in_threads
+        n_threads = threads_of(self.options.n_jobs, len(X)) if is_safe else 1
+        batches = slices_of(len(X), max(1, -(-len(X) // n_threads))) or [slice(0, 0)]
+        results = run_batches(batches, lambda rows: function(X[rows]), n_threads)
+        return results[0] if len(results) == 1 else np.concatenate(results)
