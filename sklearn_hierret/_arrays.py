@@ -20,6 +20,8 @@ from sklearn_hierret._sklearn import get_chunk_n_rows
 SINGLE = {"float16", "float32", "halffloat[pyarrow]", "float[pyarrow]"}
 #: Of the machine's memory that a fit may plan with.
 MEMORY_SHARE = 0.5
+#: Of features that need no conversion.
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def feature_dtype(X: Any, wanted: Any = None) -> Any:
@@ -42,6 +44,14 @@ def feature_dtype(X: Any, wanted: Any = None) -> Any:
 
 def checked_rows(estimator: Any, X: ArrayLike, dtype: Any = None) -> NDArray:
     """Check features for a fitted estimator, in some dtype or in that which suits them."""
+    # What scikit-learn checks takes a fifth of the time of a search for one query.
+    if type(X) is np.ndarray and X.ndim == 2 and X.dtype in _FLOATS and len(X):
+        if X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_"):
+            rows = np.ascontiguousarray(X, dtype=dtype)
+            with np.errstate(all="ignore"):
+                is_finite = np.isfinite(rows.sum())
+            if is_finite:
+                return rows
     return validate_data(estimator, X, dtype=feature_dtype(X, dtype), order="C", reset=False)
 
 

@@ -19,6 +19,9 @@ from sklearn_hierret.retrieval._leaf_model import LeafModel
 from sklearn_hierret.retrieval._novelty import LEAST_OPEN_ALPHA, MOST_OPEN_ALPHA, POWER, share_of_gallery
 from sklearn_hierret.retrieval._options import Options
 
+#: The class model is asked about so few samples as they are.
+FEW = 4
+
 
 @dataclass(frozen=True)
 class GalleryLeaves:
@@ -206,6 +209,8 @@ class GalleryLeaves:
 
     def _in_batches(self, X: NDArray, function: Callable[[NDArray], NDArray]) -> NDArray:
         """Apply a function of the class model to rows, in several threads if it allows them."""
+        if len(X) <= FEW:  # to limit BLAS takes longer
+            return function(X)
         is_safe = self.model.model.runs_in_threads
         n_threads = threads_of(self.options.n_jobs, len(X)) if is_safe else 1
         batches = slices_of(len(X), max(1, -(-len(X) // n_threads))) or [slice(0, 0)]
