@@ -14,7 +14,7 @@ _PREFIX = ".part-"
 
 @contextlib.contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
-    """A file or folder to write that gets its name when it is complete, or goes away.
+    """Yield a file or folder to write that gets its name when it is complete, or goes away.
 
     What it replaces stays until then. Links are followed, and devices and pipes written to as they are.
 

@@ -81,7 +81,7 @@ class VersionedState:
 
 def refuse_old_file(name: str = "") -> NoReturn:
     """Raise an error that says how to convert a file of version 0.2; a ``__getattr__`` of modules."""
-    if name.startswith("__"):
+    if name and not name[0].isupper():  # no class is asked for
         raise AttributeError(name)
     raise pickle.UnpicklingError(
         "This file was saved by sklearn_hierret 0.2 or older, and later versions cannot read it. Fit again; "

@@ -19,7 +19,7 @@ LEAST_QUERIES = 32
 
 @cache
 def _blas() -> ThreadpoolController:
-    """The BLAS libraries that are loaded; to look for them takes longer than many a search."""
+    """Find the BLAS libraries that are loaded; to look for them takes longer than many a search."""
     return ThreadpoolController().select(user_api="blas")
 
 

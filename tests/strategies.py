@@ -1,10 +1,20 @@
 """Hypothesis strategies: numbers and arrays by NumPy's names, random trees; and random blobs."""
 
+import os
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sklearn_hierret import ClassHierarchy
+
+#: ``EXAMPLES=all`` draws all examples, as .ci/run does; without it a fifth of them.
+DRAWS_ALL = os.environ.get("EXAMPLES") == "all"
+
+
+def examples(n):
+    """How many examples a property is tried with."""
+    return n if DRAWS_ALL else max(4, n // 5)
 
 
 class Draws:

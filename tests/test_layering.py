@@ -1,10 +1,10 @@
 """Imports are those that docs/layers.py declares, and the package loads no optional dependency."""
 
 import ast
+import functools
 import graphlib
 import importlib
 import importlib.util
-import inspect
 import re
 import subprocess
 import sys
@@ -74,21 +74,24 @@ def package_of(module):
     return ".".join(parts[:2]) if len(parts) > 1 else module
 
 
+@functools.cache
+def names_made_in(package):
+    """Names that a package defines or sets: functions, classes, attributes."""
+    made = set()
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())) if package_of(name) == package else ():
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                made.add(node.name)
+            elif isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store):
+                made.add(node.attr if isinstance(node, ast.Attribute) else node.id)
+    return made
+
+
 def private_uses(name, path):
-    """Private names that a file uses and neither it nor its package defines: attributes, imports, strings."""
-    tree = ast.parse(path.read_text())
+    """Private names that a file uses and its package does not make: attributes, imports, strings."""
     package = package_of(name)
-    own = {
-        node.attr if isinstance(node, ast.Attribute) else node.name if hasattr(node, "name") else node.id
-        for other, file in MODULES.items()
-        if package_of(other) == package
-        for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-        or (isinstance(node, (ast.Attribute, ast.Name)) and isinstance(node.ctx, ast.Store))
-    }
-    #: What the bases of all estimators offer their subclasses.
-    own |= set(PROTECTED)
-    for node in ast.walk(tree):
+    known = names_made_in(package) | set(PROTECTED)
+    for node in ast.walk(ast.parse(path.read_text())):
         used = []
         if isinstance(node, ast.Attribute):
             used = [node.attr]
@@ -99,7 +102,7 @@ def private_uses(name, path):
             used = [arg.value for arg in node.args[1:2] if isinstance(arg, ast.Constant)]
         for attribute in used:
             is_private = attribute.startswith("_") and not attribute.endswith("__")
-            if is_private and attribute not in own:
+            if is_private and attribute not in known:
                 yield f"{name}:{node.lineno}: {attribute}"
 
 
@@ -195,18 +198,3 @@ def test_every_public_name_has_an_example(package):
     objects = [name for name in module.__all__ if not name.isupper()]
     without = [name for name in objects if ">>> " not in getattr(module, name).__doc__]
     assert without == []
-
-
-@pytest.mark.parametrize(
-    "package",
-    PACKAGES,
-)
-def test_parameters_are_documented(package):
-    if package == ".nn":
-        pytest.importorskip("skorch", reason="needs the extra nn")
-    module = importlib.import_module(f"sklearn_hierret{package}")
-    for name in (name for name in module.__all__ if not name.isupper()):
-        function = getattr(module, name)
-        parameters = [p for p in inspect.signature(function).parameters.values() if p.kind not in (2, 4)]
-        documented = set(re.findall(r"\w+", function.__doc__.partition("Returns\n")[0]))
-        assert {p.name for p in parameters} <= documented, name

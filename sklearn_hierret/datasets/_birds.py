@@ -116,7 +116,7 @@ def load_nabirds(folder: Any, *, subset: str = "train", return_X_y: bool = False
 
 
 def _birds(folder: Path, subset: str, hierarchy: ClassHierarchy | None, return_X_y: bool, title: str) -> Any:
-    """What both data sets have in common: text files with an image's id first."""
+    """Read what both data sets have in common: text files with an image's id first."""
     paths_of = _by_id(folder / "images.txt", title)
     labels_of = _by_id(folder / "image_class_labels.txt", title)
     is_train = _by_id(folder / "train_test_split.txt", title)

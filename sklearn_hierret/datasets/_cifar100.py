@@ -19,7 +19,7 @@ _RECORD = 2 + 3 * 32 * 32
 
 
 def load_cifar100_taxonomy(labels: str = "name") -> ClassHierarchy:
-    """The tree over CIFAR-100's 100 classes that barz2019 made, mainly from WordNet [1]_.
+    """Load the tree over CIFAR-100's 100 classes that barz2019 made, mainly from WordNet [1]_.
 
     Its inner nodes have numbers for names. Data and licence (MIT) are in the package's folder
     ``datasets/data``.

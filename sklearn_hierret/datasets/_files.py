@@ -167,7 +167,7 @@ def read_table(path: Path, n_columns: int) -> list[list[str]]:
 
 
 def require(path: Path, what: str) -> Path:
-    """The path, if it is there."""
+    """Return the path, if it exists."""
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there: is this {what}?")
     return path

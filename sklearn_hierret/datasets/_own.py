@@ -19,7 +19,7 @@ from sklearn_hierret.images import EXTENSIONS, image_files
 def load_image_folder(
     folder: Any, *, extensions: Sequence[str] = EXTENSIONS, return_X_y: bool = False
 ) -> Any:
-    """Images in a folder for each class: ``root/class/image``.
+    """Load images in a folder for each class: ``root/class/image``.
 
     Folders in folders are a hierarchy: ``root/animal/dog/1.png`` is of class ``dog``, below
     ``animal``. Names that start with a dot are passed over.
@@ -89,7 +89,7 @@ def load_image_table(
     hierarchy: ClassHierarchy | None = None,
     return_X_y: bool = False,
 ) -> Any:
-    """Images listed in a CSV file or a data frame, with their labels.
+    """Load images listed in a CSV file or a data frame, with their labels.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ class DescriptorTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
-        """Vectors of images.
+        """Compute vectors of images.
 
         Parameters
         ----------
@@ -96,7 +96,7 @@ class DescriptorTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         raise NotImplementedError
 
     def _vector(self, descriptors: NDArray) -> NDArray:
-        """The vector of an image."""
+        """Compute the vector of an image."""
         raise NotImplementedError
 
     def _finished(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -52,7 +52,7 @@ class MapTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Vectors of images.
+        """Compute vectors of images.
 
         Parameters
         ----------
@@ -279,7 +279,7 @@ class GramFeatures(MapTransformer):
 
 
 def checked_maps(X: ArrayLike) -> NDArray:
-    """Maps as an array of floats, (n, channels, height, width)."""
+    """Return maps as an array of floats, (n, channels, height, width)."""
     maps = np.asarray(X)
     if maps.dtype.kind not in "fiu" or maps.ndim != 4:
         raise ValueError(

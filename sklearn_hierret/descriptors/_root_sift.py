@@ -20,7 +20,7 @@ SMALLEST = 12
 class LocalFeatures(NamedTuple):
     """Keypoints of an image and their descriptors.
 
-    Attributes
+    Parameters
     ----------
     keypoints : ndarray of shape (n_keypoints, 2)
         Rows and columns, in pixels.
@@ -93,7 +93,7 @@ class RootSIFT(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> list[NDArray[np.float32]]:
-        """Descriptors of images.
+        """Compute descriptors of images.
 
         Parameters
         ----------
@@ -108,7 +108,7 @@ class RootSIFT(TransformerMixin, BaseEstimator):
         return [found.descriptors for found in self.local_features(X)]
 
     def local_features(self, X: Any) -> list[LocalFeatures]:
-        """Keypoints and descriptors of images, for `SpatialVerification`.
+        """Find keypoints and descriptors of images, for `SpatialVerification`.
 
         Parameters
         ----------

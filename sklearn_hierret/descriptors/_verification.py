@@ -120,9 +120,11 @@ class SpatialVerification(RerankingStep):
 
         Parameters
         ----------
-        X, y, ids, gallery_leaves
+        X, y, ids
             See `HierarchicalRetriever.set_gallery`.
         local_features : sequence of LocalFeatures, one for each sample
+        gallery_leaves
+            See `HierarchicalRetriever.set_gallery`.
 
         Returns
         -------

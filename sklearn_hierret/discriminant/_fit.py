@@ -152,13 +152,13 @@ class Part:
         return logistic_regression(self.projected(), self.codes, weights, prior, penalty, start)
 
     def projected(self) -> NDArray:
-        """The kept rows in the space."""
+        """Project the kept rows to the space."""
         if self._projected is None:
             self._projected = self.space.transform_unit(self.rows)
         return self._projected
 
     def held_projected(self) -> NDArray:
-        """The held-out rows in the space."""
+        """Project the held-out rows to the space."""
         if self._held_projected is None:
             self._held_projected = self.space.transform_unit(self.held_rows)
         return self._held_projected
@@ -366,7 +366,7 @@ def _held_votes(parts: list[Part], scores: list[NDArray]) -> list[tuple[NDArray,
 
 
 def _blended(parts: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-    """The least loss of a blend, and the shares, by expectation maximisation.
+    """Find the least loss of a blend, and the shares, by expectation maximisation.
 
     Parameters
     ----------

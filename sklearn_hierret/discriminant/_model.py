@@ -35,11 +35,11 @@ class DiscriminantSpace:
     components: NDArray
 
     def transform(self, X: NDArray) -> NDArray:
-        """Unit vectors of rows of any length; zero rows stay zero."""
+        """Map rows of any length to unit vectors; zero rows stay zero."""
         return self.transform_unit(unit_rows(X)[0])
 
     def transform_unit(self, unit: NDArray) -> NDArray:
-        """The same, of rows that are of unit length or zero."""
+        """Map rows that are of unit length or zero to unit vectors."""
         projected = unit @ self.components.T
         projected -= self.components @ self.mean
         projected[~unit.any(axis=1)] = 0
@@ -106,7 +106,7 @@ class Voters:
     def of(
         cls, Z: NDArray, codes: NDArray[np.intp], counts: NDArray[np.int64], most: int = N_VOTERS
     ) -> Voters:
-        """The first rows of each class, of rows that are sorted by class."""
+        """Take the first rows of each class, of rows that are sorted by class."""
         starts = np.searchsorted(codes, np.arange(len(counts) + 1))
         rank = np.arange(len(codes)) - starts[codes]
         chosen = rank < most
@@ -207,7 +207,7 @@ class DiscriminantModel:
         return proba
 
     def top(self, X: NDArray, n_kept: int) -> tuple[NDArray[np.int32], NDArray]:
-        """The most probable classes, which are all candidates of the votes.
+        """Find the most probable classes, which are all candidates of the votes.
 
         Parameters
         ----------

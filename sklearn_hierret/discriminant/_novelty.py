@@ -121,7 +121,7 @@ def known_proba(log_odds: NDArray[np.float64], share: float) -> NDArray[np.float
 
 
 def known_share(log_odds: NDArray[np.float64]) -> float:
-    """The share of known samples that makes samples likeliest.
+    """Find the share of known samples that makes samples likeliest.
 
     The likelihood is concave in the share, so that its derivative vanishes at most once.
     """

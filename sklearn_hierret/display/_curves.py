@@ -26,7 +26,7 @@ _MARKERS = "osD^vPX*<>"
 
 
 class PrecisionCurveDisplay:
-    """mAP@k, or another metric at k, against k (venkataramanan2023, Fig. 2).
+    """Show curves of mAP@k, or of another metric, over k.
 
     Make one with `from_estimator`, `from_estimators` or `from_tables`.
 
@@ -96,10 +96,14 @@ class PrecisionCurveDisplay:
         Parameters
         ----------
         estimators : mapping from name to fitted estimator
-        X, y, ks, gallery, **metric_params
+        X, y, ks
             See `evaluate_retrieval`.
         metric : str, default="map"
+        gallery
+            See `evaluate_retrieval`.
         ax : matplotlib Axes, optional
+        **metric_params
+            See `evaluate_retrieval`.
 
         Returns
         -------

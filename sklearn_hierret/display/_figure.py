@@ -6,7 +6,7 @@ from typing import Any
 
 
 def new_axes(ax: Any, width: float, height: float) -> Any:
-    """The axes given, or those of a new figure of this size in inches.
+    """Return the axes given, or those of a new figure of this size in inches.
 
     Raises
     ------

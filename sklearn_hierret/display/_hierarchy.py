@@ -207,7 +207,7 @@ def cluster_colors(tree: ClassHierarchy, n_clusters: int) -> list[tuple]:
 
 
 def _ways_to_lca(tree: ClassHierarchy, labels: ArrayLike) -> tuple[list[int], int]:
-    """The nodes on the ways of some classes to their LCA, and the LCA."""
+    """Return the nodes on the ways of some classes to their LCA, and the LCA."""
     leaves = np.unique(tree.index(labels)).tolist()
     if len(leaves) < 2:
         raise ValueError("highlight needs at least two classes.")
@@ -222,7 +222,7 @@ def _ways_to_lca(tree: ClassHierarchy, labels: ArrayLike) -> tuple[list[int], in
 
 
 def _add_lines(ax: Any, lines: list[NDArray], colors: list, width: float, bold: list[int]) -> None:
-    """A line a node; those of bold nodes above the others."""
+    """Return a line a node; those of bold nodes above the others."""
     from matplotlib.collections import LineCollection
 
     ax.add_collection(LineCollection(lines, colors=colors[:-1], linewidths=width, capstyle="round"))
@@ -325,7 +325,7 @@ def _draw_circle(
 
 
 def _readable(color: tuple) -> tuple:
-    """The colour, darker: thin letters need more contrast than lines."""
+    """Return the colour, darker: thin letters need more contrast than lines."""
     if color == _GREY:
         return (0.25, 0.25, 0.25)
     return tuple(0.6 * channel for channel in color[:3])

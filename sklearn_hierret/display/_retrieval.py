@@ -233,7 +233,7 @@ class RetrievalDisplay:
 def _backed_off(
     retriever: Any, X: ArrayLike, min_probability: float, class_names: Mapping | None
 ) -> list[str]:
-    """What class or group of classes each query is of, and how often that is right."""
+    """Return what class or group of classes each query is of, and how often that is right."""
     table = retriever.retrieve(X, 1, min_probability=min_probability)
     nodes = retriever.leaves(X, min_probability=min_probability)
     tree, notes = retriever.hierarchy_, []

@@ -167,7 +167,7 @@ class RetrievalScorer:
         return self
 
     def get_metadata_routing(self) -> MetadataRequest:
-        """What the scorer asks for, as scikit-learn's metadata routing wants to know it."""
+        """Return what the scorer asks for, as scikit-learn's metadata routing wants to know it."""
         return copy.deepcopy(self._metadata_request)
 
     def mean(
@@ -177,7 +177,7 @@ class RetrievalScorer:
         return mean_over_queries(scores, self.empty, y_query if self.macro else None, sample_weight)
 
     def search(self, estimator: Any, X: ArrayLike, y: ArrayLike) -> Search:
-        """The rankings that are scored."""
+        """Return the rankings that are scored."""
         return Search(estimator, X, y, self.gallery, self.ties)
 
     def shares_search(self, other: RetrievalScorer) -> bool:
@@ -193,7 +193,7 @@ class RetrievalScorer:
 
 
 def scores_of_queries(scorers: Sequence[RetrievalScorer], search: Search) -> list[NDArray[np.float64]]:
-    """The metric of each scorer for each query, from one search; NaN where nothing is relevant."""
+    """Compute the metric of each scorer for each query, from one search; NaN where nothing is relevant."""
     depths = [search.n_ranked if scorer.k is None else scorer.k for scorer in scorers]
     ks = sorted(set(depths))
     names = list(dict.fromkeys(scorer.metric for scorer in scorers))
@@ -218,7 +218,7 @@ def evaluate_retrieval(
     per_query: bool = False,
     **metric_params: Any,
 ) -> pd.DataFrame:
-    """Metrics of a fitted retrieval estimator at several k, from one search.
+    """Compute metrics of a fitted retrieval estimator at several k, from one search.
 
     Parameters
     ----------

@@ -98,7 +98,7 @@ class Search:
             )
 
     def _neighbours(self, k: int) -> Iterator[tuple[slice, NDArray, NDArray[np.intp]]]:
-        """Queries, distances, indices; with averaged ties at least those of all groups that k touches."""
+        """Yield queries, distances, indices; with averaged ties those of all groups that k touches."""
         first = min(k + 1, self.n_ranked) if self._ties == "average" else k
         left = [(rows, first) for rows in query_chunks(len(self.y_query), first)][::-1]
         while left:
@@ -132,7 +132,7 @@ class Search:
 
 
 def retriever_of(estimator: Any, X: ArrayLike | None = None) -> tuple[Any, Any]:
-    """The retriever at the end of pipelines and searches, and the features it sees.
+    """Unwrap pipelines and searches: return the retriever, and the features it sees.
 
     Parameters
     ----------

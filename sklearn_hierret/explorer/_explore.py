@@ -35,6 +35,13 @@ SMALL = 32
 class Explorer:
     """A page that `explore` made; a notebook shows it.
 
+    Parameters
+    ----------
+    page : str
+        HTML.
+    path : path or None
+        Where it was written.
+
     Attributes
     ----------
     html : str
@@ -230,7 +237,7 @@ def _for_marks(searcher: Searcher) -> dict:
 
 
 def _encoded(image: NDArray, longest: int) -> str:
-    """An image as a data URI, made smaller if need be: PNG where it is small, else JPEG."""
+    """Encode an image as a data URI, made smaller if need be: PNG where it is small, else JPEG."""
     from PIL import Image
 
     pixels = image if image.dtype == np.uint8 else np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)

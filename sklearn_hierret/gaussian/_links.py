@@ -39,7 +39,7 @@ SLACK = 1e-9
 def linked_components(
     gaussians: Gaussians, threshold: float, changed: NDArray[np.bool_] | None = None
 ) -> NDArray[np.intp]:
-    """Connected components of classes whose Bhattacharyya coefficient reaches a threshold.
+    """Find connected components of classes whose Bhattacharyya coefficient reaches a threshold.
 
     Parameters
     ----------

@@ -98,7 +98,7 @@ class ClassStatistics:
         return cls(np.zeros(n_classes, dtype=np.int64), np.zeros((n_classes, n_features)), scatter, kind)
 
     def enlarged(self, codes: NDArray[np.intp], n_classes: int) -> ClassStatistics:
-        """The same classes among more of them, at the places `codes`."""
+        """Place the same classes among more of them, at the places `codes`."""
         larger = ClassStatistics.empty(n_classes, self.n_features, self.kind)
         larger.counts[codes], larger.means[codes] = self.counts, self.means
         larger.scatter[slice(None) if self.kind == "pooled" else codes] = self.scatter

@@ -86,7 +86,7 @@ class LabelledStatistics:
         return ClassStatistics.from_samples(X, codes, len(self.classes), self.kind)
 
     def all_samples(self) -> tuple[NDArray, NDArray[np.intp]]:
-        """The samples and their codes, positions in `classes`."""
+        """Return the samples and their codes, positions in `classes`."""
         X = np.concatenate([X for X, _ in self.samples])
         return X, np.searchsorted(self.classes, np.concatenate([y for _, y in self.samples]))
 

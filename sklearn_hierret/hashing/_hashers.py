@@ -128,7 +128,7 @@ class PCAHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return pack_signs(self.relaxed_codes(X))
 
     def relaxed_codes(self, X: ArrayLike) -> NDArray:
-        """What the codes are the signs of.
+        """Compute what the codes are the signs of.
 
         Parameters
         ----------

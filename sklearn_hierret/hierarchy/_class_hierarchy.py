@@ -209,11 +209,28 @@ class ClassHierarchy(TreeFormats):
         return float(distances) if distances.ndim == 0 else distances
 
     def distance_matrix(self) -> NDArray[np.float64]:
-        """D_H of all pairs of classes, shape (n_classes, n_classes)."""
+        """Compute D_H of all pairs of classes.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_classes, n_classes)
+            Symmetric, the diagonal zero.
+        """
         return self._relative_heights[self._lca_matrix()]
 
     def distances_from(self, leaves: NDArray[np.intp]) -> NDArray[np.float64]:
-        """D_H of classes, given by their positions, to all classes, shape (n_leaves, n_classes)."""
+        """Compute D_H of classes, given by their positions, to all classes.
+
+        Parameters
+        ----------
+        leaves : ndarray of shape (n_leaves,)
+            Positions in `classes`.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_leaves, n_classes)
+            In [0, 1].
+        """
         order, starts, _, neighbour_lca = self._intervals
         heights = self._relative_heights[neighbour_lca]
         ordered = np.zeros((len(leaves), self.n_classes))
@@ -225,11 +242,17 @@ class ClassHierarchy(TreeFormats):
         return distances
 
     def distinct_distances(self) -> NDArray[np.float64]:
-        """All values that D_H takes, ascending, and perhaps some that it does not."""
+        """Return all values that D_H takes, and perhaps some that it does not.
+
+        Returns
+        -------
+        values : ndarray of shape (n_values,)
+            Ascending.
+        """
         return np.unique(np.append(self._relative_heights, 0.0))
 
     def expected_distance(self, proba: ArrayLike) -> NDArray[np.float64]:
-        """Expected D_H between a random class and each class.
+        """Compute the expected D_H between a random class and each class.
 
         Parameters
         ----------
@@ -298,13 +321,26 @@ class ClassHierarchy(TreeFormats):
         return is_sure.argmax(axis=1)  # children have smaller numbers than their parents
 
     def is_below(self, labels: ArrayLike, nodes: ArrayLike) -> NDArray[np.bool_]:
-        """Whether classes are at or below nodes, each label with its node."""
+        """Tell whether classes are at or below nodes, each label with its node.
+
+        Parameters
+        ----------
+        labels : class label or array-like of class labels
+            Classes.
+        nodes : int or array-like of int
+            Broadcast against the labels.
+
+        Returns
+        -------
+        is_below : ndarray of bool
+            Of the shape of both.
+        """
         _, starts, sizes, _ = self._intervals
         place, nodes = starts[self.index(labels)], np.asarray(nodes)
         return (starts[nodes] <= place) & (place < starts[nodes] + sizes[nodes])
 
     def similarity_matrix(self, kind: str = "lca") -> NDArray[np.float64]:
-        """Similarity of all pairs of classes, shape (n_classes, n_classes).
+        """Compute the similarity of all pairs of classes.
 
         Parameters
         ----------
@@ -313,6 +349,11 @@ class ClassHierarchy(TreeFormats):
             ``2 depth(LCA) / (depth(a) + depth(b))``, the root having depth 1; "levels" the
             number of levels that they share, that is of nodes that have both at or below them,
             the root not counted.
+
+        Returns
+        -------
+        similarities : ndarray of shape (n_classes, n_classes)
+            Symmetric.
         """
         if kind == "lca":
             return 1.0 - self.distance_matrix()
@@ -325,7 +366,18 @@ class ClassHierarchy(TreeFormats):
         raise ValueError(f"kind must be 'lca', 'wup' or 'levels', got {kind!r}.")
 
     def members(self, node: int) -> NDArray:
-        """Labels of the classes below `node`, in the order of `classes`."""
+        """Return labels of the classes below a node, in the order of `classes`.
+
+        Parameters
+        ----------
+        node : int
+            Its number.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_members,)
+            At least one.
+        """
         if not isinstance(node, Integral) or isinstance(node, bool):
             raise TypeError(f"A node is a number, got {node!r}.")
         if not -self.n_nodes <= node < self.n_nodes:
@@ -334,13 +386,24 @@ class ClassHierarchy(TreeFormats):
         return self._classes[np.sort(order[starts[node] : starts[node] + sizes[node]])]
 
     def index(self, labels: ArrayLike) -> NDArray[np.intp]:
-        """Positions of labels in `classes`; a ValueError names those it lacks."""
+        """Find positions of labels in `classes`; a ValueError names those it lacks.
+
+        Parameters
+        ----------
+        labels : class label or array-like of class labels
+            Classes.
+
+        Returns
+        -------
+        positions : ndarray
+            Of the shape of `labels`.
+        """
         return self._labels.index(labels)
 
     # ----------------------------------------------------------- other hierarchies
 
     def cut(self, height: float | None = None, *, n_clusters: int | None = None) -> NDArray[np.intp]:
-        """Cluster of each class when the tree is cut.
+        """Find the cluster of each class when the tree is cut.
 
         Parameters
         ----------
@@ -371,7 +434,7 @@ class ClassHierarchy(TreeFormats):
         return _tree.number_by_smallest_member(clusters)
 
     def levels(self, by: str = "height") -> NDArray[np.intp]:
-        """Clusters of the classes, fine to coarse, shape (n_levels, n_classes).
+        """Return clusters of the classes, fine to coarse.
 
         Row 0 separates all classes, the last one none. `from_levels` reads it.
 
@@ -381,6 +444,11 @@ class ClassHierarchy(TreeFormats):
             "height": one row for each distinct height of an inner node, the tree cut there.
             "depth": one row for each depth, the deepest first, as in a table of ranks; a class
             less deep stays its own ancestor up to its level.
+
+        Returns
+        -------
+        levels : ndarray of shape (n_levels, n_classes)
+            Numbered by their smallest members.
         """
         if by not in ("height", "depth"):
             raise ValueError(f"by must be 'height' or 'depth', got {by!r}.")
@@ -391,7 +459,7 @@ class ClassHierarchy(TreeFormats):
         return np.stack([np.arange(self.n_classes, dtype=np.intp), *rows])
 
     def restrict(self, classes: ArrayLike) -> ClassHierarchy:
-        """The hierarchy of some of its classes.
+        """Return the hierarchy of some of its classes.
 
         Heights and all distances stay the same: the root is kept, and nodes without a
         class below them are removed.
@@ -400,6 +468,11 @@ class ClassHierarchy(TreeFormats):
         ----------
         classes : array-like of class labels
             Classes to keep; the result has them in this order.
+
+        Returns
+        -------
+        hierarchy : ClassHierarchy
+            Another one; this stays as it is.
         """
         labels = as_label_array(classes)  # type: ignore[arg-type]
         leaves = self.index(labels).tolist()
@@ -415,7 +488,7 @@ class ClassHierarchy(TreeFormats):
         )
 
     def relabel(self, labels: Mapping | ArrayLike) -> ClassHierarchy:
-        """The same tree over other labels, such as names instead of numbers.
+        """Return the same tree over other labels, such as names instead of numbers.
 
         Parameters
         ----------
@@ -442,11 +515,16 @@ class ClassHierarchy(TreeFormats):
     def permute(
         self, random_state: int | np.random.RandomState | np.random.Generator | None = None
     ) -> ClassHierarchy:
-        """The same tree with its classes shuffled: a control that keeps only its shape.
+        """Return the same tree with its classes shuffled: a control that keeps only its shape.
 
         Parameters
         ----------
         random_state : int, RandomState, Generator or None, default=None
+
+        Returns
+        -------
+        hierarchy : ClassHierarchy
+            Another one; this stays as it is.
         """
         if not isinstance(random_state, (np.random.RandomState, np.random.Generator)):
             random_state = np.random.RandomState(random_state)
@@ -456,7 +534,7 @@ class ClassHierarchy(TreeFormats):
         return shuffled.restrict(self._classes)
 
     def with_stem(self, stem: float) -> ClassHierarchy:
-        """The same tree, in which different classes are at least a stem apart.
+        """Return the same tree, in which different classes are at least a stem apart.
 
         ``D_H' = stem + (1 - stem) D_H`` for different classes, still an ultrametric: all nodes but
         the leaves move up. With 0 the hierarchy stays as it is, with 1 it is flat in its distances.
@@ -464,6 +542,11 @@ class ClassHierarchy(TreeFormats):
         Parameters
         ----------
         stem : float in [0, 1]
+
+        Returns
+        -------
+        hierarchy : ClassHierarchy
+            Another one; this stays as it is.
         """
         if not isinstance(stem, Real) or not 0 <= stem <= 1:
             raise ValueError(f"stem must be in [0, 1], got {stem!r}.")

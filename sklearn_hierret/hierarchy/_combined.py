@@ -94,31 +94,103 @@ class CombinedHierarchy:
         return f"<CombinedHierarchy: {parts}>"
 
     def index(self, labels: ArrayLike) -> NDArray[np.intp]:
-        """Positions of labels in `classes`; a ValueError names those it lacks."""
+        """Find positions of labels in `classes`; a ValueError names those it lacks.
+
+        Parameters
+        ----------
+        labels : class label or array-like of class labels
+            Classes.
+
+        Returns
+        -------
+        positions : ndarray
+            Of the shape of `labels`.
+        """
         return self.hierarchies[0].index(labels)
 
     def distance(self, a: ArrayLike, b: ArrayLike) -> Any:
-        """D_H of classes `a` and `b`; see `ClassHierarchy.distance`."""
+        """Compute D_H of classes `a` and `b`; see `ClassHierarchy.distance`.
+
+        Parameters
+        ----------
+        a, b : class label or array-like of class labels
+            Broadcast against each other.
+
+        Returns
+        -------
+        distance : float or ndarray
+            In [0, 1].
+        """
         return self._mean("distance", a, b)
 
     def distance_matrix(self) -> NDArray[np.float64]:
-        """D_H of all pairs of classes, shape (n_classes, n_classes)."""
+        """Compute D_H of all pairs of classes.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_classes, n_classes)
+            Symmetric, the diagonal zero.
+        """
         return self._mean("distance_matrix")
 
     def expected_distance(self, proba: ArrayLike) -> NDArray[np.float64]:
-        """Expected D_H to each class; see `ClassHierarchy.expected_distance`."""
+        """Compute expected D_H to each class; see `ClassHierarchy.expected_distance`.
+
+        Parameters
+        ----------
+        proba : array-like of shape (n_samples, n_classes)
+            Probabilities.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_samples, n_classes)
+            In [0, 1].
+        """
         return self._mean("expected_distance", proba)
 
     def similarity_matrix(self, kind: str = "lca") -> NDArray[np.float64]:
-        """Mean of the similarities; see `ClassHierarchy.similarity_matrix`."""
+        """Compute the mean of the similarities; see `ClassHierarchy.similarity_matrix`.
+
+        Parameters
+        ----------
+        kind : {"lca", "wup", "levels"}, default="lca"
+            See there.
+
+        Returns
+        -------
+        similarities : ndarray of shape (n_classes, n_classes)
+            Symmetric.
+        """
         return self._mean("similarity_matrix", kind)
 
     def restrict(self, classes: ArrayLike) -> CombinedHierarchy:
-        """The combination for some of its classes, in this order."""
+        """Return the combination for some of its classes, in this order.
+
+        Parameters
+        ----------
+        classes : array-like of class labels
+            Classes to keep.
+
+        Returns
+        -------
+        hierarchy : CombinedHierarchy
+            Another one; this stays as it is.
+        """
         return CombinedHierarchy([h.restrict(classes) for h in self.hierarchies], self.weights)
 
     def with_stem(self, stem: float) -> CombinedHierarchy:
-        """Different classes at least a stem apart; see `ClassHierarchy.with_stem`."""
+        """Move different classes at least a stem apart; see `ClassHierarchy.with_stem`.
+
+        Parameters
+        ----------
+        stem : float in [0, 1]
+            The least distance.
+
+        Returns
+        -------
+        hierarchy : CombinedHierarchy
+            Another one; this stays as it is.
+        """
         return CombinedHierarchy([h.with_stem(stem) for h in self.hierarchies], self.weights)
 
     @property
@@ -127,11 +199,28 @@ class CombinedHierarchy:
         return self.hierarchies[0].leaf_order
 
     def distances_from(self, leaves: NDArray[np.intp]) -> NDArray[np.float64]:
-        """D_H of classes, given by their positions, to all classes."""
+        """Compute D_H of classes, given by their positions, to all classes.
+
+        Parameters
+        ----------
+        leaves : ndarray of shape (n_leaves,)
+            Positions in `classes`.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_leaves, n_classes)
+            In [0, 1].
+        """
         return self._mean("distances_from", leaves)
 
     def distinct_distances(self) -> NDArray[np.float64]:
-        """All values that D_H takes, ascending."""
+        """Return all values that D_H takes.
+
+        Returns
+        -------
+        values : ndarray of shape (n_values,)
+            Ascending.
+        """
         return self._distinct_distances
 
     @cached_property

@@ -44,7 +44,18 @@ class TreeFormats:
 
     @classmethod
     def flat(cls, classes: ArrayLike) -> Self:
-        """All classes directly below the root: D_H is 0 or 1."""
+        """Put all classes directly below the root: D_H is 0 or 1.
+
+        Parameters
+        ----------
+        classes : array-like of class labels
+            Distinct ones.
+
+        Returns
+        -------
+        hierarchy : ClassHierarchy
+            Of height 1.
+        """
         labels = as_label_array(classes)  # type: ignore[arg-type]
         n_classes = len(labels)
         return cls(labels, [n_classes] * n_classes + [-1], node_names=[*labels.tolist(), "root"])
@@ -90,7 +101,13 @@ class TreeFormats:
         return cls(*_linkage_matrix.nodes_from_linkage(Z, classes, max_height))
 
     def to_linkage(self) -> NDArray[np.float64]:
-        """SciPy linkage matrix of shape (n_classes - 1, 4); several children merge in turn."""
+        """Make a SciPy linkage matrix; several children merge in turn.
+
+        Returns
+        -------
+        linkage : ndarray of shape (n_classes - 1, 4)
+            As `scipy.cluster.hierarchy.linkage` returns it.
+        """
         order, _, _, neighbour_lca = self._intervals
         return _linkage_matrix.linkage_from_merges(order, self.heights[neighbour_lca])
 
@@ -138,7 +155,20 @@ class TreeFormats:
         return cls(*_parent_child.nodes_from_edges(edges, classes, multiple_parents, multiple_roots, names))
 
     def to_parent_child(self, path: Any = None, *, is_a: bool = False) -> list[tuple]:
-        """The edges as (parent, child) pairs of node names; written to `path` if given."""
+        """Return the edges as (parent, child) pairs of node names; written to `path` if given.
+
+        Parameters
+        ----------
+        path : path or None, default=None
+            Where it is written as well.
+        is_a : bool, default=False
+            Write (child, parent) pairs.
+
+        Returns
+        -------
+        edges : list of tuple
+            An edge for each node but the root.
+        """
         return _parent_child.pairs_from_nodes(self.parents, self.node_names, path, is_a)
 
     @classmethod
@@ -171,7 +201,13 @@ class TreeFormats:
         )
 
     def to_networkx(self) -> Any:
-        """networkx DiGraph of the node names, edges from parent to child, with heights."""
+        """Make a networkx DiGraph of the node names, edges from parent to child, with heights.
+
+        Returns
+        -------
+        graph : networkx.DiGraph
+            A node for each node of the tree.
+        """
         return _networkx.networkx_from_nodes(self.parents, self.heights, self.node_names)
 
     @classmethod
@@ -195,29 +231,80 @@ class TreeFormats:
         return cls(*_outline.nodes_from_outline(source, id_type, multiple_roots))
 
     def to_outline(self, path: Any = None, *, indent: str = "  ") -> str:
-        """An indented outline of the node names; written to `path` if given."""
+        """Return an indented outline of the node names; written to `path` if given.
+
+        Parameters
+        ----------
+        path : path or None, default=None
+            Where it is written as well.
+        indent : str, default="  "
+            Of each level.
+
+        Returns
+        -------
+        text : str
+            One name a line.
+        """
         return _outline.outline_from_nodes(self.parents, self.node_names, path, indent)
 
     @classmethod
     def from_json(cls, source: Any) -> Self:
-        """From the JSON of `to_json`: a path, a text file object or the text."""
+        """Read the JSON of `to_json`.
+
+        Parameters
+        ----------
+        source : path, text file object or str
+            The file, or the text.
+
+        Returns
+        -------
+        hierarchy : ClassHierarchy
+            Equal to the one that was written.
+        """
         return cls(*_json.nodes_from_json(source))
 
     def to_json(self, path: Any = None) -> str:
-        """JSON text, written to `path` if given; it keeps labels, heights and names."""
+        """Write JSON text, which keeps labels, heights and names.
+
+        Parameters
+        ----------
+        path : path or None, default=None
+            Where it is written as well.
+
+        Returns
+        -------
+        text : str
+            JSON.
+        """
         return _json.json_from_nodes(self.classes, self.parents, self.heights, self.node_names, path)
 
     @classmethod
     def from_frame(cls, frame: Any) -> Self:
-        """From a DataFrame with one row a class, columns from coarse to fine.
+        """Read a DataFrame with one row a class, columns from coarse to fine.
 
         The last column holds the class labels. Equal labels below different parents are
         different nodes; a missing value leaves that level out.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            One row for each class.
+
+        Returns
+        -------
+        hierarchy : ClassHierarchy
+            Its classes are the last column.
         """
         return cls(*_tables.nodes_from_frame(frame))
 
     def to_frame(self) -> Any:
-        """DataFrame with one row a class, columns from coarse to fine, without the root."""
+        """Make a DataFrame with one row a class, columns from coarse to fine, without the root.
+
+        Returns
+        -------
+        frame : DataFrame
+            The last column holds the class labels.
+        """
         return _tables.frame_from_nodes(self.parents, self.node_names, self.classes)
 
     @classmethod
@@ -237,5 +324,16 @@ class TreeFormats:
         return cls(*_newick.nodes_from_newick(text))
 
     def to_newick(self, path: Any = None) -> str:
-        """Newick notation with names and edge lengths (differences of height)."""
+        """Write Newick notation with names and edge lengths (differences of height).
+
+        Parameters
+        ----------
+        path : path or None, default=None
+            Where it is written as well.
+
+        Returns
+        -------
+        text : str
+            Newick notation.
+        """
         return _newick.newick_from_nodes(self.parents, self.heights, self.node_names, path)

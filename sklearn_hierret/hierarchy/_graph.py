@@ -152,9 +152,13 @@ class ClassGraph:
 
         Parameters
         ----------
-        source, is_a, id_type
+        source, is_a
             See `ClassHierarchy.from_parent_child`.
-        classes, depth, heights, multiple_roots
+        classes
+            See `ClassGraph`.
+        id_type
+            See `ClassHierarchy.from_parent_child`.
+        depth, heights, multiple_roots
             See `ClassGraph`.
         """
         graph = cls.__new__(cls)
@@ -198,20 +202,48 @@ class ClassGraph:
         return f"<ClassGraph: {self.n_classes} classes, {self.n_nodes} nodes, height {self.height:g}>"
 
     def index(self, labels: ArrayLike) -> NDArray[np.intp]:
-        """Positions of labels in `classes`; a ValueError names those it lacks."""
+        """Find positions of labels in `classes`; a ValueError names those it lacks.
+
+        Parameters
+        ----------
+        labels : class label or array-like of class labels
+            Classes.
+
+        Returns
+        -------
+        positions : ndarray
+            Of the shape of `labels`.
+        """
         return self._labels.index(labels)
 
     def distance(self, a: ArrayLike, b: ArrayLike) -> Any:
-        """d_G of classes `a` and `b`, in [0, 1]; see `ClassHierarchy.distance`."""
+        """Compute d_G of classes `a` and `b`; see `ClassHierarchy.distance`.
+
+        Parameters
+        ----------
+        a, b : class label or array-like of class labels
+            Broadcast against each other.
+
+        Returns
+        -------
+        distance : float or ndarray
+            In [0, 1].
+        """
         distances = (self._heights[self._lcs] / self.height)[self.index(a), self.index(b)]
         return float(distances) if distances.ndim == 0 else distances
 
     def distance_matrix(self) -> NDArray[np.float64]:
-        """d_G of all pairs of classes, shape (n_classes, n_classes)."""
+        """Compute d_G of all pairs of classes.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_classes, n_classes)
+            Symmetric, the diagonal zero.
+        """
         return self._heights[self._lcs] / self.height
 
     def similarity_matrix(self, kind: str = "lca") -> NDArray[np.float64]:
-        """Similarity of all pairs of classes, shape (n_classes, n_classes).
+        """Compute the similarity of all pairs of classes.
 
         Parameters
         ----------
@@ -219,6 +251,11 @@ class ClassGraph:
             "lca" is 1 - d_G; "wup" that of Wu and Palmer, ``2 d / (2 d + l_a + l_b)`` with the
             depth d of the LCS, 1 for the root, and the shortest ways l down from it to the
             classes, the greatest value of equally deep ones; "levels" is d - 1.
+
+        Returns
+        -------
+        similarities : ndarray of shape (n_classes, n_classes)
+            Symmetric.
         """
         if kind == "lca":
             return 1.0 - self.distance_matrix()
@@ -229,7 +266,13 @@ class ClassGraph:
         raise ValueError(f"kind must be 'lca', 'wup' or 'levels', got {kind!r}.")
 
     def to_tree(self) -> ClassHierarchy:
-        """The tree that barz2019 makes of such a graph, section 3.1; its heights are its own."""
+        """Make the tree that barz2019 makes of such a graph, section 3.1; its heights are its own.
+
+        Returns
+        -------
+        hierarchy : ClassHierarchy
+            Of the same classes.
+        """
         parent_of = tree_of_root_paths(self._parents_of, self._leaves, join_roots=True)
         names = {n: n[0] if isinstance(n, OwnLeaf) else n for n in self._order}
         return ClassHierarchy(*number_nodes(parent_of, self._leaves, self.classes, None, names))

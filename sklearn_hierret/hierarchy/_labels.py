@@ -47,7 +47,7 @@ class Labels:
 
 
 def frozen(array: NDArray) -> NDArray:
-    """A copy that can't be written to."""
+    """Return a copy that can't be written to."""
     array = array.copy()
     array.flags.writeable = False
     return array

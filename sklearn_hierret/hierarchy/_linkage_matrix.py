@@ -48,7 +48,7 @@ def _numbered(clusters: NDArray) -> NDArray[np.intp]:
 
 
 def _checked(Z: ArrayLike, max_height: float | None) -> tuple[NDArray[np.float64], float]:
-    """A linkage matrix that describes a tree, and the height up to which its merges count."""
+    """Return a linkage matrix that describes a tree, and the height up to which its merges count."""
     Z = np.asarray(Z, dtype=np.float64)
     if Z.ndim != 2 or Z.shape[1] != 4 or len(Z) < 1:
         raise ValueError(f"A linkage matrix has shape (n_classes - 1, 4), got {Z.shape}.")

@@ -27,7 +27,7 @@ def edges_from_networkx(graph: Any, is_a: bool) -> Edges:
 def networkx_from_nodes(
     parents: NDArray[np.intp], heights: NDArray[np.float64], node_names: tuple[Hashable, ...]
 ) -> Any:
-    """The DiGraph; see `ClassHierarchy.to_networkx`."""
+    """Return the DiGraph; see `ClassHierarchy.to_networkx`."""
     import networkx
 
     if len(set(node_names)) < len(node_names):

@@ -45,7 +45,7 @@ def sorted_labels(labels: Iterable) -> list:
 
 
 def ancestors_of(parent: Mapping, leaves: Iterable[Hashable]) -> dict[Hashable, None]:
-    """The leaves and all nodes above them, each once, in the order they are met.
+    """Return the leaves and all nodes above them, each once, in the order they are met.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def number_nodes(
     heights: Mapping[Any, float] | None = None,
     names: Mapping[Any, Hashable] | None = None,
 ) -> Nodes:
-    """Number the nodes of a tree, children before parents, `leaves` first.
+    """Give the nodes of a tree numbers: children before parents, `leaves` first.
 
     Inner nodes are ordered by their longest path to a leaf, then by their smallest
     leaf, so that equal trees get equal numbers whatever order they were read in.
@@ -134,13 +134,13 @@ def number_nodes(
 
 
 def shorten(values: Sequence, limit: int = 10) -> str:
-    """The values as text for an error message, the first `limit` of them."""
+    """Return the values as text for an error message, the first `limit` of them."""
     shown = ", ".join(repr(v) for v in values[:limit])
     return shown + (f", ... ({len(values)} in all)" if len(values) > limit else "")
 
 
 def first_repeated(values: Iterable[Hashable]) -> Hashable:
-    """The first value that has occurred before, or None."""
+    """Return the first value that has occurred before, or None."""
     seen = set()
     for value in values:
         if value in seen:

@@ -81,7 +81,7 @@ def nodes_from_outline(source: Any, id_type: type | None, multiple_roots: str) -
 def outline_from_nodes(
     parents: NDArray[np.intp], node_names: tuple[Hashable, ...], path: Any, indent: str
 ) -> str:
-    """The outline; see `ClassHierarchy.to_outline`."""
+    """Return the outline; see `ClassHierarchy.to_outline`."""
     if not indent or indent.strip(" \t"):
         raise ValueError(f"indent must be spaces or tabs, got {indent!r}.")
     children: list[list[int]] = [[] for _ in parents]

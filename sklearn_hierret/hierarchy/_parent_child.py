@@ -46,7 +46,7 @@ def read_edges(source: Any, is_a: bool = False, id_type: type | None = None) -> 
 
 
 def collect_edges(edges: Iterable[tuple[Hashable, Hashable, str]], source: str) -> Edges:
-    """A graph from (parent, child, where) triples.
+    """Make a graph from (parent, child, where) triples.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def collect_edges(edges: Iterable[tuple[Hashable, Hashable, str]], source: str) 
 
 
 def classes_of(edges: Edges, classes: ArrayLike | None) -> list[Hashable]:
-    """The nodes that are classes, sorted; default: those without children."""
+    """Return the nodes that are classes, sorted; default: those without children."""
     if classes is None:
         has_children = {p for parents in edges.parents_of.values() for p in parents}
         labels = sorted_labels([n for n in edges.nodes if n not in has_children])
@@ -93,7 +93,7 @@ def classes_of(edges: Edges, classes: ArrayLike | None) -> list[Hashable]:
 def join_roots(
     roots: Sequence[Hashable], nodes: Iterable[Hashable], multiple_roots: str, source: str
 ) -> Hashable | None:
-    """A new root above several ones, if that is asked for; None if there is one."""
+    """Return a new root above several ones, if that is asked for; None if there is one."""
     if len(roots) < 2:
         return None
     if multiple_roots == "error":
@@ -152,7 +152,7 @@ def nodes_from_edges(
 def pairs_from_nodes(
     parents: NDArray[np.intp], node_names: tuple[Hashable, ...], path: Any, is_a: bool
 ) -> list[tuple]:
-    """The edges as pairs of names; see `ClassHierarchy.to_parent_child`."""
+    """Return the edges as pairs of names; see `ClassHierarchy.to_parent_child`."""
     if len(set(node_names)) < len(node_names):
         raise ValueError("Edges need distinct node names, and some are equal; `to_json` keeps them.")
     edges = [(node_names[above], node_names[node]) for node, above in enumerate(parents[:-1].tolist())]

@@ -16,14 +16,14 @@ def is_file(source: Any) -> bool:
 
 
 def name_of(source: Any) -> str:
-    """What error messages call a source."""
+    """Return what error messages call a source."""
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
     return str(getattr(source, "name", "pairs"))
 
 
 def read_text(source: Any) -> str:
-    """The text of a path or an open text file.
+    """Return the text of a path or an open text file.
 
     Raises
     ------

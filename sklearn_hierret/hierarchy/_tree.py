@@ -54,7 +54,7 @@ def longest_paths(parents: NDArray[np.intp]) -> NDArray[np.float64]:
 
 
 def depths(parents: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Number of nodes on the way from the root, the root having depth 1."""
+    """Count the nodes on the way from the root, the root having depth 1."""
     above = parents.tolist()
     depth = [1] * len(above)
     for node in range(len(above) - 2, -1, -1):
@@ -176,7 +176,7 @@ def expected_heights(
 def _expected_heights_of_one(
     parents: NDArray[np.intp], heights: NDArray[np.float64], masses: NDArray[np.float64]
 ) -> list[float]:
-    """The same sums in the same order, number by number: arrays of few samples take longer."""
+    """Compute the same sums in the same order, number by number: arrays of few samples take longer."""
     above, height = parents.tolist(), heights.tolist()
     expected = masses.tolist() + [0.0] * (len(above) - len(masses))
     for node in range(len(above) - 1):

@@ -121,7 +121,7 @@ class ImageCorruption(TransformerMixin, BaseEstimator):
     def _draws(
         self, n: int, shape: tuple[int, int, int], random: np.random.RandomState
     ) -> NDArray[np.float32] | NDArray[np.intp]:
-        """What is random about each image: its factor, or where its square is."""
+        """Draw what is random about each image: its factor, or where its square is."""
         if self.kind == "occlusion":
             side = self._side(shape)
             return random.randint(0, [shape[0] - side + 1, shape[1] - side + 1], (n, 2))

@@ -41,7 +41,7 @@ class ImageList:
         return len(self.images if self.paths is None else self.paths)
 
     def name(self, i: int) -> str:
-        """What an image is called in messages."""
+        """Return what an image is called in messages."""
         return f"image {i}" if self.paths is None else self.paths[i]
 
     def content(self, i: int) -> Any:
@@ -49,14 +49,14 @@ class ImageList:
         return self.images[i] if self.paths is None else Path(self.paths[i]).read_bytes()
 
     def pixels(self, i: int, content: Any, at_least: tuple[int, int] | None = None) -> NDArray:
-        """An image as (height, width, n_channels), from what `content` gave; see `read_image`."""
+        """Convert what `content` gave to an image, (height, width, n_channels); see `read_image`."""
         if self.paths is not None:
             return read_image(content, self.n_channels, name=self.paths[i], at_least=at_least)
         return with_channels(content, self.n_channels)
 
 
 def digest_of(content: Any) -> bytes:
-    """What tells an image from others: a hash of its bytes, with the shape of an array."""
+    """Hash an image's bytes, with the shape of an array: it tells images apart."""
     if isinstance(content, bytes):
         return hashlib.blake2b(content, digest_size=16).digest()
     head = f"{content.shape} {content.dtype.str}".encode()
@@ -64,7 +64,7 @@ def digest_of(content: Any) -> bytes:
 
 
 def _checked(X: Any) -> Any:
-    """An array of images, or a list of arrays."""
+    """Return an array of images, or a list of arrays."""
     if isinstance(X, np.ndarray) and X.dtype != object:
         source = ImageSource(X)
         return source.batch(slice(None))

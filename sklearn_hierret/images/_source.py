@@ -74,21 +74,49 @@ class ImageSource:
         return len(self._images) if self._paths is None else len(self._paths)
 
     def batch(self, rows: Any) -> NDArray:
-        """Some images, (n, height, width, channels), uint8 or float32."""
+        """Read images, (n, height, width, channels), uint8 or float32.
+
+        Parameters
+        ----------
+        rows : array-like of int
+            Positions of images.
+
+        Returns
+        -------
+        images : ndarray of shape (n, height, width, channels)
+            uint8 or float32.
+        """
         if self._paths is not None:
             return np.stack([self._read(self._paths[i]) for i in np.arange(len(self))[rows]])
         images = self._images[rows]
         return images if images.dtype == np.uint8 else images.astype(np.float32, copy=False)
 
     def key(self) -> Any:
-        """What tells these images from others: the array, or paths with sizes and times of files."""
+        """Return what tells these images from others: the array, or paths with sizes and times of files.
+
+        Returns
+        -------
+        key : object
+            Equal keys mean equal images.
+        """
         if self._paths is None:
             return self._images
         files = [os.stat(path) for path in self._paths]
         return self._size, [(p, f.st_size, f.st_mtime_ns) for p, f in zip(self._paths, files, strict=True)]
 
     def statistics(self, n_images: int = 2000) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and standard deviation of each channel, of images spread over all, from 0 to 1."""
+        """Mean and standard deviation of each channel, of images spread over all, from 0 to 1.
+
+        Parameters
+        ----------
+        n_images : int
+            Images that are read at most.
+
+        Returns
+        -------
+        mean, std : tuples of float
+            A value for each channel.
+        """
         rows = np.unique(np.linspace(0, len(self) - 1, n_images).astype(np.intp))
         n_channels, count = self.image_shape[2], 0
         total, squares = np.zeros(n_channels), np.zeros(n_channels)

@@ -98,7 +98,7 @@ class NodeBelief:
         return weights / weights.sum()
 
     def class_distances(self, stem: float, otherwise: NDArray | float = 1.0) -> NDArray[np.float64]:
-        """Expected distance of each class to the node that is meant, (n_classes,).
+        """Compute the expected distance of each class to the node that is meant, (n_classes,).
 
         A class below the node is at distance 0; any other is as far as the lowest node above both is high,
         by the tree with a stem. Where only leaves can be meant that is the expected D_H of the leaves.

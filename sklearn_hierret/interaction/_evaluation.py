@@ -179,7 +179,7 @@ class _User:
         self._best = np.sort(self.relevance[self.is_scored])[::-1][: self.n_ranked]
 
     def says(self, items: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Marks of items."""
+        """Mark items."""
         return self.is_relevant[items] ^ self._is_wrong[items]
 
     def scores(self, ranked: NDArray[np.intp]) -> tuple[float, float, float]:
@@ -205,7 +205,7 @@ def relevance_to_node(tree: ClassHierarchy, node: int) -> NDArray[np.float64]:
 
 
 def _objective(tree: ClassHierarchy, leaf: int, objective: str | int, random: Any) -> int:
-    """A node of the path from a class to below the root."""
+    """Choose a node of the path from a class to below the root."""
     path = [leaf]
     while tree.parents[path[-1]] != tree.root:
         path.append(int(tree.parents[path[-1]]))

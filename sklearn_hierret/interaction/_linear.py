@@ -39,7 +39,18 @@ class LinearFeedback:
         check_weights(self)
 
     def ranking(self, marks: Marks) -> Ranking:
-        """Search in the direction of the classifier's weights, which orders items as the classifier does."""
+        """Search in the direction of the classifier's weights, which orders items as the classifier does.
+
+        Parameters
+        ----------
+        marks : Marks
+            What a user has said so far.
+
+        Returns
+        -------
+        ranking : Ranking
+            What to search for.
+        """
         if marks.is_relevant.all():
             return Rocchio(uses_leaves=False).ranking(marks)
         rows = np.concatenate([marks.queries, marks.items])

@@ -60,7 +60,7 @@ class FeedbackMethod(Protocol):
     """Turns marks into a ranking; it keeps nothing, so that sessions may share one."""
 
     def ranking(self, marks: Marks) -> Ranking:
-        """What to search for, after these marks."""
+        """Return what to search for, after these marks."""
         ...
 
 
@@ -93,6 +93,6 @@ def check_weights(method: Any) -> None:
 
 
 def unit(vector: NDArray, otherwise: NDArray) -> NDArray:
-    """A vector of length one, or another where it has none."""
+    """Return a vector of length one, or another where it has none."""
     length = np.linalg.norm(vector)
     return vector / length if length > 1e-12 else otherwise

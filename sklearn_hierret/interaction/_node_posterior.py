@@ -60,7 +60,18 @@ class NodePosterior:
         check_weights(self)
 
     def ranking(self, marks: Marks) -> Ranking:
-        """Search near the node that is meant."""
+        """Search near the node that is meant.
+
+        Parameters
+        ----------
+        marks : Marks
+            What a user has said so far.
+
+        Returns
+        -------
+        ranking : Ranking
+            What to search for.
+        """
         n_marks = len(marks.is_relevant)
         weight = self.mark_weight * n_marks / (n_marks + HALF_WEIGHT)
         moved = Rocchio(self.beta, self.gamma).moved(marks)

@@ -46,11 +46,33 @@ class Rocchio:
         check_weights(self)
 
     def ranking(self, marks: Marks) -> Ranking:
-        """Search for the moved query."""
+        """Search for the moved query.
+
+        Parameters
+        ----------
+        marks : Marks
+            What a user has said so far.
+
+        Returns
+        -------
+        ranking : Ranking
+            What to search for.
+        """
         return Ranking(self.moved(marks), uses_leaves=self.uses_leaves)
 
     def moved(self, marks: Marks) -> NDArray:
-        """The moved query, of length one."""
+        """Return the moved query, of length one.
+
+        Parameters
+        ----------
+        marks : Marks
+            What a user has said so far.
+
+        Returns
+        -------
+        query : ndarray of shape (n_features,)
+            Of unit length.
+        """
         first = unit(marks.queries.mean(axis=0), marks.queries[0])
         query = first.copy()
         for weight, chosen in ((self.beta, marks.is_relevant), (-self.gamma, ~marks.is_relevant)):

@@ -192,7 +192,7 @@ class RetrievalSession:
         within: ArrayLike | None = None,
         show_marked: bool = False,
     ) -> Any:
-        """The best items, given all marks.
+        """Find the best items, given all marks.
 
         Parameters
         ----------
@@ -222,7 +222,7 @@ class RetrievalSession:
         within: ArrayLike | None = None,
         show_marked: bool = False,
     ) -> pd.DataFrame:
-        """The same as a table.
+        """Return the best items as a table.
 
         Parameters
         ----------
@@ -241,7 +241,7 @@ class RetrievalSession:
         return table
 
     def propose(self, n_items: int = 10, *, within: ArrayLike | None = None) -> NDArray[np.intp]:
-        """Items whose marks would tell most about the node that is meant.
+        """Choose items whose marks would tell most about the node that is meant.
 
         They are chosen one after another from the best 500, each by the expected information that its mark
         adds to those before [1]_.
@@ -273,7 +273,7 @@ class RetrievalSession:
         return indices[most_informative(belief, proba, n_items, known)]
 
     def nodes(self) -> pd.DataFrame:
-        """What is believed about the node that is meant.
+        """Tell what is believed about the node that is meant.
 
         Returns
         -------
@@ -302,7 +302,7 @@ class RetrievalSession:
         )
 
     def moved_to(self, retriever: HierarchicalRetriever) -> RetrievalSession:
-        """The same need on another gallery: marked items are found by their ids.
+        """Return the same need on another gallery: marked items are found by their ids.
 
         Parameters
         ----------

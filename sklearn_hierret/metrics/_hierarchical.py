@@ -93,12 +93,14 @@ def average_hierarchical_precision_at_k(
 
     Parameters
     ----------
-    y_query, y_retrieved, hierarchy, k, y_gallery, exclude_query, similarity, distances
+    y_query, y_retrieved, hierarchy, k, y_gallery, exclude_query, similarity
         See `hierarchical_precision_at_k`.
     integration : {"mean", "trapezoid"}, default="mean"
         "mean": the mean of the k values; 1 for a perfect ranking. "trapezoid": the area below the
         lines between them, 1 / k apart, as the published code of barz2019 computes it; (k - 1) / k for
         a perfect ranking.
+    distances
+        See `hierarchical_precision_at_k`.
 
     Returns
     -------
@@ -137,7 +139,7 @@ def ndcg_at_k(
 
     Parameters
     ----------
-    y_query, y_retrieved, hierarchy, k, y_gallery, exclude_query, similarity, distances
+    y_query, y_retrieved, hierarchy, k, y_gallery, exclude_query, similarity
         See `hierarchical_precision_at_k`. ``similarity="levels"`` is the number of shared
         levels, the relevance of the hashing papers.
     gain : {"linear", "exp2"} or callable, default="linear"
@@ -148,6 +150,9 @@ def ndcg_at_k(
         the hashing papers: rank 1 is not discounted. Or a function from an array of ranks.
     average : bool, default=False
         The mean of nDCG@1 ... nDCG@k instead of nDCG@k.
+    distances
+        See `hierarchical_precision_at_k`. ``similarity="levels"`` is the number of shared
+        levels, the relevance of the hashing papers.
 
     Returns
     -------
@@ -192,11 +197,13 @@ def hierarchical_average_precision(
 
     Parameters
     ----------
-    y_query, y_retrieved, hierarchy, k, y_gallery, exclude_query, similarity, distances
+    y_query, y_retrieved, hierarchy, k, y_gallery, exclude_query, similarity
         See `hierarchical_precision_at_k`.
     denominator : {"relevant", "min"}, default="relevant"
         "relevant": the sum over the whole gallery, so that only whole rankings reach 1; "min":
         the sum over the first k of the best ranking, as "min" of `average_precision_at_k`.
+    distances
+        See `hierarchical_precision_at_k`.
 
     Returns
     -------

@@ -34,5 +34,5 @@ def count_relevant(y_query: NDArray, y_gallery: NDArray) -> NDArray[np.intp]:
 
 
 def query_chunks(n_queries: int, k: int) -> Iterator[slice]:
-    """Queries whose k results can be judged at a time."""
+    """Yield queries whose k results can be judged at a time."""
     return row_chunks(n_queries, k * _ITEM_BYTES)

@@ -123,10 +123,12 @@ def precision_at_k(
 
     Parameters
     ----------
-    y_query, y_retrieved, k, distances
+    y_query, y_retrieved, k
         See `average_precision_at_k`.
     n_relevant : array-like of shape (n_queries,), optional
         Relevant items in the gallery; only tells which queries have none (NaN).
+    distances
+        See `average_precision_at_k`.
 
     Returns
     -------
@@ -156,10 +158,12 @@ def recall_at_k(
 
     Parameters
     ----------
-    y_query, y_retrieved, k, distances
+    y_query, y_retrieved, k
         See `average_precision_at_k`.
     n_relevant : array-like of shape (n_queries,), optional
         Relevant items in the gallery; only tells which queries have none (NaN).
+    distances
+        See `average_precision_at_k`.
 
     Returns
     -------

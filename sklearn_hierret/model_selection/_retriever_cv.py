@@ -65,10 +65,12 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
     unseen : float in [0, 1), default=0
         Share of the classes that are held out of each fold's fit as well, as in a gallery with unknown
         classes. Their samples stay in what is searched.
-    assignment, gallery_leaves, novelty, n_neighbors, class_model, n_jobs, verbose
+    assignment, gallery_leaves, novelty, n_neighbors, class_model
         See `HierarchicalRetriever`.
     random_state : int, RandomState instance or None, default=0
         Draws the classes that are not seen.
+    n_jobs, verbose
+        See `HierarchicalRetriever`.
 
     Attributes
     ----------

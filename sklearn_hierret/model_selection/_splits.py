@@ -66,7 +66,7 @@ def _positions(part: Any) -> NDArray[np.intp]:
 
 
 def for_splitter(estimator: Any, n_samples: int, params: dict) -> dict:
-    """What the splitter is given, of what was given to the fit of an estimator."""
+    """Return what the splitter is given, of what was given to the fit of an estimator."""
     if routing_enabled():
         routed = process_routing(estimator, "fit", **params).splitter.split
     else:

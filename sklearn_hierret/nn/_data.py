@@ -109,7 +109,7 @@ def labels_of(dataset: Any) -> NDArray[np.int64]:
 
 
 def _collated(batch: Any) -> Any:
-    """A batch that was read at once stays; items of other datasets are stacked."""
+    """Keep a batch that was read at once; stack items of other datasets."""
     if isinstance(batch, tuple):
         return batch
     return torch.utils.data.default_collate(batch)

@@ -34,7 +34,7 @@ _KINDS: dict[str, Any] = {
 
 
 def read_description(path: Path, cls: Any, largest: int) -> dict[str, Any]:
-    """What a file says, checked, in the types that an extractor holds.
+    """Check what a file says, and return it in the types that an extractor holds.
 
     Parameters
     ----------

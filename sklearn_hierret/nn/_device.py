@@ -13,7 +13,7 @@ from torch import nn
 
 
 def settled_device(device: Any) -> Any:
-    """The device in use: "auto" is "cuda" where there is such a device, else "cpu"."""
+    """Return the device in use: "auto" is "cuda" where there is such a device, else "cpu"."""
     if not isinstance(device, str) or device != "auto":
         return device
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -47,7 +47,7 @@ def memory_hint(device: Any, batch_size: int) -> Iterator[None]:
 
 
 def digest_of_module(module: nn.Module) -> str:
-    """What tells a module from others: types and plain attributes of all its parts, and its weights."""
+    """Return what tells a module from others: types, plain attributes and weights of all its parts."""
     parts = []
     for name, part in module.named_modules():
         plain = {
@@ -62,7 +62,7 @@ def digest_of_module(module: nn.Module) -> str:
 
 
 def digest_of_state(module: nn.Module, more: str = "") -> str:
-    """What tells a network from others: a hash of its weights, and of a text."""
+    """Return what tells a network from others: a hash of its weights, and of a text."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in module.state_dict().items():
         digest.update(name.encode())

@@ -254,7 +254,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         return self._features(X)
 
     def _features(self, X: Any) -> NDArray[np.float32]:
-        """What `transform` gives, an array whatever `set_output` says."""
+        """Return what `transform` gives, an array whatever `set_output` says."""
         check_is_fitted(self)
         source = self._source(X)
         if self.memory is None:
@@ -310,7 +310,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         return self.classes_[codes]
 
     def as_class_model(self) -> HeadClassifier:
-        """The network's last layer as a retriever's ``class_model``, for the features of `transform`.
+        """Return the network's last layer as a retriever's ``class_model``, for the features of `transform`.
 
         Returns
         -------

@@ -121,7 +121,7 @@ class CNNHashExtractor(CNNFeatureExtractor):
         return pack_signs(self.relaxed_codes(X))
 
     def relaxed_codes(self, X: Any) -> NDArray[np.float32]:
-        """What the codes are the signs of.
+        """Compute what the codes are the signs of.
 
         Parameters
         ----------

@@ -185,7 +185,7 @@ class LatentGaussianExtractor(CNNFeatureExtractor):
         return clusters, np.array(of_cluster)
 
     def _go_on(self, data: ImageDataset, of_cluster: NDArray[np.intp]) -> None:
-        """A new last layer on the network as it is, and more epochs."""
+        """Train a new last layer on the network as it is, and more epochs."""
         learnt = {name: tensor.clone() for name, tensor in self.module_.backbone.state_dict().items()}
         epochs = list(self.history)
         self.cluster_classes_ = of_cluster

@@ -60,7 +60,7 @@ class ImageNeuralNet(NeuralNetClassifier):
         return len(self.classes_)
 
     def searched(self, features: NDArray) -> NDArray:
-        """What a retriever compares, of the outputs that `features_of` gives."""
+        """Take what a retriever compares from the outputs that `features_of` gives."""
         return features
 
     def class_codes(self, codes: NDArray) -> NDArray:
@@ -128,7 +128,7 @@ class ImageNeuralNet(NeuralNetClassifier):
         return loader(dataset, params.pop("batch_size", self.batch_size), training, **params)
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
-        """Outputs of a batch."""
+        """Compute outputs of a batch."""
         with self._autocast():
             return super().infer(x, **fit_params)
 
@@ -239,7 +239,7 @@ class ImageNeuralNet(NeuralNetClassifier):
 
 
 def as_float(outputs: Any) -> Any:
-    """Outputs in single precision, whatever the network computed in."""
+    """Compute outputs in single precision, whatever the network computed in."""
     return tuple(part.float() for part in outputs) if isinstance(outputs, tuple) else outputs.float()
 
 

@@ -50,7 +50,7 @@ def save(net: ImageNeuralNet, folder: Any) -> None:
 
 
 def load(cls: type[ImageNeuralNet], folder: Any, device: str, parts: dict) -> Any:
-    """An extractor from what `save` wrote."""
+    """Load an extractor from what `save` wrote."""
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 

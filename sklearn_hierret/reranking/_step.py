@@ -131,7 +131,20 @@ class RerankingStep(ClassifierMixin, LazyAttributes):
         return (distances, indices) if return_distance else indices
 
     def checked_k(self, X: ArrayLike | None, n_neighbors: int | None) -> int:
-        """How many neighbours are asked for; the gallery is that of the last fit, and has so many."""
+        """Check how many neighbours are asked for: the gallery is that of the last fit, and has this many.
+
+        Parameters
+        ----------
+        X : array-like or None
+            The queries.
+        n_neighbors : int or None
+            None means the parameter.
+
+        Returns
+        -------
+        k : int
+            Neighbours to return.
+        """
         check_is_fitted(self, "retriever_")
         self._validate_params()
         if not self._is_current():
@@ -187,7 +200,7 @@ class RerankingStep(ClassifierMixin, LazyAttributes):
         return self._prepared_for.gallery.holds_the_same(innermost(self).searcher().gallery)
 
     def _prepare(self) -> None:
-        """What is computed once for a gallery."""
+        """Compute what is needed once for a gallery."""
 
     def _ranked_again(self, X: ArrayLike | None, k: int) -> tuple[NDArray, NDArray[np.intp]]:
         raise NotImplementedError
@@ -204,7 +217,7 @@ class RerankingStep(ClassifierMixin, LazyAttributes):
 
 
 def innermost(step: Any) -> Any:
-    """The retriever inside steps."""
+    """Return the retriever inside steps."""
     while isinstance(step, RerankingStep):
         check_is_fitted(step, "retriever_")
         step = step.retriever_

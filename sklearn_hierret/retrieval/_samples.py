@@ -77,7 +77,7 @@ class Samples:
 
     @classmethod
     def of(cls, n: int, labels: NDArray | None, ids: ArrayLike | None) -> Samples:
-        """Number samples, whose labels were checked."""
+        """Give samples, whose labels were checked, serial numbers."""
         numbers = np.arange(n) if ids is None else distinct(ids, n)
         return cls(Column((numbers,)), None if labels is None else Column((labels,)), _next_id(numbers))
 

@@ -92,7 +92,7 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
         return self
 
     def transform(self, X: ArrayLike) -> csr_array:
-        """Edges from samples to their nearest training samples.
+        """Compute edges from samples to their nearest training samples.
 
         Parameters
         ----------

@@ -147,7 +147,7 @@ class _Visits:
         return self.floors <= most
 
     def _first(self, limit: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """The best blocks of each query that has no limit yet, with enough rows."""
+        """Choose the best blocks of each query that has no limit yet, with enough rows."""
         enough, floors = self.batch.enough, self.floors
         todo = np.zeros(floors.shape, dtype=bool)
         query = np.flatnonzero(np.isinf(limit))

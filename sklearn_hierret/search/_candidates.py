@@ -84,7 +84,7 @@ class Candidates:
     def tables(
         self, values: NDArray, filler: float, least: int = 0
     ) -> Iterator[tuple[NDArray[np.intp], NDArray]]:
-        """Some queries of similar counts at a time, and values of their candidates in rows of equal length.
+        """Yield queries of similar counts, and values of their candidates in rows of equal length.
 
         Parameters
         ----------

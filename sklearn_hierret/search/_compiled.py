@@ -26,7 +26,7 @@ def _dot(a, i, b, j):
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
 def _expected(distances, q, leaf, probability, left, start, out):
-    """Expected D_H of a query to some rows."""
+    """Compute the expected D_H of a query to rows."""
     for i in range(out.size):
         out[i] = left[start + i]
     for j in range(leaf.shape[0]):

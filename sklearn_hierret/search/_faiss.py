@@ -69,7 +69,7 @@ _MADE: WeakKeyDictionary[Segment, Any] = WeakKeyDictionary()
 
 
 def _faiss_index(segment: Segment) -> Any:
-    """The same codes in a FAISS index."""
+    """Put the same codes into a FAISS index."""
     if segment not in _MADE:
         from faiss import IndexBinaryFlat
 

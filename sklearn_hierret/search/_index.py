@@ -158,7 +158,7 @@ class Segment:
         kept: list[NDArray[np.bool_]] | None = None,
         leaves: NDArray | None = None,
     ) -> Segment:
-        """The rows of some segments, bit for bit, sorted as one.
+        """Sort the rows of segments, bit for bit, as one.
 
         Parameters
         ----------
@@ -246,7 +246,7 @@ class Index:
         return Index((Segment.merged(self.segments, self.series, chosen),), self.series)
 
     def numbered(self, numbers: NDArray[np.intp]) -> Index:
-        """The same with other serial numbers, ascending as the old ones, given for each of these."""
+        """Give the rows other serial numbers, ascending as the old ones, given for each of these."""
         segments = [replace(segment, serial=numbers[segment.serial]) for segment in self.segments]
         return Index(tuple(segments), self.series)
 
@@ -308,7 +308,7 @@ class Index:
     def pair_leaf_distances(
         self, distances: NDArray[np.float64], rows: NDArray[np.intp]
     ) -> NDArray[np.float64]:
-        """The same of leaves, from the D_H of the queries to all classes."""
+        """Compute the same of leaves, from the D_H of the queries to all classes."""
         query = np.arange(len(distances))[:, None]
         return self._ask(rows, lambda segment, own: leaf_distances(distances, query, segment, own), True)
 
@@ -318,7 +318,7 @@ class Index:
         question: Callable[[Segment, NDArray[np.intp]], NDArray],
         is_table: bool = False,
     ) -> NDArray:
-        """An answer for each of some rows; each segment is asked about its own, or about a whole table."""
+        """Answer a question for each row; each segment is asked about its own, or about a whole table."""
         if len(self.segments) == 1:
             return question(self.segments[0], rows)
         offsets = self.offsets
@@ -344,7 +344,7 @@ class Index:
 def leaf_distances(
     distances: NDArray[np.float64], queries: NDArray[np.intp], segment: Segment, rows: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Expected D_H of queries to rows of a segment, pair by pair; the same in every batch.
+    """Compute the expected D_H of queries to rows of a segment, pair by pair; the same in every batch.
 
     Parameters
     ----------
@@ -381,7 +381,7 @@ def _segment_of(
 
 
 def _block_starts(group: NDArray[np.intp], size: int) -> NDArray[np.intp]:
-    """Starts of blocks of about `size` rows of one group, or of several small ones, and the end."""
+    """Find where blocks of about `size` rows of one group, or of several small ones, start, and the end."""
     edges = np.append(np.flatnonzero(np.diff(group, prepend=-1)), len(group))
     starts: list[int] = []
     begin = 0

@@ -78,7 +78,7 @@ class Weighing:
         return distances if self.values is None else np.searchsorted(self.values, distances).astype(float)
 
     def error(self, n_terms: int, eps: float) -> float:
-        """Rounding of the hierarchical part of a number, summed at a relative error `eps`."""
+        """Bound the rounding of the hierarchical part of a number, summed at a relative error `eps`."""
         return eps * (n_terms + 16) * self.leaf_weight * self.top
 
 

@@ -39,11 +39,11 @@ class Rows(Protocol):
         ...
 
     def take(self, which: NDArray) -> Self:
-        """Some rows, bit for bit, in any order."""
+        """Take rows, bit for bit, in any order."""
         ...
 
     def queries(self, which: NDArray[np.intp]) -> NDArray:
-        """Some rows as queries."""
+        """Take rows as queries."""
         ...
 
     def scores(self, queries: NDArray, rows: slice, out: NDArray) -> NDArray:

@@ -121,7 +121,7 @@ class FoldStatistics:
         )
 
     def _among(self, classes: NDArray) -> FoldStatistics:
-        """The same samples, with their classes among more of them."""
+        """Place the classes of the same samples among more classes."""
         if len(classes) == len(self.classes):
             return self
         place = np.searchsorted(classes, self.classes)
@@ -153,7 +153,7 @@ class FoldStatistics:
     def without(
         self, fold: int | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64] | None]:
-        """Counts, sums and moments of all folds but one, or of all."""
+        """Sum counts, sums and moments of all folds but one, or of all."""
         others = [f for f in range(self.n_folds) if f != fold]
         return (
             self.counts[others].sum(axis=0),
@@ -262,7 +262,7 @@ def folds_of(
 
 
 def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A bijection of 64 bits in which every bit depends on all others (splitmix64)."""
+    """Mix 64 bits so that every bit depends on all others (splitmix64, a bijection)."""
     with np.errstate(over="ignore"):
         z = values + np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -34,7 +34,7 @@ class StudyData:
     image_size: tuple[int, int] | None = None
 
     def content_hash(self) -> str:
-        """What tells these data from others: arrays by their values, files by name, size and time."""
+        """Return what tells these data from others: arrays by their values, files by name, size and time."""
         parts = [
             ImageSource(X, self.image_size).key() if self.are_images else X
             for X in (self.X_train, self.X_test)
@@ -43,7 +43,7 @@ class StudyData:
 
 
 def read_data(spec: str | None, features: Any, taxonomy: Any, seed: int) -> StudyData:
-    """Data from ``digits``, ``plankton=PATH``, ``cifar100``, ``cub``, ``folder=PATH``, or features.
+    """Load data from ``digits``, ``plankton=PATH``, ``cifar100``, ``cub``, ``folder=PATH``, or features.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def read_data(spec: str | None, features: Any, taxonomy: Any, seed: int) -> Stud
 
 
 def read_taxonomy(path: Path, classes: NDArray) -> ClassHierarchy:
-    """A taxonomy over the labels; where these are numbers and it has names, in its own order of names."""
+    """Find a taxonomy over the labels; where these are numbers and it has names, in its order of names."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: is this a taxonomy?")
     if path.suffix == ".json":
@@ -147,7 +147,7 @@ def _images(spec: str, seed: int) -> StudyData:
 
 
 def _npz(name: str, folder: Path) -> StudyData:
-    """A folder with train.npz and test.npz (images, y), perhaps hierarchy.json."""
+    """Read a folder with train.npz and test.npz (images, y), perhaps hierarchy.json."""
     parts = {}
     for part in ("train", "test"):
         path = folder / f"{part}.npz"

@@ -64,7 +64,7 @@ class SemanticProjection(TransformerMixin, BaseEstimator):
 
 
 def all_methods(taxonomy: ClassHierarchy | None, classes: NDArray, seed: int) -> list[Method]:
-    """The methods of venkataramanan2023, section 4.1, the defaults, other leaves, trees and similarities."""
+    """Make the methods of venkataramanan2023, 4.1, the defaults, other leaves, trees, similarities."""
     paper_model = MahalanobisClassifier("tied", n_components=0.95, decision="mahalanobis")
     paper = HierarchicalRetriever(
         HierarchyBuilder(class_model=paper_model),
@@ -155,7 +155,7 @@ class PermutedBuilder(BaseEstimator):
 
 
 def tuned(method: Method, X_fit: Any, y_fit: NDArray, X_val: Any, y_val: NDArray, k: int) -> tuple[Any, dict]:
-    """The fitted estimator with the best mAP@k among the validation samples, and its parameters.
+    """Fit, and return the estimator with the best mAP@k of the validation samples, and its parameters.
 
     It is fitted on the fit part alone: the validation part chooses, and the test part is not seen.
     """

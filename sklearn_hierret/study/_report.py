@@ -117,7 +117,7 @@ def _row(cells: list[str]) -> str:
 
 
 def _nearest(summary: pd.DataFrame, metric: str, k: int) -> int:
-    """The k, at hand for every kind of data, that is nearest below the wanted one."""
+    """Return the k, at hand for every kind of data, that is nearest below the wanted one."""
     rows = summary[summary["metric"] == metric]
     n_kinds = rows.groupby("k")["kind"].nunique()
     ks = n_kinds.index[n_kinds == rows["kind"].nunique()]
@@ -172,7 +172,7 @@ def _side_by_side(summary: pd.DataFrame) -> Any:
 
 
 def _styles(methods: Any) -> dict[str, dict]:
-    """Controls grey and without markers, all others in colours of their own."""
+    """Choose styles: controls grey and without markers, all others in colours of their own."""
     import matplotlib
 
     palette: list[Any] = [c for i, c in enumerate(matplotlib.color_sequences["tab10"]) if i != 7]  # grey

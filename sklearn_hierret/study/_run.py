@@ -288,7 +288,7 @@ class Study:
 
 @contextlib.contextmanager
 def _step(path: Path) -> Iterator[None]:
-    """Reading a step that an earlier run wrote: if it is damaged, it is named."""
+    """Name the step that an earlier run wrote where reading it fails."""
     try:
         yield
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -296,7 +296,7 @@ def _step(path: Path) -> Iterator[None]:
 
 
 def _corruptions_of(data: StudyData) -> tuple[str, ...]:
-    """What can be done to the images; grey ones have no saturation."""
+    """Return what can be done to the images; grey ones have no saturation."""
     if not data.are_images:
         return ()
     n_channels = ImageSource(data.X_train[:1], data.image_size).image_shape[2]

@@ -17,6 +17,7 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
+from sklearn_hierret.building._alpha import ALPHAS, choose_alpha
 
 from sklearn_hierret import ClassHierarchy, DiscriminantClassifier, MahalanobisClassifier
 from sklearn_hierret._arrays import unit_rows
@@ -28,7 +29,6 @@ from sklearn_hierret.building import (
     fit_leaf_model,
     fit_metric,
 )
-from sklearn_hierret.building._alpha import ALPHAS, choose_alpha
 from tests.benchmarks._data import Data, add_data_arguments, data_sets, markdown_table, write_between
 
 N_QUERIES = 1200

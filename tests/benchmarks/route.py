@@ -21,7 +21,7 @@ CHECKS = ("validate_data", "check_array")
 
 
 def route_of(call: Callable[[], Any]) -> tuple[list[tuple[str, str]], int]:
-    """Find the functions of the package that a call goes through, and how often scikit-learn checks arrays."""
+    """Find the package's functions on the way of a call, and how often scikit-learn checks arrays."""
     functions: dict[tuple[str, str], None] = {}
     n_checks = 0
 

@@ -7,7 +7,7 @@ from scipy.spatial.distance import squareform
 
 from sklearn_hierret import ClassHierarchy, HierarchyBuilder, MahalanobisClassifier
 from tests.reference import gaussians as reference
-from tests.strategies import blobs
+from tests.strategies import blobs, examples
 
 
 def exact_model(covariance_type="full", shrinkage=None):
@@ -42,7 +42,7 @@ def test_ten_gaussians_against_the_closed_form_and_a_hand_run():
     st.floats(0.05, 0.9),
     st.sampled_from([0.0, 0.05, 0.3]),
 )
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_levels_equal_the_procedure_on_pooled_samples(seed, covariance_type, shrinkage, threshold, decay):
     rng = np.random.default_rng(seed)
     X, y = blobs(rng, n_classes=7, n_features=3, spread=2.0, groups=[0, 0, 1, 1, 2, 3, 3])

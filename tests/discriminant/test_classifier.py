@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from sklearn_hierret import DiscriminantClassifier, _arrays
-from tests.strategies import blobs
+from tests.strategies import blobs, examples
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_streams_give_what_one_fit_gives(digits, rng):
 
 
 @given(st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_order_names_and_lengths_do_not_matter(data):
     n, d = data.draw(st.integers(24, 60)), data.draw(st.integers(2, 6))
     X = data.draw(arrays(np.float64, (n, d), elements=st.integers(-9, 9)))

@@ -14,7 +14,7 @@ from sklearn_hierret.discriminant._model import Voters, discriminant_space
 from sklearn_hierret.statistics import FoldStatistics, Parts, WithinClasses, hashed
 from sklearn_hierret.statistics._folds import most_per_class
 from tests.reference import discriminant as reference
-from tests.strategies import blobs, generators
+from tests.strategies import blobs, examples, generators
 
 RULE = Settings(3, 0, "auto", None, "auto")
 
@@ -119,7 +119,7 @@ def test_logistic_regression_is_scikit_learns(rng):
 
 
 @given(generators(), st.integers(1, 6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_merging_is_pooling(rng, n_parts):
     X, y = blobs(rng, n_classes=5, n_features=3, n_per_class=(2, 30))
     expected = FoldStatistics.of_block(X, y, 3, 0)

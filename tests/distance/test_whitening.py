@@ -17,7 +17,7 @@ from sklearn_hierret.distance import Whitening
 from sklearn_hierret.distance._whitening import GRID
 from sklearn_hierret.statistics import FoldStatistics, Parts
 from tests.reference import whitening as reference
-from tests.strategies import blobs
+from tests.strategies import blobs, examples
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def values_of(dtype):
 
 
 @given(st.data(), st.sampled_from([np.float32, np.float64]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_a_row_does_not_depend_on_the_rows_beside_it(draw, dtype):
     """Bit for bit, whatever the batch; equal rows stay equal."""
     n, d = draw.draw(st.integers(2, 40)), draw.draw(st.integers(1, 33))

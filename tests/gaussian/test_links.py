@@ -8,7 +8,7 @@ from scipy.sparse.csgraph import connected_components
 
 from sklearn_hierret import MahalanobisClassifier
 from sklearn_hierret.gaussian import _links, linked_components
-from tests.strategies import blobs
+from tests.strategies import blobs, examples
 
 TYPES = ["full", "tied", "diag", "spherical"]
 
@@ -20,7 +20,7 @@ TYPES = ["full", "tied", "diag", "spherical"]
     st.integers(2, 25),
     st.integers(1, 20),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_links_equal_all_pairs(seed, covariance_type, spread, n_classes, d):
     rng = np.random.default_rng(seed)
     X, y = blobs(rng, n_classes=n_classes, n_features=d, spread=spread)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn_hierret import MahalanobisClassifier, _arrays
 from sklearn_hierret.gaussian import ClassStatistics
 from sklearn_hierret.gaussian._model import GaussianRule
-from tests.strategies import blobs, generators
+from tests.strategies import blobs, examples, generators
 
 TYPES = ["full", "tied", "diag", "spherical"]
 
@@ -20,7 +20,7 @@ def chunks(n, n_chunks, rng):
 
 
 @given(generators(), st.sampled_from(["full", "diag", "pooled"]), st.integers(1, 6))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_adding_statistics_equals_all_samples_at_once(rng, kind, n_chunks):
     codes = rng.integers(0, 5, 60)
     X = (rng.normal(size=(60, 3)) + 1e4).astype(np.float32)

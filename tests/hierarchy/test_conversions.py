@@ -10,7 +10,7 @@ from scipy.spatial.distance import squareform
 
 from sklearn_hierret import ClassHierarchy
 from sklearn_hierret.hierarchy import levels_from_linkage
-from tests.strategies import generators, trees
+from tests.strategies import examples, generators, trees
 
 
 def unnamed(tree):
@@ -77,7 +77,7 @@ def test_linkage_round_trip(tree):
 
 
 @given(trees())
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_frame_round_trip(tree):
     tree = unnamed(tree)
     expected = ClassHierarchy(tree.classes, tree.parents)

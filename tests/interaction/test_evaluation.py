@@ -67,6 +67,7 @@ def _training():
     return X[:350], y[:350]
 
 
+@pytest.mark.slow
 def test_marks_help_and_noise_does_not(data):
     retriever, X, y, tree = data
     before = retriever.gallery_ids_.tolist()

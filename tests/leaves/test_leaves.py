@@ -4,11 +4,11 @@ from hypothesis import strategies as st
 
 from sklearn_hierret import CombinedHierarchy
 from sklearn_hierret.leaves import expected_distances, hard_leaves, soft_leaves, unassigned
-from tests.strategies import generators, trees
+from tests.strategies import examples, generators, trees
 
 
 @given(trees(max_classes=9), generators())
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_what_is_left_lies_on_the_root(tree, rng):
     k = tree.n_classes
     proba = rng.dirichlet(np.full(k, 0.5), 4) * rng.uniform(0.3, 1, (4, 1))
@@ -24,7 +24,7 @@ def test_what_is_left_lies_on_the_root(tree, rng):
 
 
 @given(trees(max_classes=9), generators(), st.booleans())
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_hard_leaves_are_as_far_as_the_hierarchy_says(tree, rng, is_combined):
     """Bit for bit, so that ties are ties; scaled, the rest of a leaf lies on the root."""
     if is_combined:

@@ -16,13 +16,13 @@ from sklearn_hierret import (
     recall_at_k,
 )
 from tests.reference.metrics import over_tied_orders
-from tests.strategies import generators
+from tests.strategies import examples, generators
 
 TREE = ClassHierarchy.from_newick("((a,b),(c,d));")
 
 
 @given(generators(), st.integers(1, 6))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_equals_the_mean_over_all_orders(rng, k):
     gallery = rng.choice(list("aabcd"), 6)
     ranked = rng.permutation(gallery)

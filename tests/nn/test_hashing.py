@@ -15,7 +15,7 @@ from sklearn_hierret.hashing import unpack_signs
 from sklearn_hierret.nn import CNNFeatureExtractor, CNNHashExtractor, HierarchyPreservingHashing
 from sklearn_hierret.nn.losses._hashing import check_sigmas
 from tests.reference import hashing as reference
-from tests.strategies import generators, trees
+from tests.strategies import examples, generators, trees
 
 #: Unequal depths and a chain.
 TREE = ClassHierarchy.from_newick("((a,b)x,((c,d)y,(e)z)w,f);")
@@ -35,7 +35,7 @@ def sample(tree, rng, n_bits=8, n=12):
 
 
 @given(tree=trees(), rng=generators())
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @pytest.mark.filterwarnings("ignore:.*zero:UserWarning")
 def test_loss_and_centres_in_loops(tree, rng):
     if tree.n_classes < 2:

@@ -23,6 +23,7 @@ from sklearn_hierret.nn.losses import HIERARCHY_LOSSES, LOSSES
 from sklearn_hierret.nn.losses._hyperbolic import exponential_map, mobius_sum, poincare_distances
 from sklearn_hierret.nn.losses._multigrain import distance_weights
 from tests.nn.test_losses import in_double, loss_of, softmax
+from tests.strategies import examples
 
 PACKAGE = ["contrastive", "fast_ap", "multi_similarity"]
 
@@ -274,7 +275,7 @@ def test_far_features_stay_in_the_ball():
     assert torch.isfinite(zero.grad).all()
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=12), st.floats(0.5, 5.0))
 def test_neighbours_in_the_tree_are_where_they_belong(choices, radius):
     """Edges have their lengths, in any tree; siblings are equally far; nearer classes are nearer."""

@@ -7,7 +7,7 @@ from sklearn_hierret.class_models import HeldOutLeaves
 from sklearn_hierret.leaves import hard_leaves, soft_leaves
 from sklearn_hierret.retrieval._alpha import ALPHAS, ENOUGH, choose_alpha
 from tests.reference import metrics as reference
-from tests.strategies import blobs, generators
+from tests.strategies import blobs, examples, generators
 
 
 def loops(X, y, held_out, U, scale):
@@ -43,7 +43,7 @@ def loops(X, y, held_out, U, scale):
 
 
 @given(generators(), st.sampled_from([0.5, 1.0]))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=examples(6), deadline=None)
 def test_alpha_against_loops(rng, scale):
     X, y = blobs(rng, n_classes=3, n_features=4, n_per_class=(8, 14), spread=1.0)
     proba = 0.5 * rng.dirichlet(np.ones(3), len(X)) + 0.5 * np.eye(3)[y]

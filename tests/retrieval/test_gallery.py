@@ -14,7 +14,7 @@ from sklearn import config_context
 
 from sklearn_hierret import HierarchicalRetriever, HierarchyBuilder, MahalanobisClassifier
 from sklearn_hierret.retrieval._samples import Column
-from tests.strategies import blobs, generators
+from tests.strategies import blobs, examples, generators
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ steps = st.lists(
     st.sampled_from([np.float32, np.float64]),
     st.sampled_from(["auto", "predicted"]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_sequence_of_additions_and_removals(data, steps, rng, assignment, alpha, dtype, gallery_leaves):
     X, y = data
     X = X.astype(dtype)

@@ -26,7 +26,7 @@ from sklearn_hierret import (
 )
 from sklearn_hierret.hashing import unpack_signs
 from tests.reference import hashing as reference
-from tests.strategies import generators
+from tests.strategies import examples, generators
 
 TREE = ClassHierarchy.from_newick("((a,b),(c,d));")
 
@@ -131,7 +131,7 @@ def test_retrieve_shows_both_parts(data):
 
 @pytest.mark.parametrize("alpha", [0, 1.0])
 @given(rng=generators())
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_galleries_grow_and_shrink(alpha, rng):
     codes = rng.integers(0, 256, (60, 1), dtype=np.uint8)
     y = np.array(list("abcd"))[rng.integers(0, 4, 60)]

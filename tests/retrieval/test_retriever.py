@@ -30,7 +30,7 @@ from sklearn_hierret import (
     map_at_k,
 )
 from tests.reference import retrieval as reference
-from tests.strategies import blobs
+from tests.strategies import blobs, examples
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_kneighbors_equals_sorting_all_distances(data, assignment, alpha, builde
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["hard", "soft"]), st.sampled_from([0.0, 1.0, np.inf]))
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_permuting_the_gallery_permutes_the_neighbours(seed, assignment, alpha):
     rng = np.random.default_rng(seed)
     X, y = blobs(rng, n_classes=4)

@@ -8,7 +8,7 @@ from sklearn_hierret.search import search as search_index
 from sklearn_hierret.search._rows import CodeRows
 from tests.reference import hashing as reference
 from tests.search.test_search import as_leaves, leaf_part, softly
-from tests.strategies import generators, trees
+from tests.strategies import examples, generators, trees
 
 
 def random_codes(rng, n, n_bytes, n_distinct):
@@ -31,7 +31,7 @@ def test_hamming_distances(rng, n_bytes):
 
 
 @given(st.data())
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 def test_search_equals_sorting_all_distances(data):
     rng = data.draw(generators())
     alpha = data.draw(st.sampled_from([0.0, 0.25, 1.0, 3.0, np.inf]))

@@ -21,7 +21,7 @@ from sklearn_hierret.search import Index, LeafDistance, _batch, _candidates, _in
 from sklearn_hierret.search import search as search_index
 from sklearn_hierret.search._rows import CodeRows, FeatureRows
 from tests.reference import retrieval as reference
-from tests.strategies import generators, trees
+from tests.strategies import examples, generators, trees
 
 ALPHAS = [0.0, 1e-3, 0.5, 1.0, 5.0, 1e6, 1e300, np.inf]
 #: Constants that search is fast with, and others that make a small gallery as varied as a large one.
@@ -162,7 +162,7 @@ def agree(found, expected, full, unit_queries, unit_gallery, alpha, dtype, ties=
     st.sampled_from(ALPHAS),
     st.sampled_from([1, 5, 39, 40]),
 )
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_search_equals_sorting_all_distances(tree, rng, dtype, soft, alpha, k):
     queries, gallery, part, full = problem(tree, rng, dtype, soft)
     uq, ug = unit_rows(queries)[0], unit_rows(gallery)[0]
@@ -173,7 +173,7 @@ def test_search_equals_sorting_all_distances(tree, rng, dtype, soft, alpha, k):
 
 
 @given(generators(), st.booleans(), st.sampled_from(ALPHAS), st.sampled_from([1, 10, 39]))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_leave_one_out(rng, soft, alpha, k):
     gallery = unit_rows(rng.integers(-2, 3, size=(40, 3)).astype(float))[0]
     U = 1 - np.eye(4)
@@ -199,7 +199,7 @@ def test_leave_one_out(rng, soft, alpha, k):
     st.integers(1, 5),
     st.sampled_from([0.0, 0.1, 0.5, 1.0]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_segments_and_rows_that_are_not_allowed(tree, rng, dtype, kind, alpha, k, n_parts, share):
     queries, gallery, part, _ = problem(tree, rng, dtype, kind == "soft")
     if kind == "none":
@@ -281,7 +281,7 @@ def scaled(leaves, factors):
     st.sampled_from([1, 5, 40]),
     st.integers(1, 3),
 )
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_factors_of_probabilities(tree, rng, dtype, soft, alpha, k, n_parts):
     """``D_C + alpha (1 - k_q k_i (1 - D_H))``, of hard and of soft leaves."""
     queries, gallery, part, full = problem(tree, rng, dtype, soft)
@@ -473,6 +473,7 @@ def test_distances_of_leaves_are_the_same_in_every_batch(rng, dtype, monkeypatch
     np.testing.assert_array_equal(index.pair_leaf_distances(distances, table), whole)
 
 
+@pytest.mark.slow
 def test_memory_stays_within_bounds(rng):
     n, k = 3000, 300
     gallery = unit_rows(rng.normal(size=(n, 16)).astype(np.float32))[0]
@@ -658,7 +659,7 @@ class Tied:
 
 
 @given(st.data(), st.tuples(*map(st.sampled_from, CONSTANTS.values())))
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_ties_are_in_the_order_of_their_numbers(data, constants):
     """Copies are exactly as far as each other, and no constant, batch or bound changes their order."""
     with tuned(constants):

@@ -188,6 +188,7 @@ def test_what_is_wrong_is_said(features, tmp_path, capsys):
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_folders_of_images(tmp_path, rng, capsys):
     image = pytest.importorskip("PIL.Image", reason="pillow comes with matplotlib")
     for name, low in (("light/white", 200), ("light/pale", 140), ("dark/black", 0), ("dark/dim", 60)):
@@ -204,6 +205,7 @@ def test_folders_of_images(tmp_path, rng, capsys):
     assert set(pd.read_csv(out / "summary.csv")["kind"]) == {"clean", "blur", "saturation", "occlusion"}
 
 
+@pytest.mark.slow
 def test_another_file_is_another_study(features, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["--features", str(features), "--out", str(out), "--queries", "40"]
@@ -217,6 +219,7 @@ def test_another_file_is_another_study(features, tmp_path, capsys):
     assert "holds another study (other content in" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_damaged_steps_are_named(features, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["--features", str(features), "--out", str(out), "--queries", "40"]
@@ -232,6 +235,7 @@ def test_damaged_steps_are_named(features, tmp_path, capsys):
     assert (out / "report.md").read_bytes() == report
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_nothing_unfinished(features, tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "sklearn_hierret.study", "--features", str(features), "--out", str(out)]

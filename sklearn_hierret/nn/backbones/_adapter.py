@@ -24,7 +24,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
 
 
 def make_backbone(backbone: Any, in_channels: int = 3) -> nn.Module:
-    """A network without its classifier.
+    """Make a network without its classifier.
 
     Parameters
     ----------

@@ -183,7 +183,7 @@ POOLINGS: dict[str, Callable[[], nn.Module]] = {
 
 
 def make_pooling(pooling: Any, n_channels: int | None = None) -> nn.Module:
-    """A pooling by name, or a module from (n, channels, height, width) to (n, channels).
+    """Make a pooling by name, or a module from (n, channels, height, width) to (n, channels).
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ _LITE_MEAN, _LITE_STD = 0.498, 0.502
 def pretrained_network(
     name: str, *, load: bool = True, pools: bool = False, picks_layers: bool = False
 ) -> tuple[Any, ...]:
-    """A network with the size of images, means and deviations that it was trained on, as far as known.
+    """Load a network with the size of images, means and deviations of its training, as far as known.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def pretrained_network(
 
 
 def timm_network(name: str, pretrained: bool, in_channels: int = 3) -> nn.Module:
-    """A network of timm without its classifier."""
+    """Load a network of timm without its classifier."""
     try:
         import timm
     except ImportError:
@@ -68,7 +68,7 @@ def timm_network(name: str, pretrained: bool, in_channels: int = 3) -> nn.Module
 
 
 def torchvision_network(name: str, pretrained: bool) -> tuple[nn.Module, Any]:
-    """A network of torchvision without its classifier, and how its images are prepared, if that is known."""
+    """Load a network of torchvision without its classifier, and how its images are prepared, if known."""
     try:
         from torchvision import models
     except ImportError:

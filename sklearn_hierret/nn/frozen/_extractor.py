@@ -349,7 +349,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return type(self)(**self.get_params(deep=False))
 
     def _make_ready(self) -> None:
-        """What can't be pickled."""
+        """Return what can't be pickled."""
         self._turn = threading.Lock()
         self._run: Any = torch.compile(self.network_) if self._settings.is_compiled else self.network_
 

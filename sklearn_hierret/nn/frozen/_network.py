@@ -82,7 +82,7 @@ class FrozenNetwork(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat([normalize(part, dim=1) for part in parts], dim=1)
 
     def _vectors(self, output: Any, what: str) -> Tensor:
-        """Maps (n, d, height, width) and tokens (n, n_tokens, d), pooled; vectors (n, d) as they are."""
+        """Pool maps (n, d, height, width) and tokens (n, n_tokens, d); vectors (n, d) stay as they are."""
         if not isinstance(output, Tensor):
             raise ValueError(f"{what} must give an array, got a {type(output).__name__}: pass a callable.")
         if output.ndim == 3:

@@ -44,7 +44,7 @@ class Settings:
 
 
 def device_of(device: Any) -> Any:
-    """The device, which is there."""
+    """Return the device, which must exist."""
     settled = settled_device(device)
     try:
         torch.device(settled)
@@ -98,7 +98,7 @@ def folder_of(memory: Any) -> Path | None:
 
 
 def key_of(digest: str, network: FrozenNetwork, settings: Settings) -> str:
-    """A name of everything that features depend on."""
+    """Name everything that features depend on."""
     pooling = digest_of_module(network.pooling)
     statistics = network.mean.flatten().tolist(), network.std.flatten().tolist()
     how = settings.image_size, settings.resize, settings.grid, settings.mixed_precision

@@ -37,7 +37,7 @@ class Source:
         return not isinstance(self.body, (Called, ONNX, Script))
 
     def digest(self) -> str | None:
-        """What tells the network from others; None if nothing does."""
+        """Return what tells the network from others; None if nothing does."""
         if isinstance(self.body, Called):
             key = getattr(self.body.function, "cache_key", None)
             return None if key is None else str(key)
@@ -45,7 +45,7 @@ class Source:
 
 
 def open_network(network: Any, weights: Any, *, pools: bool, picks_layers: bool) -> Source:
-    """A network by name, from a file, or as it is.
+    """Load a network by name, from a file, or as it is.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _load_weights(body: nn.Module, path: Path) -> None:
-    """A state dict, from a safetensors file or one of torch's without code."""
+    """Read a state dict, from a safetensors file or one of torch's without code."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: are these the weights?")
     from safetensors import SafetensorError

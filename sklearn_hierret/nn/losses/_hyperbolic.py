@@ -164,7 +164,7 @@ def _whole(tensor: Tensor) -> Tensor:
 
 
 def _simplex(n_dimensions: int) -> NDArray[np.float64]:
-    """Unit vectors to the corners of a regular simplex, (n_dimensions + 1, n_dimensions)."""
+    """Return unit vectors to the corners of a regular simplex, (n_dimensions + 1, n_dimensions)."""
     n = n_dimensions + 1
     centred = np.eye(n) - 1 / n
     # An orthonormal basis of what is orthogonal to (1, ..., 1), triangular: exact and the same everywhere.

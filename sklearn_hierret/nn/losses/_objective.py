@@ -17,7 +17,7 @@ class Objective(nn.Module):
         return vectors
 
     def forward(self, features: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Outputs of the head, from `features`."""
+        """Compute outputs of the head from `features`."""
         raise NotImplementedError
 
     def loss(self, outputs: Tensor | tuple[Tensor, ...], codes: Tensor) -> Tensor:

@@ -244,5 +244,5 @@ def checked_distances(distances: ArrayLike, n_classes: int | None = None) -> Ten
 
 
 def _mean(values: Tensor, features: Tensor) -> Tensor:
-    """The mean, or a zero with a gradient where there is no value."""
+    """Return the mean, or a zero with a gradient where there is no value."""
     return values.mean() if len(values) else features.sum() * 0.0
