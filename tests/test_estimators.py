@@ -60,15 +60,16 @@ ESTIMATORS = [
     HierarchicalRetriever([HierarchyBuilder(), LinkageHierarchyBuilder()]),
     HierarchicalNeighborsTransformer(),
     HierarchicalNeighborsTransformer(HierarchicalRetriever(alpha=0), mode="connectivity", n_neighbors=1),
-    HierarchicalRetrieverCV(alphas=[0, 1], cv=2),
-    QueryExpansion(),
     DatabaseAugmentation(HierarchicalRetriever(alpha=0)),
-    KReciprocal(k1=5),
-    Diffusion(),
     PCAHasher(8),
     ITQHasher(8, random_state=0),
-    # Codes come from a hasher.
-    make_pipeline(PCAHasher(8), HammingRetriever()),
+    make_pipeline(PCAHasher(8), HammingRetriever()),  # codes come from a hasher
+]
+SLOW = [
+    HierarchicalRetrieverCV(alphas=[0, 1], cv=2),
+    QueryExpansion(),
+    KReciprocal(k1=5),
+    Diffusion(),
     make_pipeline(ITQHasher(8, random_state=0), HammingRetriever(alpha=1.0)),
     make_pipeline(PCAHasher(8), HammingRetriever(LinkageHierarchyBuilder(), alpha=1.0, assignment="soft")),
 ]
@@ -83,7 +84,9 @@ OF_PIPELINES = {
 
 
 @pytest.mark.filterwarnings("default")  # the checks provoke warnings themselves
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+@pytest.mark.parametrize(
+    "estimator", [*ESTIMATORS, *(pytest.param(e, marks=pytest.mark.slow) for e in SLOW)], ids=repr
+)
 def test_check_estimator(estimator):
     expected = OF_PIPELINES if isinstance(estimator, Pipeline) else {}
     results = check_estimator(estimator, expected_failed_checks=expected, on_skip=None, on_fail="raise")

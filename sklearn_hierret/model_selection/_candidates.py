@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
+from sklearn_hierret._state import value
 from sklearn_hierret.distance import within_one_error
 from sklearn_hierret.evaluation import RetrievalScorer, scores_of_queries
 from sklearn_hierret.metrics import class_weights
@@ -18,7 +19,10 @@ from sklearn_hierret.model_selection._splits import Fold
 from sklearn_hierret.retrieval import HierarchicalRetriever
 
 
+@value("candidate")
 class Candidate(NamedTuple):
+    """What a retriever may rank by."""
+
     alpha: float
     stem: float | str
     weights: tuple[float, ...] | None

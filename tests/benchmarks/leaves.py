@@ -17,18 +17,15 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
-from sklearn_hierret.building._alpha import ALPHAS, choose_alpha
 
 from sklearn_hierret import ClassHierarchy, DiscriminantClassifier, MahalanobisClassifier
 from sklearn_hierret._arrays import unit_rows
-from sklearn_hierret.building import (
-    HeldOutLeaves,
-    LeafModel,
-    by_class,
-    expected_distances,
-    fit_leaf_model,
-    fit_metric,
-)
+from sklearn_hierret._training import TrainingSet
+from sklearn_hierret.class_models import HeldOutLeaves
+from sklearn_hierret.leaves import expected_distances, leaf_matrix
+from sklearn_hierret.retrieval import ALPHAS, LeafModel, fit_metric
+from sklearn_hierret.retrieval._alpha import choose_alpha
+from sklearn_hierret.retrieval._fitting import fit_leaf_model
 from tests.benchmarks._data import Data, add_data_arguments, data_sets, markdown_table, write_between
 
 N_QUERIES = 1200
@@ -51,7 +48,7 @@ class Fold:
     def scores(self, tree: ClassHierarchy, alpha: float, n_kept: int | None = None) -> np.ndarray:
         """mAP@1, mAP@20 and AHP@100 of leaves on some tree."""
         leaves = self.leaves if n_kept is None else self.leaves[:, :n_kept]
-        theirs = by_class(leaves, tree.n_classes)
+        theirs = leaf_matrix(leaves, tree.n_classes)
         affinity = 1 - expected_distances(leaves[: self.n], tree)
         distances = self.visual + alpha * (1 - (theirs @ affinity.T).T)
         order = np.argsort(distances, axis=1, kind="stable")[:, :100]
@@ -68,8 +65,13 @@ class Fold:
 
 
 def leaves_of(data: Data) -> tuple[LeafModel, HeldOutLeaves]:
-    leaf_model = fit_leaf_model(None, None, data.X_train, data.y_train)
-    return leaf_model, leaf_model.held_out(data.X_train, data.y_train, "soft")
+    training = training_of(data)
+    leaf_model = fit_leaf_model(None, None, training)
+    return leaf_model, leaf_model.model.held_out(training, "soft")
+
+
+def training_of(data: Data) -> TrainingSet:
+    return TrainingSet(data.X_train, *np.unique(data.y_train, return_inverse=True))
 
 
 def parts(data: Data) -> list[list[str]]:
@@ -98,11 +100,11 @@ def parts(data: Data) -> list[list[str]]:
 def retrieved(data: Data) -> tuple[list[list[str]], list[list[str]], list[list[str]]]:
     """Rows of the tables of trees, of kept classes, of alpha."""
     leaf_model, held_out = leaves_of(data)
-    classes = leaf_model.class_model.classes_
+    classes = leaf_model.model.classes
     flat = ClassHierarchy.flat(classes)
     truth = flat if data.taxonomy is None else data.taxonomy.restrict(classes)
     rng = np.random.RandomState(0)
-    metric = fit_metric("auto", leaf_model.class_model, data.X_train, data.y_train)
+    metric = fit_metric("auto", leaf_model.model, training_of(data))
     folds, plain = [], []
     for fold in range(3):
         rows = rng.permutation(np.flatnonzero(held_out.folds == fold))
@@ -129,7 +131,7 @@ def retrieved(data: Data) -> tuple[list[list[str]], list[list[str]], list[list[s
             row.append(f"{change[1]:+.4f} / {change[2]:+.4f}")
         kept.append(row)
     codes = np.searchsorted(classes, data.y_train)
-    default = leaf_model.ranking_tree
+    default = leaf_model.ranking_tree("auto")
     path = np.array([mean(default, alpha) for alpha in ALPHAS])
     chosen = choose_alpha(data.X_train, codes, held_out, default, metric=metric)
     cosine = np.mean([fold.scores(default, 0.0) for fold in plain], axis=0)

@@ -16,7 +16,7 @@ import numpy as np
 
 from sklearn_hierret import HierarchicalRetriever
 from sklearn_hierret.metrics import average_precision_at_k
-from sklearn_hierret.retrieval import _leaf_search, _novelty
+from sklearn_hierret.retrieval import _gallery_leaves, _novelty
 from tests.benchmarks._data import Data, add_data_arguments, data_sets, markdown_table, write_between
 
 N_DRAWS, N_QUERIES, MOST_ITEMS = 2, 700, 4000
@@ -64,7 +64,9 @@ def rows_of(data: Data) -> list[list[str]]:
             for name, constants in CHANGES.items():
                 with (
                     mock.patch.multiple(_novelty, **{k: v for k, v in constants.items() if "ALPHA" not in k}),
-                    mock.patch.multiple(_leaf_search, **{k: v for k, v in constants.items() if "ALPHA" in k}),
+                    mock.patch.multiple(
+                        _gallery_leaves, **{k: v for k, v in constants.items() if "ALPHA" in k}
+                    ),
                 ):
                     retriever.set_gallery(rows, given)  # and its share of known classes is found anew
                     gain = gains(retriever, Q, wanted, labels) - base

@@ -1,7 +1,7 @@
 """Rankings of many settings, to be compared between two commits.
 
-``python -m tests.benchmarks.rankings --out a.npz`` in each checkout (with ``--plankton``, ``--grocery`` for more
-data), then ``--compare a.npz b.npz``. Only public names are used, so that old commits run it, too.
+``python -m tests.benchmarks.rankings --out a.npz`` in each checkout (with ``--plankton``, ``--grocery`` for
+more data), then ``--compare a.npz b.npz``. Only public names are used, so that old commits run it, too.
 """
 
 from __future__ import annotations

@@ -49,6 +49,7 @@ def mean_scores(results, grid):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gallery", ["query", "fit"])
 @pytest.mark.parametrize("metric", [("map", {}), ("ahp", {"hierarchy": TREE})])
 def test_scores_are_those_of_a_grid_search(data, gallery, metric):
@@ -67,6 +68,7 @@ def test_scores_are_those_of_a_grid_search(data, gallery, metric):
     assert retriever.n_splits_ == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("linkage", [None, "average"])
 def test_weights_are_those_of_a_grid_search(data, linkage):
     X, y = data
