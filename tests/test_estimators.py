@@ -49,7 +49,6 @@ ESTIMATORS = [
     WithinClassWhitening(shrinkage=0.3, n_components=1, between_shrinkage="auto"),
     HierarchicalEmbedding(),
     HierarchicalRetriever(metric="whitened", alpha=1.0),
-    HierarchicalRetriever(metric=StandardScaler(), alpha=0),
     OASIS(n_triplets=200, random_state=0),
     OASIS(n_triplets=200, semidefinite=False, random_state=0),
     HierarchicalEmbedding(HierarchyBuilder(0.5), alpha=1, assignment="hard", n_components=1),
@@ -57,15 +56,16 @@ ESTIMATORS = [
     HierarchicalRetriever(alpha=0, n_neighbors=3),
     HierarchicalRetriever(HierarchyBuilder(0.5), alpha=np.inf, assignment="hard"),
     HierarchicalRetriever(LinkageHierarchyBuilder(), class_model=GaussianNB()),
-    HierarchicalRetriever([HierarchyBuilder(), LinkageHierarchyBuilder()]),
     HierarchicalNeighborsTransformer(),
-    HierarchicalNeighborsTransformer(HierarchicalRetriever(alpha=0), mode="connectivity", n_neighbors=1),
-    DatabaseAugmentation(HierarchicalRetriever(alpha=0)),
     PCAHasher(8),
     ITQHasher(8, random_state=0),
     make_pipeline(PCAHasher(8), HammingRetriever()),  # codes come from a hasher
 ]
 SLOW = [
+    HierarchicalRetriever([HierarchyBuilder(), LinkageHierarchyBuilder()]),
+    HierarchicalNeighborsTransformer(HierarchicalRetriever(alpha=0), mode="connectivity", n_neighbors=1),
+    DatabaseAugmentation(HierarchicalRetriever(alpha=0)),
+    HierarchicalRetriever(metric=StandardScaler(), alpha=0),
     HierarchicalRetrieverCV(alphas=[0, 1], cv=2),
     QueryExpansion(),
     KReciprocal(k1=5),

@@ -32,6 +32,11 @@ CHANGES = {
 }
 
 
+def constants_of(module, constants: dict) -> dict:
+    """Those that a module has; some are imported from another one."""
+    return {name: value for name, value in constants.items() if hasattr(module, name)}
+
+
 def gains(
     retriever: HierarchicalRetriever, Q: np.ndarray | None, wanted: np.ndarray, items: np.ndarray
 ) -> np.ndarray:

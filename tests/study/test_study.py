@@ -24,6 +24,7 @@ def features(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_the_whole_study(features, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["--features", str(features), "--out", str(out), "--queries", "100"]) == 0
