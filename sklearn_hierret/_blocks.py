@@ -72,5 +72,5 @@ def _checked(X: Any, y: Any, of_block: Callable, args: tuple) -> Any:
 
 
 def _merged(parts: list) -> Any:
-    some = [part for part in parts if part is not None]
-    return reduce(lambda one, other: one.merge(other), some) if some else None
+    subset = [part for part in parts if part is not None]
+    return reduce(lambda one, other: one.merge(other), subset) if subset else None

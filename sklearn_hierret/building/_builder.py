@@ -30,7 +30,7 @@ from sklearn_hierret.hierarchy import ClassHierarchy
 class HierarchyBuilder(NestedParams, SupervisedEstimator):
     """Learn a visual hierarchy of the classes from features and labels.
 
-    Classes are Gaussians. Those whose Bhattacharyya coefficient reaches `threshold` are
+    Classes are Gaussians. Those whose :term:`overlap` reaches `threshold` are
     linked, connected components become the classes of the next level, their means and
     covariances those of their pooled samples; this repeats until nothing merges or one
     class is left, and a root joins what remains [1]_.

@@ -75,20 +75,20 @@ class TriangulationEmbedding(SumsOfWords):
         self.on_empty = on_empty
         self.random_state = random_state
 
-    def _learn(self, some: NDArray, images: list[NDArray], random: np.random.RandomState) -> None:
-        super()._learn(some, images, random)
+    def _learn(self, subset: NDArray, images: list[NDArray], random: np.random.RandomState) -> None:
+        super()._learn(subset, images, random)
         n = self.words_.size
         n_discarded = self.n_dimensions_ if self.n_discarded is None else self.n_discarded
         if n_discarded >= n:
             raise ValueError(f"n_discarded={n_discarded} leaves none of the {n} components: use more words.")
         check_memory_share(32 * n**2, f"The covariance of {n} directions", "use fewer words.")
         total, squares = np.zeros(n), np.zeros((n, n))
-        for start in range(0, len(some), 2000):
-            rows = self._directions(some[start : start + 2000])
+        for start in range(0, len(subset), 2000):
+            rows = self._directions(subset[start : start + 2000])
             total += rows.sum(axis=0)
             squares += rows.T @ rows
-        self.mean_ = total / len(some)
-        values, vectors = eigh(squares / len(some) - np.outer(self.mean_, self.mean_))
+        self.mean_ = total / len(subset)
+        values, vectors = eigh(squares / len(subset) - np.outer(self.mean_, self.mean_))
         # From the largest down; what has no variance stays out.
         values, vectors = values[::-1][n_discarded:], vectors[:, ::-1][:, n_discarded:]
         kept = values > 1e-8 * max(values[0], 1e-12)
@@ -170,8 +170,8 @@ class RVD(SumsOfWords):
         self.on_empty = on_empty
         self.random_state = random_state
 
-    def _learn(self, some: NDArray, images: list[NDArray], random: np.random.RandomState) -> None:
-        super()._learn(some, images, random)
+    def _learn(self, subset: NDArray, images: list[NDArray], random: np.random.RandomState) -> None:
+        super()._learn(subset, images, random)
         n_words, n_dimensions = self.words_.shape
         total, squares, count = (
             np.zeros(self.words_.shape),

@@ -64,12 +64,12 @@ class FisherVector(DescriptorTransformer):
         self.on_empty = on_empty
         self.random_state = random_state
 
-    def _learn(self, some: NDArray, images: list[NDArray], random: np.random.RandomState) -> None:
+    def _learn(self, subset: NDArray, images: list[NDArray], random: np.random.RandomState) -> None:
         scikit_image("FisherVector")
-        if self.n_modes > len(some):
-            raise ValueError(f"{self.n_modes} Gaussians need as many descriptors, got {len(some)}.")
+        if self.n_modes > len(subset):
+            raise ValueError(f"{self.n_modes} Gaussians need as many descriptors, got {len(subset)}.")
         # As scikit-image's learn_gmm, which takes no random_state beside its other defaults.
-        self.mixture_ = GaussianMixture(self.n_modes, covariance_type="diag", random_state=random).fit(some)
+        self.mixture_ = GaussianMixture(self.n_modes, covariance_type="diag", random_state=random).fit(subset)
 
     def _vector(self, descriptors: NDArray) -> NDArray:
         fisher_vector = scikit_image("FisherVector").fisher_vector

@@ -56,10 +56,10 @@ class DescriptorTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             images = checked_descriptors(X)
             self.n_dimensions_ = images[0].shape[1]
             random = check_random_state(self.random_state)
-            some = drawn_descriptors(images, self.max_samples, random)
-            if not len(some):
+            subset = drawn_descriptors(images, self.max_samples, random)
+            if not len(subset):
                 raise ValueError("No image has a descriptor.")
-            self._learn(some, images, random)
+            self._learn(subset, images, random)
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -91,7 +91,7 @@ class DescriptorTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                 )
         return self._finished(vectors)
 
-    def _learn(self, some: NDArray, images: list[NDArray], random: np.random.RandomState) -> None:
+    def _learn(self, subset: NDArray, images: list[NDArray], random: np.random.RandomState) -> None:
         """Learn from some descriptors; those of all images are at hand, too."""
         raise NotImplementedError
 

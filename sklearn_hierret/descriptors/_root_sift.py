@@ -105,7 +105,7 @@ class RootSIFT(TransformerMixin, BaseEstimator):
         descriptors : list of ndarray of shape (n_keypoints, 128), float32
             An image without structure has none.
         """
-        return [found.descriptors for found in self.local_features(X)]
+        return [results.descriptors for results in self.local_features(X)]
 
     def local_features(self, X: Any) -> list[LocalFeatures]:
         """Find keypoints and descriptors of images, for `SpatialVerification`.

@@ -272,7 +272,7 @@ def _checked(local_features: Any, X: Any, width: int | None = None) -> list[Loca
         raise TypeError(f"X must be a matrix, and local_features a sequence, got {kinds}.")
     if len(local_features) != len(X):
         raise ValueError(f"There are {len(X)} samples, but local_features of {len(local_features)}.")
-    found = []
+    results = []
     for i, one in enumerate(local_features):
         if not isinstance(one, tuple) or len(one) != 2:
             raise TypeError(
@@ -286,9 +286,9 @@ def _checked(local_features: Any, X: Any, width: int | None = None) -> list[Loca
             )
         if not np.isfinite(keypoints).all() or not np.isfinite(descriptors).all():
             raise ValueError(f"local_features of sample {i} are not finite.")
-        found.append(LocalFeatures(keypoints.astype(float), descriptors))
-    widths = {one.descriptors.shape[1] for one in found if len(one.descriptors)}
+        results.append(LocalFeatures(keypoints.astype(float), descriptors))
+    widths = {one.descriptors.shape[1] for one in results if len(one.descriptors)}
     widths |= set() if width is None else {width}
     if len(widths) > 1:
         raise ValueError(f"local_features have descriptors of different widths: {sorted(widths)}.")
-    return found
+    return results

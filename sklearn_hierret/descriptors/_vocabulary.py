@@ -28,11 +28,11 @@ class VocabularyTransformer(DescriptorTransformer):
         "n_words": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def _learn(self, some: NDArray, images: list[NDArray], random: np.random.RandomState) -> None:
-        if self.n_words > len(some):
-            raise ValueError(f"{self.n_words} words need as many descriptors, got {len(some)}.")
-        means = MiniBatchKMeans(self.n_words, n_init=1, batch_size=4096, random_state=random).fit(some)
-        self.words_ = means.cluster_centers_.astype(some.dtype)
+    def _learn(self, subset: NDArray, images: list[NDArray], random: np.random.RandomState) -> None:
+        if self.n_words > len(subset):
+            raise ValueError(f"{self.n_words} words need as many descriptors, got {len(subset)}.")
+        means = MiniBatchKMeans(self.n_words, n_init=1, batch_size=4096, random_state=random).fit(subset)
+        self.words_ = means.cluster_centers_.astype(subset.dtype)
 
     def _nearest(self, descriptors: NDArray) -> NDArray[np.intp]:
         return pairwise_distances_argmin(descriptors, self.words_.astype(descriptors.dtype, copy=False))
@@ -84,8 +84,8 @@ class BagOfVisualWords(VocabularyTransformer):
         self.on_empty = on_empty
         self.random_state = random_state
 
-    def _learn(self, some: NDArray, images: list[NDArray], random: np.random.RandomState) -> None:
-        super()._learn(some, images, random)
+    def _learn(self, subset: NDArray, images: list[NDArray], random: np.random.RandomState) -> None:
+        super()._learn(subset, images, random)
         has_word = csr_array([self._vector(one) > 0 for one in images if len(one)], dtype=np.float64)
         self.idf_ = TfidfTransformer().fit(has_word).idf_
 

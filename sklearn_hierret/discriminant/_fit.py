@@ -103,8 +103,8 @@ class Part:
         self, statistics: FoldStatistics, within: WithinClasses, rule: Settings, fold: int | None = None
     ) -> None:
         self.rule, self.within, self.counts = rule, within, within.counts
-        mine = slice(None) if fold is None else statistics.folds != fold
-        self.rows, self.codes = statistics.rows[mine], statistics.codes[mine]
+        members = slice(None) if fold is None else statistics.folds != fold
+        self.rows, self.codes = statistics.rows[members], statistics.codes[members]
         n = statistics.class_counts
         self.log_prior = np.log(n / n.sum())
         if fold is not None:
@@ -280,12 +280,12 @@ def _choose(parts: list[Part], rule: Settings, report: Report) -> tuple[Choices,
             linear[1:] = [part.regression(concentration, best_penalty) for part in parts[1:]]
     report(f"linear part: penalty {choices.penalty}", 0.7)
     scores = [part.scores(model) for part, model in zip(parts, linear, strict=True)]
-    found = minimize_scalar(
+    optimum = minimize_scalar(
         lambda log: _pooled(parts, [of_part * of_part.dtype.type(np.exp(-log)) for of_part in scores]),
         bounds=(-1, 1),
         method="bounded",
     )
-    choices = replace(choices, temperature=float(np.exp(found.x)))
+    choices = replace(choices, temperature=float(np.exp(optimum.x)))
     scores = [of_part * of_part.dtype.type(1 / choices.temperature) for of_part in scores]
     choices = _with_votes(parts, scores, choices, losses)
     report("votes", 0.8)
@@ -306,8 +306,8 @@ def _closed_form(parts: list[Part], factor: float) -> tuple[float, float]:
         ]
         return _pooled(parts, scores)
 
-    found = minimize_scalar(of_concentration, bounds=(0, 6), method="bounded", options={"xatol": 0.02})
-    return float(found.fun), float(np.exp(found.x))
+    optimum = minimize_scalar(of_concentration, bounds=(0, 6), method="bounded", options={"xatol": 0.02})
+    return float(optimum.fun), float(np.exp(optimum.x))
 
 
 def _pooled(parts: list[Part], scores: list[NDArray]) -> float:
@@ -348,11 +348,11 @@ def _with_votes(
 
 def _held_votes(parts: list[Part], scores: list[NDArray]) -> list[tuple[NDArray, NDArray, NDArray]]:
     """Probabilities of held-out rows' own classes: linear, by votes, by votes of the own cosine."""
-    found = []
+    results = []
     for part, of_part in zip(parts, scores, strict=True):
-        mine, codes = of_part[:MOST_VOTES], part.held_codes[:MOST_VOTES]
-        of_own = mine[np.arange(len(codes)), codes] - log_totals(mine)
-        candidates = best_columns(mine, min(N_CANDIDATES, mine.shape[1]))
+        members, codes = of_part[:MOST_VOTES], part.held_codes[:MOST_VOTES]
+        of_own = members[np.arange(len(codes)), codes] - log_totals(members)
+        candidates = best_columns(members, min(N_CANDIDATES, members.shape[1]))
         is_own = candidates == codes[:, None]
         by_space = [
             (Voters.of(rows, part.codes, part.counts).votes(queries, candidates, widths) * is_own).sum(axis=2)
@@ -361,8 +361,8 @@ def _held_votes(parts: list[Part], scores: list[NDArray]) -> list[tuple[NDArray,
                 (part.rows, part.held_rows[:MOST_VOTES], OWN_WIDTHS),
             )
         ]
-        found.append((np.exp(of_own.astype(np.float64)), *by_space))
-    return found
+        results.append((np.exp(of_own.astype(np.float64)), *by_space))
+    return results
 
 
 def _blended(parts: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

@@ -225,13 +225,13 @@ class DiscriminantModel:
         classes = np.empty((len(X), n_kept), dtype=np.int32)
         proba = np.empty((len(X), n_kept), dtype=X.dtype)
         for rows, scores, candidates, votes in self._chunks(X):
-            mine = np.exp(np.take_along_axis(scores, candidates, axis=1))
-            mine *= (1 - self.share) / np.exp(scores, out=scores).sum(axis=1, keepdims=True)
+            members = np.exp(np.take_along_axis(scores, candidates, axis=1))
+            members *= (1 - self.share) / np.exp(scores, out=scores).sum(axis=1, keepdims=True)
             if votes is not None:
-                mine += votes
-            order = np.lexsort((candidates, -mine), axis=1)[:, :n_kept]
+                members += votes
+            order = np.lexsort((candidates, -members), axis=1)[:, :n_kept]
             classes[rows] = np.take_along_axis(candidates, order, axis=1)
-            proba[rows] = np.take_along_axis(mine, order, axis=1)
+            proba[rows] = np.take_along_axis(members, order, axis=1)
         return classes, proba
 
     def _chunks(self, X: NDArray) -> Iterator[tuple[slice, NDArray, NDArray[np.intp], NDArray | None]]:

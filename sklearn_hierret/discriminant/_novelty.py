@@ -46,13 +46,13 @@ class Density:
 
     def log_density(self, X: NDArray) -> NDArray[np.float64]:
         """Up to a constant, (n_samples,)."""
-        found = np.empty(len(X))
+        results = np.empty(len(X))
         row_bytes = X.itemsize * (2 * len(self.log_prior) + 3 * X.shape[1])
         for rows in row_chunks(len(X), row_bytes, at_most=CHUNK):
             scores = self.space.transform(X[rows]) @ self.directions.T
             scores += self.log_prior
-            found[rows] = log_totals(scores)
-        return found
+            results[rows] = log_totals(scores)
+        return results
 
 
 @value("novelty")

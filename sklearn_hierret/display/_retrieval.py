@@ -130,20 +130,20 @@ class RetrievalDisplay:
             raise ValueError(
                 f"{len(gallery_images)} gallery_images for {len(gallery_labels)} gallery samples."
             )
-        found = retriever.kneighbors(X, n_neighbors=n_neighbors, return_distance=False)
+        results = retriever.kneighbors(X, n_neighbors=n_neighbors, return_distance=False)
         query_images, labels = np.asarray(query_images), np.asarray(y)
-        if not len(query_images) == len(found) == len(labels):
+        if not len(query_images) == len(results) == len(labels):
             raise ValueError(
-                f"{len(found)} queries, {len(labels)} labels and {len(query_images)} query_images."
+                f"{len(results)} queries, {len(labels)} labels and {len(query_images)} query_images."
             )
         notes = None
         if min_probability is not None:
             notes = _backed_off(retriever, X, min_probability, class_names)
         display = cls(
             query_images,
-            gallery_images[found],
+            gallery_images[results],
             labels,
-            gallery_labels[found],
+            gallery_labels[results],
             hierarchy=hierarchy,
             class_names=class_names,
             notes=notes,

@@ -128,19 +128,19 @@ def preferred(kinds: Sequence[NDArray[np.float64]], guard: bool) -> int:
 
 def _of_known(parts: Parts, candidates: Sequence[float | None]) -> NDArray[np.float64]:
     """Score candidates by samples of each fold, (n_queries, n_candidates)."""
-    statistics, found = parts.statistics, []
+    statistics, results = parts.statistics, []
     for fold in range(statistics.n_folds):
         if np.count_nonzero(statistics.class_counts - statistics.counts[fold]) >= 2:
             rows = parts.held(fold)
-            found.append(_scores(parts, rows, parts.within(fold), candidates, statistics.n_folds))
-    return np.concatenate([np.empty((0, len(candidates))), *found])
+            results.append(_scores(parts, rows, parts.within(fold), candidates, statistics.n_folds))
+    return np.concatenate([np.empty((0, len(candidates))), *results])
 
 
 def _of_new(parts: Parts, candidates: Sequence[float | None]) -> NDArray[np.float64]:
     """Score candidates by samples of each group of classes, (n_queries, n_candidates)."""
     groups = parts.groups()
-    found = [_scores(parts, group.held, group.within, candidates, len(groups)) for group in groups]
-    return np.concatenate([np.empty((0, len(candidates))), *found])
+    results = [_scores(parts, group.held, group.within, candidates, len(groups)) for group in groups]
+    return np.concatenate([np.empty((0, len(candidates))), *results])
 
 
 def _scores(

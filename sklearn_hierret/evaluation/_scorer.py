@@ -182,8 +182,8 @@ class RetrievalScorer:
 
     def shares_search(self, other: RetrievalScorer) -> bool:
         """Whether both can score one search, in one go."""
-        mine, its = ((s.gallery, s.ties, s.metric_params) for s in (self, other))
-        return mine == its
+        members, its = ((s.gallery, s.ties, s.metric_params) for s in (self, other))
+        return members == its
 
     def __repr__(self) -> str:
         shared = {"empty": (self.empty, "skip"), "ties": (self.ties, "index"), "macro": (self.macro, False)}
@@ -197,9 +197,9 @@ def scores_of_queries(scorers: Sequence[RetrievalScorer], search: Search) -> lis
     depths = [search.n_ranked if scorer.k is None else scorer.k for scorer in scorers]
     ks = sorted(set(depths))
     names = list(dict.fromkeys(scorer.metric for scorer in scorers))
-    found = search.scores(names, ks, scorers[0].metric_params)
+    results = search.scores(names, ks, scorers[0].metric_params)
     return [
-        found[scorer.metric][:, ks.index(k) if METRICS[scorer.metric].depth == "k" else 0]
+        results[scorer.metric][:, ks.index(k) if METRICS[scorer.metric].depth == "k" else 0]
         for scorer, k in zip(scorers, depths, strict=True)
     ]
 

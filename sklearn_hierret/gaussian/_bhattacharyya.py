@@ -66,14 +66,14 @@ def bhattacharyya_pairs(
         whitened = g.means @ g.whitening
         item_bytes = 8 * whitened.shape[1]
 
-        def compute(some: slice) -> None:
-            difference = whitened[i[some]] - whitened[j[some]]
-            distances[some] = np.einsum("ij,ij->i", difference, difference) / 8
+        def compute(subset: slice) -> None:
+            difference = whitened[i[subset]] - whitened[j[subset]]
+            distances[subset] = np.einsum("ij,ij->i", difference, difference) / 8
     else:
         item_bytes = 8 * (g.means.shape[1] if g.covariance_type == "spherical" else g.covariances[0].size)
 
-        def compute(some: slice) -> None:
-            distances[some] = _of_pairs(g, i[some], j[some])
+        def compute(subset: slice) -> None:
+            distances[subset] = _of_pairs(g, i[subset], j[subset])
 
     run_batches(slices_of(len(i), max(1, BATCH_BYTES // item_bytes)), compute, cpu_count())
     # Rounding can leave the distance of two equal classes a hair below zero.

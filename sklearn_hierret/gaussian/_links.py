@@ -134,9 +134,9 @@ class _MarginalBounds:
         """Lower bounds of the Bhattacharyya distances of pairs."""
         lower = np.empty(len(i))
 
-        def compute(some: slice) -> None:
-            a, b = i[some], j[some]
-            lower[some] = distances_of_covariances(
+        def compute(subset: slice) -> None:
+            a, b = i[subset], j[subset]
+            lower[subset] = distances_of_covariances(
                 self.covariances[a],
                 self.covariances[b],
                 self.means[a] - self.means[b],

@@ -88,11 +88,11 @@ class NearestClass:
         constants : ndarray of shape (n_classes,)
             Added to the squared distances; infinity rules a class out.
         """
-        found = np.empty(len(X), dtype=np.intp)
+        results = np.empty(len(X), dtype=np.intp)
         width = self.means.size if self.covariance_type == "full" else len(self.means)
         for rows in row_chunks(len(X), 4 * min(width, N_LEADING * len(self.means)) + 40 * len(self.means)):
-            found[rows] = self._find(X[rows], constants)
-        return found
+            results[rows] = self._find(X[rows], constants)
+        return results
 
     def _find(self, X: NDArray[np.float64], constants: NDArray[np.float64]) -> NDArray[np.intp]:
         everyone = np.arange(len(X))
@@ -133,9 +133,9 @@ class NearestClass:
         scale = np.abs(least) + np.abs(constants[best]) + 1.0
         is_near = keys <= (least + NEAR * scale)[:, None]
         for i in np.flatnonzero(np.count_nonzero(is_near, axis=1) > 1):
-            some = np.flatnonzero(is_near[i])
-            again = [self._squared(X[i : i + 1], c)[0] for c in some.tolist()]
-            best[i] = some[np.argmin(np.array(again) + constants[some])]
+            subset = np.flatnonzero(is_near[i])
+            again = [self._squared(X[i : i + 1], c)[0] for c in subset.tolist()]
+            best[i] = subset[np.argmin(np.array(again) + constants[subset])]
         return best
 
     def _leading_bounds(self, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], None]:

@@ -77,13 +77,13 @@ class ClassStatistics:
         centres = raw_means[present] if offset is None else raw_means[present] - offset
         total.means[present] = centres if components is None else centres @ components.T
         if kind == "pooled":
-            for some in row_chunks(len(X), row_bytes):
-                deviation = _projected(X[some] - raw_means[codes[some]], components)
+            for subset in row_chunks(len(X), row_bytes):
+                deviation = _projected(X[subset] - raw_means[codes[subset]], components)
                 np.add(total.scatter, deviation.T @ deviation, out=total.scatter)
             return total
         for c, rows in zip(present.tolist(), by_class, strict=True):
-            for some in row_chunks(len(rows), row_bytes):
-                deviation = _projected(X[rows[some]] - raw_means[c], components)
+            for subset in row_chunks(len(rows), row_bytes):
+                deviation = _projected(X[rows[subset]] - raw_means[c], components)
                 if kind == "full":
                     total.scatter[c] += deviation.T @ deviation
                 else:
@@ -111,20 +111,20 @@ class ClassStatistics:
         cancel; what is added is as exact as one pass over all samples.
         """
         both = self.counts + other.counts
-        some = np.flatnonzero(other.counts)
-        share = other.counts[some] / both[some]
-        difference = other.means[some] - self.means[some]
-        weight = self.counts[some] * share
+        subset = np.flatnonzero(other.counts)
+        share = other.counts[subset] / both[subset]
+        difference = other.means[subset] - self.means[subset]
+        weight = self.counts[subset] * share
         if self.kind == "full":
-            for c, delta, w in zip(some.tolist(), difference, weight.tolist(), strict=True):
+            for c, delta, w in zip(subset.tolist(), difference, weight.tolist(), strict=True):
                 self.scatter[c] += other.scatter[c]
                 self.scatter[c] += w * np.outer(delta, delta)
         elif self.kind == "diag":
-            self.scatter[some] += other.scatter[some] + weight[:, None] * difference**2
+            self.scatter[subset] += other.scatter[subset] + weight[:, None] * difference**2
         else:
             np.add(self.scatter, other.scatter, out=self.scatter)
             np.add(self.scatter, (difference * weight[:, None]).T @ difference, out=self.scatter)
-        self.means[some] += share[:, None] * difference
+        self.means[subset] += share[:, None] * difference
         np.copyto(self.counts, both)
 
     def projected(

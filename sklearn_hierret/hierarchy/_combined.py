@@ -64,11 +64,11 @@ class CombinedHierarchy:
                 raise TypeError(f"A ClassHierarchy is expected, got {type(hierarchy).__name__}.")
         classes = hierarchies[0].classes
         for i, hierarchy in enumerate(hierarchies):
-            theirs, ours = set(hierarchy.classes.tolist()), set(classes.tolist())
-            if theirs != ours:
+            others_of, ours = set(hierarchy.classes.tolist()), set(classes.tolist())
+            if others_of != ours:
                 raise ValueError(
                     f"Hierarchies 0 and {i} differ in their classes: only one of them has "
-                    f"{shorten(sorted(theirs ^ ours, key=str))}; `restrict` to those in common."
+                    f"{shorten(sorted(others_of ^ ours, key=str))}; `restrict` to those in common."
                 )
         self.hierarchies = tuple(h.restrict(classes) for h in hierarchies)
         self.weights = check_weights(weights, len(hierarchies))

@@ -31,8 +31,8 @@ class Labels:
         array = labels if isinstance(labels, np.ndarray) else np.asarray(labels, dtype=object)
         if self._sorter is not None and array.dtype.kind == self.array.dtype.kind:
             # Millions of retrieved labels: a binary search instead of Python objects.
-            found = np.searchsorted(self.array, array, sorter=self._sorter)
-            codes = self._sorter[np.minimum(found, len(self.array) - 1)]
+            results = np.searchsorted(self.array, array, sorter=self._sorter)
+            codes = self._sorter[np.minimum(results, len(self.array) - 1)]
             codes = np.where(self.array[codes] == array, codes, -1)
         else:
             flat = [self._lookup.get(label, -1) for label in array.ravel().tolist()]

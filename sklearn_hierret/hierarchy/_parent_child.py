@@ -178,19 +178,19 @@ def _pairs(source: Any, id_type: type | None) -> Iterable[tuple[Hashable, Hashab
     if not is_file(source) and not isinstance(source, Iterable):
         raise TypeError(f"Edges are a path, a text file or pairs, got {type(source).__name__}.")
     if not is_file(source):
-        found = [(pair, f"pair {i}") for i, pair in enumerate(source)]
+        results = [(pair, f"pair {i}") for i, pair in enumerate(source)]
     else:
-        found = []
+        results = []
         for number, line in enumerate(read_text(source).splitlines(), start=1):
             if text := line.strip():
                 ids = [i.strip() for i in text.split("\t")] if "\t" in text else text.split()
-                found.append((ids, f"{name_of(source)}, line {number}"))
-    for pair, where in found:
+                results.append((ids, f"{name_of(source)}, line {number}"))
+    for pair, where in results:
         if isinstance(pair, str) or len(pair) != 2:
             raise ValueError(f"{where}: two node ids are expected, got {pair!r}.")
     if id_type is None and is_file(source):
-        id_type = int if all(is_int(i) for pair, _ in found for i in pair) else str
-    for (first, second), where in found:
+        id_type = int if all(is_int(i) for pair, _ in results for i in pair) else str
+    for (first, second), where in results:
         if id_type is None:
             yield first, second, where
             continue

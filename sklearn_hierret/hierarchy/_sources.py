@@ -65,7 +65,7 @@ def read_names(names: Any, id_type: type) -> dict[Hashable, str]:
         return {key: str(value) for key, value in names.items()}
     if not is_file(names):
         raise TypeError(f"names must be a mapping or a text file, got {type(names).__name__}.")
-    found: dict[Hashable, str] = {}
+    results: dict[Hashable, str] = {}
     for number, line in enumerate(read_text(names).splitlines(), start=1):
         if not line.strip():
             continue
@@ -77,7 +77,7 @@ def read_names(names: Any, id_type: type) -> dict[Hashable, str]:
             key = id_type(parts[0])
         except ValueError:
             raise ValueError(f"{where}: {parts[0]!r} is no {id_type.__name__}.") from None
-        if key in found:
+        if key in results:
             raise ValueError(f"{where}: {parts[0]} has a second name.")
-        found[key] = parts[1].strip()
-    return found
+        results[key] = parts[1].strip()
+    return results

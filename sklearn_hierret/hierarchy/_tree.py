@@ -135,8 +135,8 @@ def range_maximum(
     result = np.empty(len(start), dtype=np.intp)
     row = np.frexp(stop - start)[1] - 1  # floor(log2(length)), exact
     for j in np.unique(row):
-        mine = row == j
-        result[mine] = np.maximum(table[j][start[mine]], table[j][stop[mine] - (1 << j)])
+        members = row == j
+        result[members] = np.maximum(table[j][start[members]], table[j][stop[members] - (1 << j)])
     return result
 
 

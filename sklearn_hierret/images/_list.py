@@ -75,13 +75,13 @@ def _checked(X: Any) -> Any:
     arrays = [np.asarray(_array_of_pil(image)) for image in X]
     if len({(array.shape, array.dtype) for array in arrays}) == 1:
         return ImageSource(np.stack(arrays)).batch(slice(None))
-    found = []
+    results = []
     for i, array in enumerate(arrays):
         try:
-            found.append(ImageSource(array[None]).batch([0])[0])
+            results.append(ImageSource(array[None]).batch([0])[0])
         except ValueError as error:
             raise ValueError(f"image {i}: {error}") from None
-    return found
+    return results
 
 
 def _array_of_pil(image: Any) -> Any:

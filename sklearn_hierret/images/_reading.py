@@ -26,16 +26,16 @@ def image_files(folder: Any, extensions: Sequence[str] = EXTENSIONS) -> list[Pat
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise ValueError(f"{root} is no folder.")
-    found = sorted(
+    results = sorted(
         path
         for path in root.rglob("*")
         if path.suffix.lower() in extensions
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
         and path.is_file()
     )
-    if not found:
+    if not results:
         raise ValueError(f"{root}: no image found ({', '.join(extensions)}).")
-    return found
+    return results
 
 
 def paths_of(X: Any) -> list[str] | None:

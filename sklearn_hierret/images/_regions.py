@@ -12,7 +12,7 @@ def regions(height: int, width: int, n_scales: int) -> list[tuple[int, int, int]
     steps = np.arange(1, 7)
     overlap = (short**2 - short * (long - short) / steps) / short**2
     extra = 0 if long == short else int(np.abs(overlap - 0.4).argmin()) + 1
-    found = []
+    results = []
     for scale in range(1, n_scales + 1):
         side = max(1, 2 * short // (scale + 1))
         n_rows, n_columns = (scale + (extra if size == long != short else 0) for size in (height, width))
@@ -20,5 +20,5 @@ def regions(height: int, width: int, n_scales: int) -> list[tuple[int, int, int]
             for j in range(n_columns):
                 top = 0 if n_rows == 1 else i * (height - side) // (n_rows - 1)
                 left = 0 if n_columns == 1 else j * (width - side) // (n_columns - 1)
-                found.append((top, left, side))
-    return found
+                results.append((top, left, side))
+    return results

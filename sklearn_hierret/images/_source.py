@@ -120,8 +120,8 @@ class ImageSource:
         rows = np.unique(np.linspace(0, len(self) - 1, n_images).astype(np.intp))
         n_channels, count = self.image_shape[2], 0
         total, squares = np.zeros(n_channels), np.zeros(n_channels)
-        for some in row_chunks(len(rows), 8 * int(np.prod(self.image_shape))):
-            batch = self.batch(rows[some])
+        for subset in row_chunks(len(rows), 8 * int(np.prod(self.image_shape))):
+            batch = self.batch(rows[subset])
             values = batch.reshape(-1, n_channels).astype(np.float64)
             if batch.dtype == np.uint8:
                 values /= 255.0

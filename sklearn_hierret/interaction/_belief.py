@@ -65,8 +65,8 @@ class NodeBelief:
         of_node = (1 - error_rate) * tree.node_probabilities(proba) / tree.node_sizes + error_rate / n_classes
         weights = np.log(prior + LEAST) + np.log(of_node).sum(axis=0)
         weights -= np.logaddexp.reduce(weights)
-        some = (1 - error_rate) * known
-        return cls(tree, np.append(weights + np.log(some + LEAST), np.log(1 - some)), error_rate)
+        subset = (1 - error_rate) * known
+        return cls(tree, np.append(weights + np.log(subset + LEAST), np.log(1 - subset)), error_rate)
 
     def marked(
         self, proba: NDArray, is_relevant: NDArray[np.bool_], known: NDArray | float = 1.0

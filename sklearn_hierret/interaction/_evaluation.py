@@ -184,10 +184,10 @@ class _User:
 
     def scores(self, ranked: NDArray[np.intp]) -> tuple[float, float, float]:
         """Precision, AP and AHP of a ranking; NaN where no scored item is relevant."""
-        found = self.is_relevant[ranked]
+        results = self.is_relevant[ranked]
         counts = [self._n_relevant]
-        precision = found[:N_PRECISION].mean() if self._n_relevant else np.nan
-        ap = average_precision_at_k([True], found[None], n_relevant=counts)[0]
+        precision = results[:N_PRECISION].mean() if self._n_relevant else np.nan
+        ap = average_precision_at_k([True], results[None], n_relevant=counts)[0]
         best = np.cumsum(self._best)
         hp = np.cumsum(self.relevance[ranked]) / best if best[0] > 0 else np.full(len(best), np.nan)
         return float(precision), float(ap), float(hp.mean())

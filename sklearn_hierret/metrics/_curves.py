@@ -72,13 +72,13 @@ def precision_curve(binary: Binary) -> NDArray[np.float64]:
 def recall_curve(binary: Binary) -> NDArray[np.float64]:
     """Whether, or how probably, a relevant item is among the first 1 ... n_ranked."""
     if binary.ties is None:
-        found = np.maximum.accumulate(binary.relevant, axis=1)
+        results = np.maximum.accumulate(binary.relevant, axis=1)
     else:
         # Drawn from the group one by one, each time none of its relevant items.
         left = binary.ties.size - binary.ties.before
         missed = np.maximum(left - binary.ties.sum(binary.relevant), 0) / left
-        found = 1.0 - np.cumprod(missed, axis=1)
-    return _where(_is_defined(binary), found, 1)
+        results = 1.0 - np.cumprod(missed, axis=1)
+    return _where(_is_defined(binary), results, 1)
 
 
 def _is_defined(binary: Binary) -> NDArray[np.bool_]:

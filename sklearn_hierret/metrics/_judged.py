@@ -107,16 +107,16 @@ class Binary(Ranked):
         super().__init__(y_query, y_retrieved, k, distances)
         everything = np.asarray(self._all_retrieved == self.query[:, None], dtype=bool)
         self.relevant = everything[:, : self.retrieved.shape[1]]
-        found = everything.sum(axis=1)
+        results = everything.sum(axis=1)
         self.has_count = n_relevant is not None
-        self.n_relevant = found if n_relevant is None else np.asarray(n_relevant)
+        self.n_relevant = results if n_relevant is None else np.asarray(n_relevant)
         if self.n_relevant.shape != self.query.shape:
             raise ValueError(f"n_relevant must have shape {self.query.shape}, got {self.n_relevant.shape}.")
-        short = np.flatnonzero(~(self.n_relevant >= found))  # and NaN
+        short = np.flatnonzero(~(self.n_relevant >= results))  # and NaN
         if len(short):
             i = short[0]
             raise ValueError(
-                f"Query {i} has n_relevant={self.n_relevant[i]}, but {found[i]} relevant results."
+                f"Query {i} has n_relevant={self.n_relevant[i]}, but {results[i]} relevant results."
             )
 
 

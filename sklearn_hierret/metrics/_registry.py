@@ -136,15 +136,15 @@ def scores_of(
         similarities = hierarchy.similarity_matrix(params.get("similarity", "lca"))  # type: ignore[union-attr]
     k = max(ks, default=1)
     columns = np.array(ks, dtype=np.intp) - 1
-    found: dict[str, list] = {name: [] for name in names}
+    results: dict[str, list] = {name: [] for name in names}
     for ranking in rankings:
         judge = Judge(ranking, k, hierarchy, similarities)
         for name in names:
             metric = METRICS[name]
             own = {key: v for key, v in params.items() if key in metric.params and key not in _TREE}
             values = metric.values(judge, **own)
-            found[name].append(values[:, columns] if metric.depth == "k" else values[:, None])
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+            results[name].append(values[:, columns] if metric.depth == "k" else values[:, None])
+    return {name: np.concatenate(parts) for name, parts in results.items()}
 
 
 _CHOICES: dict[str, Any] = {

@@ -65,7 +65,7 @@ class Candidates(NamedTuple):
         if not stems or not weights or not metrics:
             raise ValueError("stems, weights and metrics must not be empty.")
         every = product(metrics, stems, weights, checked.tolist())
-        return cls([Candidate(alpha, stem, some, metric) for metric, stem, some, alpha in every])
+        return cls([Candidate(alpha, stem, subset, metric) for metric, stem, subset, alpha in every])
 
     def columns(self) -> dict[str, NDArray]:
         """Columns of `cv_results_`."""
@@ -158,12 +158,12 @@ class Scores:
     """
 
     def __init__(
-        self, found: list[list[NDArray[np.float64]]], labels: list[NDArray], scorers: tuple[Any, ...]
+        self, results: list[list[NDArray[np.float64]]], labels: list[NDArray], scorers: tuple[Any, ...]
     ) -> None:
         self._names = ["first", "second"] if len(scorers) == 2 else ["score"]
         #: (n_splits, n_candidates) of each scorer.
         self._of_folds = []
-        for scorer, parts in zip(scorers, zip(*found, strict=True), strict=True):
+        for scorer, parts in zip(scorers, zip(*results, strict=True), strict=True):
             for i, part in enumerate(parts):
                 if getattr(scorer, "empty", "skip") == "skip" and np.isnan(part).all(axis=1).any():
                     raise ValueError(
@@ -175,7 +175,7 @@ class Scores:
             self._of_folds.append(np.array([[mean(row, y) for row in part] for part, y in pairs]))
         self._is_as_good = None
         if len(scorers) == 2:
-            first = np.concatenate([of_scorers[0] for of_scorers in found], axis=1)
+            first = np.concatenate([of_scorers[0] for of_scorers in results], axis=1)
             is_there = np.isfinite(first[0])
             first = first[:, is_there].T
             if scorers[0].macro:

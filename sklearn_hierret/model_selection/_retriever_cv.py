@@ -209,12 +209,12 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
             names = HierarchicalRetriever().get_params(deep=False).keys() - {*CHOSEN, "verbose"}
             shared = {name: getattr(self, name) for name in names}
             report = Options(0.0, name=type(self).__name__ if self.verbose else None).print
-            found = []
+            results = []
             for i, fold in enumerate(folds):
                 report(f"fold {i + 1} of {len(folds)}")
                 retriever_of = _fitted_to(shared, training, fold, candidates)
-                found.append(scores_of_fold(retriever_of, X, y, fold, scorers, candidates))
-            scores = Scores(found, [y[fold.test] for fold in folds], scorers)
+                results.append(scores_of_fold(retriever_of, X, y, fold, scorers, candidates))
+            scores = Scores(results, [y[fold.test] for fold in folds], scorers)
             best = scores.best()
             self.n_splits_, self.best_index_ = len(folds), best
             self.cv_results_ = {**candidates.columns(), **scores.columns()}
@@ -283,7 +283,7 @@ def _candidates(estimator: HierarchicalRetrieverCV) -> Candidates:
                 "CombinedHierarchyBuilder or a CombinedHierarchy."
             )
         parts: Any = getattr(estimator.hierarchy, "hierarchies", estimator.hierarchy)
-        weights = [tuple(check_weights(some, len(parts)).tolist()) for some in estimator.weights]
+        weights = [tuple(check_weights(subset, len(parts)).tolist()) for subset in estimator.weights]
     return Candidates.of(estimator.alphas, estimator.stems, weights, estimator.metrics)
 
 

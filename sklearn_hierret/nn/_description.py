@@ -50,34 +50,34 @@ def read_description(path: Path, cls: Any, largest: int) -> dict[str, Any]:
         For anything that `save` would not write; file and key are named.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        results = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: this is no JSON ({error}).") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    if not isinstance(results, dict) or results.get("format") != FORMAT:
         raise ValueError(f"{path}: the format is not {FORMAT!r}.")
-    found = {"class": cls.__name__, "cluster_classes": None, **found}
+    results = {"class": cls.__name__, "cluster_classes": None, **results}
     for key, kinds in _KINDS.items():
-        if key not in found:
+        if key not in results:
             raise ValueError(f"{path}: {key!r} is missing.")
-        if not isinstance(found[key], kinds):
-            raise ValueError(f"{path}: {key!r} is a {type(found[key]).__name__}.")
-    if found["class"] != cls.__name__:
-        raise ValueError(f"{path.parent} holds a {found['class']}, not a {cls.__name__}.")
+        if not isinstance(results[key], kinds):
+            raise ValueError(f"{path}: {key!r} is a {type(results[key]).__name__}.")
+    if results["class"] != cls.__name__:
+        raise ValueError(f"{path.parent} holds a {results['class']}, not a {cls.__name__}.")
     readers: dict[str, Callable[[Any], Any]] = {
         "parameters": lambda value: _parameters(value, cls, largest),
         "not_saved": _not_saved,
         "hierarchy": _hierarchy,
-        "classes": lambda value: _classes(value, found["dtype_of_classes"]),
+        "classes": lambda value: _classes(value, results["dtype_of_classes"]),
         "cluster_classes": _clusters,
         "image_shape": lambda value: _image_shape(value, largest),
-        "image_statistics": lambda value: _statistics(value, found["image_shape"]),
+        "image_statistics": lambda value: _statistics(value, results["image_shape"]),
     }
     for key, read in readers.items():
         try:
-            found[key] = read(found[key])
+            results[key] = read(results[key])
         except (ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
             raise ValueError(f"{path}: {key!r}: {error}") from None
-    return found
+    return results
 
 
 def _parameters(values: dict, cls: Any, largest: int) -> dict[str, Any]:

@@ -93,8 +93,8 @@ class LatentGaussianExtractor(CNNFeatureExtractor):
         codes = data.codes
         for _ in range(self.n_rounds):
             features = self.features_of(ImageDataset(data.source))
-            found = self.predict_proba(ImageDataset(data.source)).argmax(axis=1)
-            missed = np.bincount(codes[found != codes], minlength=len(self.classes_))
+            results = self.predict_proba(ImageDataset(data.source)).argmax(axis=1)
+            missed = np.bincount(codes[results != codes], minlength=len(self.classes_))
             rates = missed / np.bincount(codes, minlength=len(self.classes_))
             split = np.flatnonzero(rates > self.max_false_negative_rate)
             clusters, of_cluster = self._split(features, codes, split)

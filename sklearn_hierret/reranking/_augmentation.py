@@ -64,8 +64,8 @@ class DatabaseAugmentation(RerankingStep):
         rows, k = unit_rows(self._features(None))[0], min(self.n_augmented, self.n_samples_fit_ - 1)
         augmented = rows.copy()
         if k:
-            found = self.retriever_.kneighbors(None, k, return_distance=False)
-            for rank, column in enumerate(found.T, start=1):
+            results = self.retriever_.kneighbors(None, k, return_distance=False)
+            for rank, column in enumerate(results.T, start=1):
                 augmented += (k - rank) / k * rows[column]
         gallery = self._prepared_for.gallery
         self._searched = self.retriever_.with_gallery(

@@ -98,7 +98,7 @@ class Diffusion(RerankingStep):
         n, queries, gallery = self.n_samples_fit_, self._visual_queries(X), self._prepared_for.gallery
         n_seeds = min(self.n_seeds, n - (X is None))
         seeds = self.retriever_.kneighbors(X, max(k, n_seeds), return_distance=False)
-        found = np.empty((len(queries), k), dtype=np.intp)
+        results = np.empty((len(queries), k), dtype=np.intp)
         distances = np.empty((len(queries), k))
         for q, near in enumerate(seeds):
             start, first = np.zeros(n), near[:n_seeds]
@@ -110,7 +110,7 @@ class Diffusion(RerankingStep):
             best = np.lexsort((np.arange(len(reached)), -reached))[:k]
             best = best[reached[best] > 0]
             rest = near[~np.isin(near, best)][: k - len(best)]
-            found[q] = np.concatenate([best, rest])
+            results[q] = np.concatenate([best, rest])
             top = reached[best[0]] if len(best) else 1.0
             distances[q] = np.concatenate([1 - reached[best] / top, np.full(len(rest), 1.0)])
-        return distances, found
+        return distances, results

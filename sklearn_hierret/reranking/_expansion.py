@@ -65,14 +65,14 @@ class QueryExpansion(RerankingStep):
         is_own, gallery, features = X is None, self._prepared_for.gallery, self._features(X)
         visual = gallery.queries() if is_own else gallery.as_queries(features)
         n = min(self.n_expanded, self.n_samples_fit_ - is_own)
-        found = self.retriever_.kneighbors(X, n, return_distance=False)
+        results = self.retriever_.kneighbors(X, n, return_distance=False)
         # A transformer may heed lengths and offsets: it is given means of features, not sums of unit rows.
         keeps_lengths = not gallery.tells_features
         items_at = gallery.features_at if keeps_lengths else gallery.unit_features
         unit, lengths = unit_rows(features)
         moved = (features if keeps_lengths else unit).astype(np.float64)
         total = np.ones((len(features), 1))
-        for column in found.T:  # one after another: no array of all neighbours' features
+        for column in results.T:  # one after another: no array of all neighbours' features
             cosines = np.einsum("ij,ij->i", visual, gallery.visual_rows(column))
             weights = np.maximum(cosines, 0)[:, None] ** self.alpha
             moved += weights * items_at(column)

@@ -108,9 +108,9 @@ class KReciprocal(RerankingStep):
         own = set(reciprocal.tolist())
         members = set(own)
         for g in reciprocal.tolist():
-            theirs = {*self._half[g].tolist(), g}
-            if len(theirs & own) >= 2 / 3 * len(theirs):
-                members |= theirs
+            other = {*self._half[g].tolist(), g}
+            if len(other & own) >= 2 / 3 * len(other):
+                members |= other
         distance_of = dict(zip(near.tolist(), distances.tolist(), strict=True))
         farthest = float(distances[-1])
         order = np.array(sorted(members), dtype=np.intp)
@@ -145,7 +145,7 @@ class KReciprocal(RerankingStep):
         n = min(max(self.n_candidates, k, self._k), n_there)
         distances, indices = self.retriever_.kneighbors(X, n)
         found_distances = np.empty((len(indices), k))
-        found = np.empty((len(indices), k), dtype=np.intp)
+        results = np.empty((len(indices), k), dtype=np.intp)
         reach = self._distances[:, -1]
         for q, (d, candidates) in enumerate(zip(distances, indices, strict=True)):
             if X is None:
@@ -163,8 +163,8 @@ class KReciprocal(RerankingStep):
             jaccard = self._jaccard(description, candidates)
             both = (1 - self.mix) * jaccard + self.mix * d / max(float(d[-1]), 1e-12)
             order = np.lexsort((candidates, both))[:k]
-            found[q], found_distances[q] = candidates[order], both[order]
-        return found_distances, found
+            results[q], found_distances[q] = candidates[order], both[order]
+        return found_distances, results
 
     def _jaccard(self, description: NDArray, candidates: NDArray[np.intp]) -> NDArray[np.float64]:
         """Jaccard distance of a description to those of some samples."""

@@ -19,11 +19,12 @@ from sklearn_hierret.retrieval._searcher import Searcher
 class HierarchicalRetriever(BaseRetriever):
     """Retrieve by ``D = visual distance + alpha * hierarchical distance``.
 
-    The visual distance is the cosine distance, by default of features that were whitened within classes
-    where that helps held-out samples. The hierarchical distance of two samples is that of their leaves, the
-    classes that the class model assigns them to [1]_. For new queries, the leaf of a labelled gallery
-    sample is its label. True labels of queries are never part of a distance, nor are labels of the
-    gallery where gallery samples are the queries.
+    The :term:`visual distance` is the cosine distance, by default of features that were whitened within
+    classes where that helps held-out samples. The hierarchical distance of two samples is that of their
+    leaves (:term:`leaf`), the classes that the :term:`class model` assigns them to [1]_. For new queries, the
+    leaf of a labelled :term:`gallery` sample is its label. True labels of queries are never part of a
+    distance, nor are labels of the gallery where gallery samples are the queries. :term:`alpha`,
+    :term:`stem` and :term:`P(known)` say how much leaves count.
 
     Parameters
     ----------

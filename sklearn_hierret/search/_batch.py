@@ -109,7 +109,7 @@ class _Visits:
             sizes = np.add.reduceat(allowed, blocks.starts[:-1], dtype=np.intp)
             self.floors[:, sizes == 0] = np.inf
         self.sizes = sizes
-        self.found = Candidates(batch.limit, batch.k, error, own_row)
+        self.results = Candidates(batch.limit, batch.k, error, own_row)
         self.buffer = np.empty(0, dtype=rows.score_dtype)
         #: Bits are counted in long runs of codes, and as fast in many codes as in few.
         self.is_codes = isinstance(rows, CodeRows)
@@ -122,8 +122,8 @@ class _Visits:
     def run(self) -> Candidates:
         limit = self.batch.limit
         if self.is_compiled and len(limit) <= FEW_QUERIES:  # it lowers limits on the way
-            self.found.replace(*self._visit_compiled(self.floors < np.inf))
-            return self.found
+            self.results.replace(*self._visit_compiled(self.floors < np.inf))
+            return self.results
         seen = self._first(limit)
         self._visit(seen, is_sample=self.batch.distances is None)
         for stride in (1,) if self.is_codes else (16, 4, 1):
@@ -135,7 +135,7 @@ class _Visits:
                 todo[:, np.arange(todo.shape[1]) // 8 % stride != 0] = False
             self._visit(todo, is_sample=stride > 1)
             seen |= todo
-        return self.found
+        return self.results
 
     @cached_property
     def floors_by_block(self) -> NDArray:
@@ -143,7 +143,7 @@ class _Visits:
 
     def _open(self) -> NDArray[np.bool_]:
         """Blocks that limits do not rule out."""
-        most = np.minimum(self.batch.limit, np.finfo(self.dtype).max)[:, None] + self.found.margin / 2
+        most = np.minimum(self.batch.limit, np.finfo(self.dtype).max)[:, None] + self.results.margin / 2
         return self.floors <= most
 
     def _first(self, limit: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -154,8 +154,8 @@ class _Visits:
         if self.batch.distances is None:  # any will do: each group of rows has one that counts
             before = np.cumsum(self.sizes) - self.sizes
             n_rows = TILE_CODES if self.is_codes else TILE_ROWS
-            some = before < max(n_rows, 3 * enough)
-            todo[np.ix_(query, some)] = True
+            subset = before < max(n_rows, 3 * enough)
+            todo[np.ix_(query, subset)] = True
             return todo
         if self.sizes.min() >= enough:
             todo[query, floors[query].argmin(axis=1)] = True
@@ -170,13 +170,13 @@ class _Visits:
         """Compare queries with blocks."""
         is_sparse = np.count_nonzero(todo) <= SPARSE * todo.size and not is_sample
         if is_sparse and self.is_compiled:
-            self.found.add(*self._visit_compiled(todo))
+            self.results.add(*self._visit_compiled(todo))
         else:
             self._visit_by_products(todo)
-        self.found.tighten()
+        self.results.tighten()
 
     def _visit_compiled(self, todo: NDArray[np.bool_]) -> tuple[NDArray, NDArray, NDArray]:
-        batch, segment, found = self.batch, self.segment, self.found
+        batch, segment, results = self.batch, self.segment, self.results
         assert isinstance(segment.rows, FeatureRows)
         leaf, distances = segment.leaf[:0], np.zeros((1, 1), dtype=self.dtype)
         if batch.distances is not None:
@@ -192,15 +192,15 @@ class _Visits:
             todo,
             segment.blocks.starts,
             np.empty(0, dtype=bool) if self.allowed is None else self.allowed,
-            np.empty(0, dtype=np.intp) if found.own_row is None else found.own_row,
+            np.empty(0, dtype=np.intp) if results.own_row is None else results.own_row,
             batch.k,
             batch.limit,
-            found.margin,
+            results.margin,
             self.weighing.weight,
             self.weighing.leaf_weight,
-            found.n_most,
+            results.n_most,
         )
-        if len(candidates[0]) > found.n_most and len(todo) > 1:
+        if len(candidates[0]) > results.n_most and len(todo) > 1:
             raise TooManyCandidatesError  # and it stopped
         return candidates
 
@@ -237,18 +237,18 @@ class _Visits:
             for i in np.flatnonzero(np.isinf(limit[query])):
                 below = np.cumsum(np.bincount(counts[i]))
                 most = rows.scale * np.searchsorted(below, self.batch.enough) * self.weighing.weight
-                limit[query[i]] = most + self.found.margin
-        some = slice(*np.searchsorted(blocks.starts, [start, stop]))
+                limit[query[i]] = most + self.results.margin
+        subset = slice(*np.searchsorted(blocks.starts, [start, stop]))
         most = np.minimum(limit[query], np.finfo(np.float64).max)[:, None]
         with np.errstate(over="ignore"):
-            room = (most - self.floors[query, some]) / (self.weighing.weight * rows.scale)
+            room = (most - self.floors[query, subset]) / (self.weighing.weight * rows.scale)
         above = np.clip(np.floor(room) + 1, 0, np.iinfo(counts.dtype).max).astype(counts.dtype)
         if self.batch.distances is None and self.allowed is None:
             above = above[:, :1]
         else:
-            above = np.repeat(above, np.diff(blocks.starts[some.start : some.stop + 1]), axis=1)
+            above = np.repeat(above, np.diff(blocks.starts[subset.start : subset.stop + 1]), axis=1)
         column, row = np.divmod(np.flatnonzero(counts < above), stop - start)
-        self.found.add(*self._compare_pairs(query[column], row + start, counts[column, row]))
+        self.results.add(*self._compare_pairs(query[column], row + start, counts[column, row]))
 
     def _compare(self, start: int, stop: int, query: NDArray[np.intp]) -> None:
         """Compare queries with a run of rows."""
@@ -274,21 +274,21 @@ class _Visits:
         elif self.allowed is None and len(best) >= self.batch.enough and np.isinf(limit[query]).any():
             # Each group has a row that is as near as its best score says.
             kth = np.partition(best, self.batch.enough - 1, axis=0)[self.batch.enough - 1]
-            most = weight * (rows.offset + rows.scale * kth.astype(np.float64)) + self.found.margin
+            most = weight * (rows.offset + rows.scale * kth.astype(np.float64)) + self.results.margin
             limit[query] = np.minimum(limit[query], most)
         with np.errstate(over="ignore"):
             room = ((limit[query] / weight - rows.offset) / rows.scale).astype(self.dtype)
         group, column = np.nonzero(best <= room)
         if floors is not None and DENSE * len(group) > best.size:
-            found = self._compare_leaves(query, start, stop, scores)
+            results = self._compare_leaves(query, start, stop, scores)
         else:
             row = group[:, None] * GROUP + np.arange(GROUP)
             near = scores[np.minimum(row, n - 1), column[:, None]]
             left = room[column] if floors is None else room[column] - floors[group, column]
             chosen = np.flatnonzero((near <= left[:, None]) & (row < n))
             pair = query[column[chosen // GROUP]], row.ravel()[chosen] + start
-            found = self._compare_pairs(*pair, near.ravel()[chosen])
-        self.found.add(*found)
+            results = self._compare_pairs(*pair, near.ravel()[chosen])
+        self.results.add(*results)
 
     def _compare_leaves(
         self, query: NDArray[np.intp], start: int, stop: int, scores: NDArray
@@ -300,18 +300,18 @@ class _Visits:
         place = segment.leaf[:, rows].ravel()
         if distances.shape[1] > FEW_CLASSES:
             classes, place = np.unique(place, return_inverse=True)
-            theirs = distances[np.ix_(query, classes)].T
+            other = distances[np.ix_(query, classes)].T
         else:
-            theirs = distances[query].T
-        proba = np.zeros((stop - start, len(theirs)), dtype=self.dtype)
+            other = distances[query].T
+        proba = np.zeros((stop - start, len(other)), dtype=self.dtype)
         row = np.tile(np.arange(stop - start), len(segment.leaf))
         np.add.at(proba, (row, place), segment.probability[:, rows].ravel())
-        numbers = proba @ theirs.astype(self.dtype)
+        numbers = proba @ other.astype(self.dtype)
         numbers += segment.left[rows, None].astype(self.dtype)
         numbers *= number(weighing.leaf_weight)
         numbers += number(weighing.weight * segment.rows.scale) * scores
         numbers += number(weighing.weight * segment.rows.offset)
-        most = self.batch.limit[query] + self.found.margin / 2
+        most = self.batch.limit[query] + self.results.margin / 2
         row, column = np.nonzero(numbers <= np.minimum(most, np.finfo(self.dtype).max).astype(self.dtype))
         near = numbers[row, column].astype(np.float64)
         kept = self._is_asked(query[column], row + start)

@@ -75,9 +75,9 @@ class Candidates:
         query, row, number = query[kept], row[kept], number[kept]
         order = np.argsort(query, kind="stable")
         self.query, self.row, self.number = query[order], row[order], number[order]
-        for some, number in self.tables(self.number, np.inf, least=self.k):
+        for subset, number in self.tables(self.number, np.inf, least=self.k):
             kth = np.partition(number, self.k - 1, axis=1)[:, self.k - 1]
-            self.limit[some] = np.minimum(self.limit[some], kth + self.margin)
+            self.limit[subset] = np.minimum(self.limit[subset], kth + self.margin)
         kept = self.number <= self.limit[self.query]
         self.query, self.row, self.number = self.query[kept], self.row[kept], self.number[kept]
 
@@ -101,9 +101,9 @@ class Candidates:
         start = 0
         while start < len(order):
             width = int(counts[order[start]])
-            some = order[start : start + max(1, self.n_places // max(1, width))]
+            subset = order[start : start + max(1, self.n_places // max(1, width))]
             columns = np.arange(width)
-            place = (ends[some] - counts[some])[:, None] + columns
-            inside = columns < counts[some][:, None]
-            yield some, np.where(inside, values[np.minimum(place, len(values) - 1)], filler)
-            start += len(some)
+            place = (ends[subset] - counts[subset])[:, None] + columns
+            inside = columns < counts[subset][:, None]
+            yield subset, np.where(inside, values[np.minimum(place, len(values) - 1)], filler)
+            start += len(subset)

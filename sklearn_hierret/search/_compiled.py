@@ -74,7 +74,7 @@ def visit(
     query, row, number : ndarrays of shape (n_candidates,)
         As in `Candidates`.
     """
-    query, found, number = np.empty(0, np.uint16), np.empty(0, np.intp), np.empty(0)
+    query, results, number = np.empty(0, np.uint16), np.empty(0, np.intp), np.empty(0)
     n_blocks, n_most, total = starts.size - 1, np.diff(starts).max(), 0
     expected = np.zeros(n_most, unit.dtype)
     # Several queries see a block while it is in the caches.
@@ -137,14 +137,14 @@ def visit(
         while total + n_new > query.size:
             more = max(query.size, size * k)
             query = np.append(query, np.empty(more, np.uint16))
-            found = np.append(found, np.empty(more, np.intp))
+            results = np.append(results, np.empty(more, np.intp))
             number = np.append(number, np.empty(more))
         for q in range(begin, end):
             n = counts[q - begin]
             query[total : total + n] = q
-            found[total : total + n] = rows[q - begin, :n]
+            results[total : total + n] = rows[q - begin, :n]
             number[total : total + n] = numbers[q - begin, :n]
             total += n
         if total > most_candidates:
             break
-    return query[:total], found[:total], number[:total]
+    return query[:total], results[:total], number[:total]

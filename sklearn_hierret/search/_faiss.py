@@ -42,22 +42,22 @@ def search_by_faiss(
     depth = DEEPER * (n_neighbors + 1)
     if allowed is not None or len(index.segments) > 1 or depth >= len(index):
         return search(queries, n_neighbors, own_row=own_row, allowed=allowed)
-    theirs, serial = _faiss_index(index.segments[0]), index.serial
+    other, serial = _faiss_index(index.segments[0]), index.serial
     distances = np.empty((len(queries), n_neighbors))
     serials = np.empty((len(queries), n_neighbors), dtype=np.intp)
     n_rows = get_chunk_n_rows(100 * depth)
     for start in range(0, len(queries), n_rows):
-        some = np.arange(start, min(start + n_rows, len(queries)))
-        counts, rows = theirs.search(queries[some], depth)
+        subset = np.arange(start, min(start + n_rows, len(queries)))
+        counts, rows = other.search(queries[subset], depth)
         counts = counts.astype(np.int64)
         # Of the codes at the last distance some may be missing; the query itself may be one.
         is_whole = counts[:, -1] > counts[:, n_neighbors]
         if own_row is not None:
-            counts[rows == own_row[some, None]] = 8 * queries.shape[1] + 1
+            counts[rows == own_row[subset, None]] = 8 * queries.shape[1] + 1
         order = np.lexsort((serial[rows], counts), axis=1)[:, :n_neighbors]
-        distances[some] = np.take_along_axis(counts, order, axis=1) / (8 * queries.shape[1])
-        serials[some] = serial[np.take_along_axis(rows, order, axis=1)]
-        tied = some[~is_whole]
+        distances[subset] = np.take_along_axis(counts, order, axis=1) / (8 * queries.shape[1])
+        serials[subset] = serial[np.take_along_axis(rows, order, axis=1)]
+        tied = subset[~is_whole]
         if len(tied):
             own = None if own_row is None else own_row[tied]
             distances[tied], serials[tied] = search(queries[tied], n_neighbors, own_row=own)

@@ -139,13 +139,13 @@ class FeatureRows:
         n_columns = max(1, ROW_BYTES // (8 * queries.shape[1]))
         size = max(1, n_columns // max(1, width))
         for start in range(0, n_queries, size):
-            some = slice(start, start + size)
-            query = queries[some, None].astype(np.float64, copy=False)
+            subset = slice(start, start + size)
+            query = queries[subset, None].astype(np.float64, copy=False)
             for first in range(0, width, n_columns):
                 columns = slice(first, first + n_columns)
-                own = self.unit[rows[some, columns]].astype(np.float64, copy=False)
+                own = self.unit[rows[subset, columns]].astype(np.float64, copy=False)
                 # It computes each product in one order, whatever is computed beside it.
-                np.vecdot(own, query, out=dots[some, columns])
+                np.vecdot(own, query, out=dots[subset, columns])
         return np.clip(1.0 - dots, 0.0, 2.0)
 
     @property
@@ -215,8 +215,8 @@ class CodeRows:
 
     def distances(self, queries: NDArray, rows: NDArray[np.intp]) -> NDArray[np.float64]:
         words, own = as_words(queries), np.zeros(rows.shape, dtype=np.int64)
-        for mine, theirs in zip(words, self.words, strict=True):
-            own += np.bitwise_count(mine[:, None] ^ theirs[rows])
+        for members, others_of in zip(words, self.words, strict=True):
+            own += np.bitwise_count(members[:, None] ^ others_of[rows])
         return own / (8 * self.n_bytes)
 
     @property

@@ -140,19 +140,19 @@ class Task:
         for segment, first_row in zip(self.index.segments, self.index.offsets.tolist(), strict=False):
             if not len(segment):
                 continue
-            found = batch.candidates(segment, first_row, self.allowed)
-            for some, row in found.tables(found.row, -1):
+            results = batch.candidates(segment, first_row, self.allowed)
+            for subset, row in results.tables(results.row, -1):
                 place = np.maximum(row, 0)
-                distance, second = segment.rows.distances(batch.queries[some], place), None
+                distance, second = segment.rows.distances(batch.queries[subset], place), None
                 if distances is not None:
-                    hierarchical = leaf_distances(distances, some[:, None], segment, place)
+                    hierarchical = leaf_distances(distances, subset[:, None], segment, place)
                     if self.decides:  # the sum may round the rest away
                         distance, second = hierarchical, distance
                     else:
                         distance = distance + self.alpha * hierarchical
                         if segment.rows.decimals is not None and self.alpha < HUGE:
                             distance = distance.round(segment.rows.decimals)
-                nearest.add(some, distance, second, np.where(row < 0, -1, segment.serial[place]))
+                nearest.add(subset, distance, second, np.where(row < 0, -1, segment.serial[place]))
         if self.decides and nearest.second is not None and np.isfinite(self.alpha):
             nearest.distance = nearest.second + self.alpha * nearest.distance
         with np.errstate(over="ignore"):  # alpha near the largest float32 can end in infinity
@@ -171,7 +171,7 @@ class Nearest:
 
     def add(
         self,
-        some: NDArray[np.intp],
+        subset: NDArray[np.intp],
         distance: NDArray[np.float64],
         second: NDArray[np.float64] | None,
         serial: NDArray[np.intp],
@@ -181,11 +181,11 @@ class Nearest:
         They are ordered by `distance`, then by `second` if there is one, and then by serial number.
         """
         distance = np.where(serial < 0, np.inf, distance)
-        if (self.serial[some, 0] >= 0).any():  # from other segments
-            distance = np.hstack([self.distance[some], distance])
-            serial = np.hstack([self.serial[some], serial])
+        if (self.serial[subset, 0] >= 0).any():  # from other segments
+            distance = np.hstack([self.distance[subset], distance])
+            serial = np.hstack([self.serial[subset], serial])
             if second is not None and self.second is not None:
-                second = np.hstack([self.second[some], second])
+                second = np.hstack([self.second[subset], second])
         if second is None:
             order = np.argsort(distance, axis=1)
             ahead = np.take_along_axis(distance, order, axis=1)
@@ -197,11 +197,11 @@ class Nearest:
             if self.second is None:
                 self.second = np.zeros(self.distance.shape)
         order = order[:, : self.k]
-        self._put(some, self.distance, distance, order)
-        self._put(some, self.serial, serial, order)
+        self._put(subset, self.distance, distance, order)
+        self._put(subset, self.serial, serial, order)
         if second is not None and self.second is not None:
-            self._put(some, self.second, second, order)
+            self._put(subset, self.second, second, order)
 
     @staticmethod
-    def _put(some: NDArray[np.intp], table: NDArray, values: NDArray, order: NDArray[np.intp]) -> None:
-        table[some, : order.shape[1]] = np.take_along_axis(values, order, axis=1)
+    def _put(subset: NDArray[np.intp], table: NDArray, values: NDArray, order: NDArray[np.intp]) -> None:
+        table[subset, : order.shape[1]] = np.take_along_axis(values, order, axis=1)

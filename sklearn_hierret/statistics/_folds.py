@@ -78,8 +78,8 @@ class FoldStatistics:
                 folds[rows] = folds_of_groups(groups[rows], n_folds, seed)
             if moments is not None:
                 for fold in range(n_folds):
-                    mine = unit[folds[rows] == fold]
-                    moments[fold] += mine.T @ mine
+                    members = unit[folds[rows] == fold]
+                    moments[fold] += members.T @ members
             group = folds[rows].astype(np.intp) * n_classes + codes[rows]
             ones = np.ones(len(unit))
             sums += csr_array((ones, (group, np.arange(len(unit)))), shape=(len(sums), len(unit))) @ unit
@@ -100,24 +100,24 @@ class FoldStatistics:
         """Statistics of the samples of both; neither changes."""
         check_same_kind(other.classes, self.classes, "Labels", "those before")
         classes = np.union1d(self.classes, other.classes)
-        mine, theirs = self._among(classes), other._among(classes)
-        counts = mine.counts + theirs.counts
-        codes = np.concatenate([mine.codes, theirs.codes])
-        keys = np.concatenate([mine.keys, theirs.keys])
+        members, others_of = self._among(classes), other._among(classes)
+        counts = members.counts + others_of.counts
+        codes = np.concatenate([members.codes, others_of.codes])
+        keys = np.concatenate([members.keys, others_of.keys])
         kept = _smallest(keys, codes, most_per_class(counts.sum(axis=0)))
         moments = None
         if not _rows_suffice(counts.sum(axis=0), self.n_features):
             check_size(int(counts.sum()), self.n_features, self.n_folds, len(classes))
-            moments = mine._all_moments() + theirs._all_moments()
+            moments = members._all_moments() + others_of._all_moments()
         return FoldStatistics(
             classes,
             counts,
-            mine.sums + theirs.sums,
+            members.sums + others_of.sums,
             moments,
-            np.concatenate([mine.rows, theirs.rows])[kept],
+            np.concatenate([members.rows, others_of.rows])[kept],
             codes[kept],
             keys[kept],
-            np.concatenate([mine.folds, theirs.folds])[kept],
+            np.concatenate([members.folds, others_of.folds])[kept],
         )
 
     def _among(self, classes: NDArray) -> FoldStatistics:

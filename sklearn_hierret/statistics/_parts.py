@@ -52,15 +52,15 @@ class Parts:
     def within(self, fold: int | None = None) -> WithinClasses:
         """Decompose the covariance of all samples, or of those that are not in a fold."""
         if fold not in self._folds:
-            mine = slice(None) if fold is None else self.statistics.folds != fold
-            self._folds[fold] = _decomposed(self.statistics, fold, self._basis, mine)
+            members = slice(None) if fold is None else self.statistics.folds != fold
+            self._folds[fold] = _decomposed(self.statistics, fold, self._basis, members)
         return self._folds[fold]
 
     def groups(self) -> list[Group]:
         """Leave out one of some groups of classes each; not where fewer than two classes would be left."""
         n_groups = N_GROUPS if self.statistics.n_features <= MANY_FEATURES else FEWER_GROUPS
-        found = [self._without_group(number) for number in range(n_groups)]
-        return [group for group in found if group is not None]
+        results = [self._without_group(number) for number in range(n_groups)]
+        return [group for group in results if group is not None]
 
     def held(self, fold: int) -> NDArray[np.intp]:
         """Kept rows of a fold, in the order of their keys."""
@@ -80,14 +80,14 @@ class Parts:
         order = np.lexsort((first, -counts))
         group = np.empty(len(counts), dtype=np.intp)
         for start in range(0, len(order), N_GROUPS):
-            some = order[start : start + N_GROUPS]
-            group[some[np.argsort(first[some], kind="stable")]] = np.arange(len(some))
+            subset = order[start : start + N_GROUPS]
+            group[subset[np.argsort(first[subset], kind="stable")]] = np.arange(len(subset))
         return group
 
     def _without_group(self, number: int) -> Group | None:
         if number not in self._groups:
             statistics, is_held = self.statistics, self.group_of_class == number
-            found = None
+            results = None
             if is_held.any() and np.count_nonzero(~is_held) >= 2:
                 held = np.flatnonzero(is_held[statistics.codes])
                 held = held[np.argsort(statistics.keys[held], kind="stable")]
@@ -97,8 +97,8 @@ class Parts:
                     assert self._basis is not None
                     columns, coordinates = self._basis
                     basis = columns, coordinates[~is_held[statistics.codes]]
-                found = Group(others, _decomposed(others, None, basis, dtype=np.float32), held)
-            self._groups[number] = found
+                results = Group(others, _decomposed(others, None, basis, dtype=np.float32), held)
+            self._groups[number] = results
         return self._groups[number]
 
     @cached_property

@@ -335,10 +335,10 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                     f"The network gave an array of shape {tuple(part.shape)} for {len(given)} images, "
                     f"expected {(len(given), settings.n_features)}."
                 )
-        found = torch.cat(vectors)
+        results = torch.cat(vectors)
         if n_tiles > 1:
-            found = found.reshape(-1, n_tiles, found.shape[1]).mean(dim=1)
-        return found.float().cpu().numpy()
+            results = results.reshape(-1, n_tiles, results.shape[1]).mean(dim=1)
+        return results.float().cpu().numpy()
 
     @property
     def _n_features_out(self) -> int:

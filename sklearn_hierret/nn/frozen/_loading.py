@@ -54,8 +54,8 @@ def prepare(images: ImageList, store: FeatureStore | None, settings: Settings, r
             batch.errors[row] = error
     if store is not None:
         digests = {row: digest_of(content) for row, content in contents.items()}
-        found = store.get(list(digests.values()))
-        batch.known = {row: found[digest] for row, digest in digests.items() if digest in found}
+        results = store.get(list(digests.values()))
+        batch.known = {row: results[digest] for row, digest in digests.items() if digest in results}
     tensors = []
     for row, content in contents.items():
         if row in batch.known:

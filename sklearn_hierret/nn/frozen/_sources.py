@@ -144,16 +144,16 @@ class ONNX(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         entry = self.session.get_inputs()[0]
         n = entry.shape[0] if isinstance(entry.shape[0], int) else len(images)
-        found = []
+        results = []
         for start in range(0, len(images), n):  # some files take batches of one size only
-            some = images[start : start + n].cpu().numpy()
-            batch = np.concatenate([some, np.repeat(some[-1:], n - len(some), axis=0)])
+            subset = images[start : start + n].cpu().numpy()
+            batch = np.concatenate([subset, np.repeat(subset[-1:], n - len(subset), axis=0)])
             try:
                 output = self.session.run(None, {entry.name: batch})[0]
             except Exception as error:
                 raise ValueError(f"{self.path}: the network failed ({error}).") from error
-            found.append(output[: len(some)] if len(output) == n else output)
-        return torch.from_numpy(np.concatenate(found).astype(np.float32, copy=False))
+            results.append(output[: len(subset)] if len(output) == n else output)
+        return torch.from_numpy(np.concatenate(results).astype(np.float32, copy=False))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "session"}

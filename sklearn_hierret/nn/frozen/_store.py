@@ -41,18 +41,18 @@ class FeatureStore:
 
     def get(self, digests: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
         """Features of the images that are known."""
-        found: dict[bytes, NDArray[np.float32]] = {}
+        results: dict[bytes, NDArray[np.float32]] = {}
         with self._lock, self._named():
             for start in range(0, len(digests), 500):
-                some = digests[start : start + 500]
-                marks = ", ".join("?" * len(some))
+                subset = digests[start : start + 500]
+                marks = ", ".join("?" * len(subset))
                 rows = self._connection.execute(
-                    f"SELECT digest, numbers FROM features WHERE digest IN ({marks})", some
+                    f"SELECT digest, numbers FROM features WHERE digest IN ({marks})", subset
                 )
                 for digest, values in rows:
                     if isinstance(values, bytes) and len(values) == 4 * self.n_features:
-                        found[digest] = np.frombuffer(values, dtype="<f4").astype(np.float32)
-        return found
+                        results[digest] = np.frombuffer(values, dtype="<f4").astype(np.float32)
+        return results
 
     def put(self, digests: Sequence[bytes], features: NDArray[np.float32]) -> None:
         """Keep features, one row for each digest."""

@@ -110,11 +110,13 @@ class HUSE(UnitCrossEntropy):
 
     def loss(self, outputs: tuple[Tensor, Tensor], codes: Tensor) -> Tensor:
         logits, features = outputs
-        found = 1.0 - features @ features.T
+        results = 1.0 - features @ features.T
         wanted = self.distances[codes[:, None], codes[None, :]]
-        counts = (wanted < self.margin) | (found < self.margin)
+        counts = (wanted < self.margin) | (results < self.margin)
         counts = counts & ~torch.eye(len(codes), dtype=torch.bool, device=codes.device)
-        graph = torch.where(counts, found - wanted, 0.0).pow(2).sum() / max(1, len(codes) * (len(codes) - 1))
+        graph = torch.where(counts, results - wanted, 0.0).pow(2).sum() / max(
+            1, len(codes) * (len(codes) - 1)
+        )
         return F.cross_entropy(logits, codes) + self.weight * graph
 
 
@@ -194,11 +196,11 @@ class SHREWD(Objective):
         i, j = torch.triu_indices(len(codes), len(codes), 1, device=codes.device)
         if not len(i):
             return features.sum() * 0.0
-        found = (features[i] - features[j]).abs().sum(dim=1)
+        results = (features[i] - features[j]).abs().sum(dim=1)
         wanted = self.distances[codes[i], codes[j]]
         wanted = wanted / wanted.mean().clamp(min=1e-12)
         weights = torch.exp(-self.decay * wanted)
-        return (weights * (found / found.mean().clamp(min=1e-12) - wanted).abs()).mean()
+        return (weights * (results / results.mean().clamp(min=1e-12) - wanted).abs()).mean()
 
     def divergence(self, features: Tensor, target: Tensor) -> Tensor:
         """Estimate of the Kullback-Leibler divergence by nearest neighbours, for each dimension."""
