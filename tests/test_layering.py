@@ -132,8 +132,14 @@ def test_no_package_uses_private_names_of_another():
     assert uses == []
 
 
+LARGE = ("ClassHierarchy", "CNNFeatureExtractor", "CNNHashExtractor", "LatentGaussianExtractor")
+
+
 def test_no_class_is_large():
-    """Members of its own and of its bases in this package; a tree has many readers and writers."""
+    """Members of its own and of its bases in this package.
+
+    A tree has many readers and writers, and extractors have the hooks that skorch calls.
+    """
     large = {}
     for name in MODULES:
         if name.startswith("sklearn_hierret.nn") and importlib.util.find_spec("skorch") is None:
@@ -150,7 +156,7 @@ def test_no_class_is_large():
                     if not re.fullmatch(r"__(?!init__).*__|set_.*_request|_sklearn_auto_.*", member)
                 }
                 large[item.__name__] = len(members)
-    assert {name: n for name, n in large.items() if n > 25 and name != "ClassHierarchy"} == {}
+    assert {name: n for name, n in large.items() if n > 25 and name not in LARGE} == {}
 
 
 def test_no_module_is_in_a_circle():

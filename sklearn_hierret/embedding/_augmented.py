@@ -16,11 +16,11 @@ from sklearn_hierret._training import NestedParams, TrainingSet, take_features_o
 from sklearn_hierret.embedding._class_embedding import class_embedding
 from sklearn_hierret.leaves import leaf_matrix
 from sklearn_hierret.retrieval import (
-    CONSTRAINTS,
     HierarchicalRetriever,
     LeafOrigin,
     Options,
     Searcher,
+    constraints_of,
     fit_ranking,
 )
 
@@ -106,10 +106,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, N
         "metric": "metric=WithinClassWhitening()",
     }
     _parameter_constraints: dict = {
-        **{
-            name: CONSTRAINTS[name]
-            for name in ("hierarchy", "metric", "assignment", "stem", "gallery_leaves", "class_model")
-        },
+        **constraints_of("hierarchy metric assignment stem gallery_leaves class_model"),
         "alpha": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "n_components": [None, Interval(Integral, 1, None, closed="left")],
         "weighted": [StrOptions({"both", "query"})],

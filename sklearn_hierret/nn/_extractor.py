@@ -74,7 +74,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         Compute in bfloat16 where that is safe.
     memory : str or joblib.Memory, default=None
         Caches `transform`, by the weights and the images: a search over a retriever's parameters
-        computes features once per fold. (A Pipeline's own ``memory`` caches fits.)
+        computes features once per fold. A Pipeline's own ``memory`` caches fits.
     random_state : int, RandomState or None, default=None
         Of the weights, the batches and the augmentation. An int makes a CPU run repeatable.
     device : str, default="auto"
@@ -240,7 +240,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
     # ---------------------------------------------------------------- using what was learnt
 
     def transform(self, X: Any) -> NDArray[np.float32]:
-        """Features of images.
+        """Compute features of images.
 
         Parameters
         ----------
@@ -263,7 +263,18 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         return cached(self, source, self._state_hash(), self.feature_layer, source.key())
 
     def features_of(self, dataset: Any) -> NDArray[np.float32]:
-        """Features of a torch dataset of (images, code) pairs, batch by batch."""
+        """Compute features of a torch dataset of (images, code) pairs, batch by batch.
+
+        Parameters
+        ----------
+        dataset : torch Dataset
+            What `get_dataset` returns.
+
+        Returns
+        -------
+        features : ndarray of shape (n_images, n_features)
+            float32.
+        """
         self.module_.eval()
         features, start = np.empty((0, 0), dtype=np.float32), 0
         with torch.inference_mode(), self._autocast(), self._memory_hint():

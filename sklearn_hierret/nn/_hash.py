@@ -107,7 +107,7 @@ class CNNHashExtractor(CNNFeatureExtractor):
         super().__init__(backbone, hierarchy=hierarchy, loss=loss, **params)
 
     def transform(self, X: Any) -> NDArray[np.uint8]:  # type: ignore[override]
-        """Codes of images: the signs of the relaxed ones, packed.
+        """Compute codes of images: the signs of the relaxed ones, packed.
 
         Parameters
         ----------
@@ -135,7 +135,18 @@ class CNNHashExtractor(CNNFeatureExtractor):
         return self._features(X)
 
     def searched(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Codes as -1 and 1, whose cosine distances rank as their Hamming distances do."""
+        """Return codes as -1 and 1, whose cosine distances rank as their Hamming distances do.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n_images, n_bits)
+            Relaxed codes.
+
+        Returns
+        -------
+        signs : ndarray of shape (n_images, n_bits)
+            -1 and 1.
+        """
         return np.where(features >= 0, np.float32(1), np.float32(-1))
 
     def as_class_model(self) -> Any:

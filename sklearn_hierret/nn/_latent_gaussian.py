@@ -123,7 +123,18 @@ class LatentGaussianExtractor(CNNFeatureExtractor):
         return summed
 
     def class_codes(self, codes: NDArray) -> NDArray:
-        """Positions of classes, from those of clusters."""
+        """Find positions of classes, from those of clusters.
+
+        Parameters
+        ----------
+        codes : ndarray of int
+            Positions of clusters.
+
+        Returns
+        -------
+        positions : ndarray of int
+            Of the same shape.
+        """
         return codes if self.cluster_classes_ is None else self.cluster_classes_[codes]
 
     def partial_fit(
@@ -152,7 +163,13 @@ class LatentGaussianExtractor(CNNFeatureExtractor):
         return len(self.classes_) if self.cluster_classes_ is None else len(self.cluster_classes_)
 
     def as_class_model(self) -> Any:
-        """See `CNNFeatureExtractor.as_class_model`; not for split classes."""
+        """See `CNNFeatureExtractor.as_class_model`; not for split classes.
+
+        Returns
+        -------
+        class_model : HeadClassifier
+            A fitted classifier.
+        """
         if self.cluster_classes_ is not None:
             raise ValueError("The last layer tells clusters, not classes.")
         return super().as_class_model()

@@ -60,11 +60,33 @@ class ImageNeuralNet(NeuralNetClassifier):
         return len(self.classes_)
 
     def searched(self, features: NDArray) -> NDArray:
-        """Take what a retriever compares from the outputs that `features_of` gives."""
+        """Take what a retriever compares from the outputs that `features_of` gives.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n_images, n_features)
+            Outputs.
+
+        Returns
+        -------
+        rows : ndarray
+            Of as many images.
+        """
         return features
 
     def class_codes(self, codes: NDArray) -> NDArray:
-        """Positions of classes, from the codes that the network learns."""
+        """Find positions of classes, from the codes that the network learns.
+
+        Parameters
+        ----------
+        codes : ndarray of int
+            Codes.
+
+        Returns
+        -------
+        positions : ndarray of int
+            Of the same shape.
+        """
         return codes
 
     def get_params(self, deep: bool = True, **kwargs: Any) -> dict[str, Any]:
@@ -86,7 +108,13 @@ class ImageNeuralNet(NeuralNetClassifier):
         return [name for name in super()._get_param_names() if not name.startswith("_")]
 
     def initialize_module(self) -> ImageNeuralNet:
-        """Make the network for the images and classes seen by `fit`."""
+        """Make the network for the images and classes seen by `fit`.
+
+        Returns
+        -------
+        self : object
+            The network.
+        """
         if not hasattr(self, "image_shape_"):
             raise NotFittedError("The network depends on the images: call fit, not initialize.")
         height, width, n_channels = self.image_shape_
@@ -109,11 +137,39 @@ class ImageNeuralNet(NeuralNetClassifier):
         self._check_parameters()
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
-        """Images as a dataset."""
+        """Make a dataset of images.
+
+        Parameters
+        ----------
+        X : images, paths or Dataset
+            What `fit` takes.
+        y : array-like, optional
+            Codes of classes.
+
+        Returns
+        -------
+        dataset : torch Dataset
+            Of (images, code) pairs.
+        """
         return X if isinstance(X, torch.utils.data.Dataset) else ImageDataset(self._source(X), y)
 
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
-        """Images to learn from and, if asked for, to validate on."""
+        """Divide images into those to learn from and, if asked for, those to validate on.
+
+        Parameters
+        ----------
+        X : images or Dataset
+            What `fit` takes.
+        y : array-like, optional
+            Codes of classes.
+        **fit_params : dict
+            Skorch's.
+
+        Returns
+        -------
+        train, valid : torch Dataset
+            The second may be None.
+        """
         if self.train_split is not None or not self.validation_fraction:
             return super().get_split_datasets(X, y, **fit_params)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
@@ -121,19 +177,62 @@ class ImageNeuralNet(NeuralNetClassifier):
         return split(X, y)
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
-        """Batches of a dataset."""
+        """Make batches of a dataset.
+
+        Parameters
+        ----------
+        dataset : torch Dataset
+            Of images.
+        training : bool, default=False
+            Whether batches are to learn from.
+
+        Returns
+        -------
+        iterator : DataLoader
+            Of (images, code) batches.
+        """
         params = self.get_params_for("iterator_train" if training else "iterator_valid")
         if training and self.samples_per_class is not None:
             params["samples_per_class"] = self.samples_per_class
         return loader(dataset, params.pop("batch_size", self.batch_size), training, **params)
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
-        """Compute outputs of a batch."""
+        """Compute outputs of a batch.
+
+        Parameters
+        ----------
+        x : tensor
+            A batch.
+        **fit_params : dict
+            Skorch's.
+
+        Returns
+        -------
+        outputs : tensor or tuple
+            Of the module.
+        """
         with self._autocast():
             return super().infer(x, **fit_params)
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> torch.Tensor:
-        """Loss of a batch, that of the objective."""
+        """Compute the loss of a batch, that of the objective.
+
+        Parameters
+        ----------
+        y_pred : tensor or tuple
+            Outputs of the module.
+        y_true : tensor
+            Codes of classes.
+        X : tensor, optional
+            Not used.
+        training : bool, default=False
+            Not used.
+
+        Returns
+        -------
+        loss : tensor
+            A scalar.
+        """
         return self.module_.objective.loss(as_float(y_pred), to_device(y_true, self.device))
 
     @property

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, CosineAnnealingWarmResta
 
 
 def training_preset(name: str, *, epochs: int | None = None, cycles: int = 5) -> dict[str, Any]:
-    """Parameters for `CNNFeatureExtractor`; only skorch's own.
+    """Return parameters for `CNNFeatureExtractor`; only skorch's own.
 
     Parameters
     ----------

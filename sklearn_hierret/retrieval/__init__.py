@@ -10,15 +10,14 @@ from sklearn_hierret.retrieval._inside import fit_inside
 from sklearn_hierret.retrieval._leaf_model import LeafModel
 from sklearn_hierret.retrieval._metric import fit_metric
 from sklearn_hierret.retrieval._novelty import POWER as POWER_OF_LEAF
-from sklearn_hierret.retrieval._options import CONSTRAINTS, Options
 from sklearn_hierret.retrieval._options import LATE as LATE_PARAMETERS
+from sklearn_hierret.retrieval._options import Options, constraints_of
 from sklearn_hierret.retrieval._searcher import Result, Searcher
 from sklearn_hierret.retrieval._tables import table_of
 from sklearn_hierret.retrieval._transformer import HierarchicalNeighborsTransformer
 
 __all__ = [
     "ALPHAS",
-    "CONSTRAINTS",
     "LATE_PARAMETERS",
     "POWER_OF_LEAF",
     "BaseRetriever",
@@ -32,6 +31,7 @@ __all__ = [
     "Result",
     "Searcher",
     "checked_queries",
+    "constraints_of",
     "fit_inside",
     "fit_metric",
     "fit_ranking",

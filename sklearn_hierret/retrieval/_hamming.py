@@ -17,7 +17,7 @@ from sklearn_hierret.hashing import check_codes, unpack_signs
 from sklearn_hierret.retrieval._base import BaseRetriever
 from sklearn_hierret.retrieval._fitting import fit_ranking
 from sklearn_hierret.retrieval._gallery import LeafOrigin
-from sklearn_hierret.retrieval._options import CONSTRAINTS, Options
+from sklearn_hierret.retrieval._options import Options, constraints_of
 from sklearn_hierret.retrieval._searcher import Searcher
 from sklearn_hierret.search import require_faiss
 
@@ -94,21 +94,9 @@ class HammingRetriever(BaseRetriever):
         "hierarchy": "HammingRetriever(hierarchy=HierarchyBuilder())",
         "class_model": "class_model=DiscriminantClassifier()",
     }
-    _parameter_constraints: dict = {
-        name: CONSTRAINTS[name]
-        for name in (
-            "hierarchy",
-            "alpha",
-            "assignment",
-            "stem",
-            "gallery_leaves",
-            "n_neighbors",
-            "class_model",
-            "backend",
-            "n_jobs",
-            "verbose",
-        )
-    }
+    _parameter_constraints: dict = constraints_of(
+        "hierarchy alpha assignment stem gallery_leaves n_neighbors class_model backend n_jobs verbose"
+    )
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.retrieval._base import BaseRetriever
 from sklearn_hierret.retrieval._fitting import fit_ranking
 from sklearn_hierret.retrieval._gallery import LeafOrigin
-from sklearn_hierret.retrieval._options import CONSTRAINTS, Options
+from sklearn_hierret.retrieval._options import Options, constraints_of
 from sklearn_hierret.retrieval._searcher import Searcher
 
 
@@ -142,22 +142,9 @@ class HierarchicalRetriever(BaseRetriever):
         "class_model": "class_model=DiscriminantClassifier()",
         "metric": "metric=WithinClassWhitening()",
     }
-    _parameter_constraints: dict = {
-        name: CONSTRAINTS[name]
-        for name in (
-            "hierarchy",
-            "alpha",
-            "metric",
-            "assignment",
-            "stem",
-            "gallery_leaves",
-            "novelty",
-            "n_neighbors",
-            "class_model",
-            "n_jobs",
-            "verbose",
-        )
-    }
+    _parameter_constraints: dict = constraints_of(
+        "hierarchy alpha metric assignment stem gallery_leaves novelty n_neighbors class_model n_jobs verbose"
+    )
 
     def __init__(
         self,

@@ -27,6 +27,13 @@ CONSTRAINTS: dict = {
     "n_jobs": [None, Integral],
     "verbose": ["verbose"],
 }
+
+
+def constraints_of(names: str) -> dict:
+    """Return the constraints of parameters, whose names are separated by spaces."""
+    return {name: CONSTRAINTS[name] for name in names.split()}
+
+
 #: Parameters that may be set after fit.
 LATE = ("alpha", "stem", "assignment", "novelty", "n_neighbors", "backend", "n_jobs", "verbose")
 

@@ -246,7 +246,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
-        """Features of images.
+        """Compute features of images.
 
         Parameters
         ----------

@@ -64,7 +64,20 @@ class MultiGrain(UnitCrossEntropy):
         )
 
     def margin_loss(self, features: Tensor, i: Tensor, j: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """Of the pairs (i, j) of a class, and of other pairs (a, b)."""
+        """Compute the loss of the pairs (i, j) of a class, and of other pairs (a, b).
+
+        Parameters
+        ----------
+        features : tensor of shape (n, n_features)
+            A batch.
+        i, j, a, b : tensors of int
+            Positions in the batch.
+
+        Returns
+        -------
+        loss : tensor
+            A scalar.
+        """
         if not len(i) + len(a):
             return features.sum() * 0.0
         near = F.relu(self.margin + lengths(features[i] - features[j]) - self.beta)
@@ -73,7 +86,22 @@ class MultiGrain(UnitCrossEntropy):
 
     @staticmethod
     def drawn_negatives(features: Tensor, codes: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
-        """For each anchor a sample of another class, by the inverse density of their distance."""
+        """Draw a sample of another class for each anchor, by the inverse density of their distance.
+
+        Parameters
+        ----------
+        features : tensor of shape (n, n_features)
+            A batch.
+        codes : tensor of shape (n,)
+            Class of each sample.
+        anchors : tensor of shape (n_anchors,)
+            Positions in the batch.
+
+        Returns
+        -------
+        negatives : tensor of shape (n_anchors,)
+            Positions in the batch.
+        """
         with torch.no_grad():
             weights = distance_weights(features, codes)[anchors]
             there = weights.sum(dim=1) > 0

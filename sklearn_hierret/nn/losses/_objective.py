@@ -13,7 +13,18 @@ class Objective(nn.Module):
     """
 
     def features(self, vectors: Tensor) -> Tensor:
-        """Features for retrieval, (n, n_features); the vectors themselves unless said otherwise."""
+        """Return features for retrieval; the vectors themselves unless said otherwise.
+
+        Parameters
+        ----------
+        vectors : tensor of shape (n, n_vectors)
+            What the head is given.
+
+        Returns
+        -------
+        features : tensor of shape (n, n_features)
+            Of as many samples.
+        """
         return vectors
 
     def forward(self, features: Tensor) -> Tensor | tuple[Tensor, ...]:

@@ -192,7 +192,20 @@ class SHREWD(Objective):
         return relations + self.binary_weight * binary + F.cross_entropy(logits, codes)
 
     def relations(self, features: Tensor, codes: Tensor) -> Tensor:
-        """Mean difference of relative distances, of features and of classes."""
+        """Compute the mean difference of relative distances, of features and of classes.
+
+        Parameters
+        ----------
+        features : tensor of shape (n, n_features)
+            A batch.
+        codes : tensor of shape (n,)
+            Class of each sample.
+
+        Returns
+        -------
+        difference : tensor
+            A scalar.
+        """
         i, j = torch.triu_indices(len(codes), len(codes), 1, device=codes.device)
         if not len(i):
             return features.sum() * 0.0
@@ -203,7 +216,20 @@ class SHREWD(Objective):
         return (weights * (results / results.mean().clamp(min=1e-12) - wanted).abs()).mean()
 
     def divergence(self, features: Tensor, target: Tensor) -> Tensor:
-        """Estimate of the Kullback-Leibler divergence by nearest neighbours, for each dimension."""
+        """Estimate the Kullback-Leibler divergence by nearest neighbours, for each dimension.
+
+        Parameters
+        ----------
+        features : tensor of shape (n, n_features)
+            A batch.
+        target : tensor of shape (n, n_features)
+            A sample of the other distribution.
+
+        Returns
+        -------
+        divergence : tensor
+            A scalar.
+        """
         if len(features) < 2:
             return features.sum() * 0.0
         apart = square_distances(features, features)
@@ -215,7 +241,18 @@ class SHREWD(Objective):
 
     @staticmethod
     def binary_vectors(features: Tensor) -> Tensor:
-        """Random vectors of which nearly all numbers are near 0 or 1, as many as features."""
+        """Draw vectors of which nearly all numbers are near 0 or 1, as many as features.
+
+        Parameters
+        ----------
+        features : tensor of shape (n, n_features)
+            A batch.
+
+        Returns
+        -------
+        vectors : tensor
+            Of the same shape.
+        """
         tenth = torch.full(features.shape, 0.1, device=features.device)
         with torch.no_grad():
             return torch.distributions.Beta(tenth, tenth).sample().to(features.dtype)
