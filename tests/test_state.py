@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import sklearn_hierret
 from sklearn_hierret import (
@@ -25,7 +28,7 @@ from sklearn_hierret import (
 from sklearn_hierret._state import decoded, encoded
 from sklearn_hierret.interaction import RetrievalSession
 from sklearn_hierret.model_selection import HierarchicalRetrieverCV
-from sklearn_hierret.reranking import DatabaseAugmentation, Diffusion
+from sklearn_hierret.reranking import DatabaseAugmentation, Diffusion, QueryExpansion
 
 X, Y = load_iris(return_X_y=True)
 CODES = np.packbits(X @ np.random.default_rng(0).normal(size=(4, 16)) > 0, axis=1)
@@ -99,6 +102,34 @@ def test_other_estimators(estimator):
             for e in (again, estimator)
         )
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        PCA(0.937, random_state=1234),
+        WithinClassWhitening(shrinkage=0.3731),
+        make_pipeline(StandardScaler(), PCA(2)),
+    ],
+    ids=lambda metric: type(metric).__name__,
+)
+def test_a_metric_is_unchanged_in_a_file(metric):
+    """Its parameters are the same in value, but are other objects."""
+    retriever = HierarchicalRetriever(metric=metric, alpha=1).fit(X[::2], Y[::2])
+    expected = retriever.kneighbors(X[1::2], 5)[1]
+    for estimator in (retriever, QueryExpansion(retriever).fit(X[::2], Y[::2])):
+        for again in (pickle.loads(pickle.dumps(estimator)), copy.deepcopy(estimator)):
+            np.testing.assert_array_equal(
+                again.kneighbors(X[1::2], 5)[1], estimator.kneighbors(X[1::2], 5)[1]
+            )
+    again = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(retriever))))
+    np.testing.assert_array_equal(again.kneighbors(X[1::2], 5)[1], expected)
+    name = next(iter(metric.get_params()))
+    changed = retriever.set_params(**{f"metric__{name}": "other"})
+    with pytest.raises(ValueError, match="Parameters of metric changed after fit"):
+        changed.kneighbors(X[:1])
+    with pytest.raises(ValueError, match="Parameters of metric changed after fit"):
+        pickle.loads(pickle.dumps(changed)).kneighbors(X[:1])
 
 
 def test_sessions_go_on_and_stale_ones_stay_stale():

@@ -232,7 +232,9 @@ class HierarchyBuilder(NestedParams, SupervisedEstimator):
         if self.memory is None:
             model = fit_to(self._new_model(), training)
         else:
-            model = check_memory(self.memory).cache(_fitted)(self._new_model(), training.X, training.y)
+            model = check_memory(self.memory).cache(_fitted)(
+                self._new_model(), training.X, training.y, training.groups
+            )
         if self.verbose:
             passed = time.perf_counter() - start
             print(f"[HierarchyBuilder] {len(training.classes)} classes, their statistics in {passed:.1f} s")
@@ -271,5 +273,7 @@ class HierarchyBuilder(NestedParams, SupervisedEstimator):
         return levels, ClassHierarchy.from_levels(levels, model.classes_, heights)
 
 
-def _fitted(model: MahalanobisClassifier, X: NDArray, y: NDArray) -> MahalanobisClassifier:
-    return model.fit(X, y)
+def _fitted(
+    model: MahalanobisClassifier, X: NDArray, y: NDArray, groups: NDArray | None
+) -> MahalanobisClassifier:
+    return fit_to(model, TrainingSet(X, *np.unique(y, return_inverse=True), groups))

@@ -7,7 +7,7 @@ every other classifier. All arrays are checked before.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,8 +102,6 @@ class ClassModel(Protocol):
     def release(self) -> None:
         """Drop what only a fit asks for; it is made again when asked for."""
         ...
-
-    def __getstate__(self) -> Any: ...
 
 
 def held_out_sample(n_samples: int, n_classes: int) -> NDArray[np.intp]:

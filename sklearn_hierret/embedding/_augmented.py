@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -155,13 +156,14 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, N
             training, params = TrainingSet.of(self, X, y), self.get_params(deep=False)
             names = ("hierarchy", "class_model", "metric", "alpha", "assignment", "stem")
             ranking = fit_ranking(training, **{name: params[name] for name in names})
-            ranking.leaf_model.model.release()
+            leaf_model = replace(ranking.leaf_model, sample=None)
+            leaf_model.model.release()
             self.classes_, self.metric_ = training.classes, ranking.metric.chosen
             options = Options(ranking.alpha, stem=self.stem, assignment=self.assignment)
             origin, X = LeafOrigin(self.gallery_leaves), training.X
             visual = ranking.metric.visual
             self._rank_by(
-                Searcher.over_nothing(ranking.leaf_model, visual, options, training.classes, origin, X.dtype),
+                Searcher.over_nothing(leaf_model, visual, options, training.classes, origin, X.dtype),
                 visual.rows(X[:1])[0].shape[1],
             )
         return self

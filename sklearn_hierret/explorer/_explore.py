@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,13 @@ from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.images import ImageSource
 from sklearn_hierret.interaction import session_numbers
-from sklearn_hierret.retrieval import HammingRetriever, HierarchicalRetriever, Searcher, checked_queries
+from sklearn_hierret.retrieval import (
+    HammingRetriever,
+    HierarchicalRetriever,
+    Searcher,
+    checked_queries,
+    table_of,
+)
 
 #: Dimensions and classes of a sample that the page ranks with after marks.
 N_DIMENSIONS, N_LEAVES = 64, 6
@@ -160,6 +167,8 @@ def explore(
         labels = [_name(label, class_names) for label in np.asarray(y).tolist()]
     n_neighbors = min(n_neighbors, len(source) - 1)
     searched = retriever.with_gallery(X, gallery_leaves="predicted")
+    searcher = searched.searcher()
+    visual_only = replace(searcher.options, alpha=0.0, alpha_is_chosen=False)
     data = {
         "title": title,
         "images": [_encoded(source.batch([i])[0], thumbnail) for i in range(len(source))],
@@ -167,12 +176,12 @@ def explore(
         "labels": labels,
         "tree": _tree(tree, class_names),
         "lists": {
-            "visual": _list(searched.with_searcher(searched.searcher(), alpha=0.0), n_neighbors),
-            "combined": _list(searched, n_neighbors),
+            "visual": _list(replace(searcher, options=visual_only), n_neighbors),
+            "combined": _list(searcher, n_neighbors),
         },
         "feedback": session_numbers(searched),
-        "stem": searched.searcher().leaves.stem,
-        **_for_marks(searched.searcher()),
+        "stem": searcher.leaves.stem,
+        **_for_marks(searcher),
     }
     page = _page(data, title)
     if path is not None:
@@ -206,9 +215,9 @@ def _tree(tree: ClassHierarchy, names: Mapping | None) -> dict:
     }
 
 
-def _list(retriever: Any, n_neighbors: int) -> dict:
+def _list(searcher: Searcher, n_neighbors: int) -> dict:
     """Results of each image, row by row, with both parts of the distance."""
-    table = retriever.retrieve(None, n_neighbors)
+    table = table_of(searcher, searcher.neighbors(None, n_neighbors, with_leaves=True))
     return {
         "items": table["id"].tolist(),
         "visual": table["visual_distance"].round(4).tolist(),

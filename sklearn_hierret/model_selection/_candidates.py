@@ -150,7 +150,7 @@ class Scores:
 
     Parameters
     ----------
-    found : list of lists of ndarrays
+    results : list of lists of ndarrays
         What `scores_of_fold` returned for each fold.
     labels : list of ndarrays
         Of the queries of each fold.

@@ -14,16 +14,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_hierret._arrays import check_positive_integer, unchanged_on_error
 from sklearn_hierret._sklearn import HasMethods, Interval, fit_context
-from sklearn_hierret._training import LazyAttributes
+from sklearn_hierret._training import LazyAttributes, NestedParams
 from sklearn_hierret.retrieval import HammingRetriever, checked_queries, fit_inside
 
 
-class RerankingStep(ClassifierMixin, LazyAttributes):
+class RerankingStep(ClassifierMixin, NestedParams, LazyAttributes):
     """A retriever whose `kneighbors` ranks again what another retriever, or step, found."""
 
     retriever: Any
     retriever_: Any
 
+    _nested: ClassVar[dict[str, str]] = {"retriever": "retriever=HierarchicalRetriever()"}
     _lazy: ClassVar[dict] = {
         "classes_": lambda self: self.retriever_.classes_,
         "gallery_labels_": lambda self: self.retriever_.gallery_labels_,

@@ -46,10 +46,10 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
     """A fitted retriever holds a `Searcher` and asks it."""
 
     _lazy: ClassVar[dict] = {
-        "classes_": lambda self: self.searcher().gallery.classes,
-        "gallery_labels_": lambda self: self.searcher().gallery.labels,
-        "gallery_ids_": lambda self: self.searcher().gallery.ids,
-        "n_samples_fit_": lambda self: len(self.searcher().gallery),
+        "classes_": lambda self: self._searcher.gallery.classes,
+        "gallery_labels_": lambda self: self._searcher.gallery.labels,
+        "gallery_ids_": lambda self: self._searcher.gallery.ids,
+        "n_samples_fit_": lambda self: len(self._searcher.gallery),
     }
     _searcher: Searcher
 

@@ -113,6 +113,11 @@ def fit_leaf_model(
     name = type(classifier).__name__
     if not hasattr(classifier, "classes_"):
         raise TypeError(f"class_model must be a classifier, and {name} has no classes_.")
+    n_features = getattr(classifier, "n_features_in_", training.X.shape[1])
+    if n_features != training.X.shape[1]:  # it is frozen
+        raise ValueError(
+            f"X has {training.X.shape[1]} features, but {name} is expecting {n_features} features as input."
+        )
     extra = classifier.classes_[~np.isin(classifier.classes_, hierarchy.classes)]
     if len(extra):  # it is frozen
         raise ValueError(

@@ -148,34 +148,37 @@ class Gallery:
         if samples is None:
             return self.compacted().added(X, labels, ids, leaves, classes)
         serials = np.arange(n_ever, n_ever + len(X))
-        return replace(
+        gallery = replace(
             self,
             samples=samples,
             index=self.index.appended(X, serials, leaves, self.metric or COSINE),
             raw=None if self.raw is None else (*self.raw, X.copy()),
             classes=classes,
         )
+        return gallery.with_held_out(self.held_out)
 
     def removed(self, ids: ArrayLike) -> Gallery:
         """Remove samples by their ids."""
         samples, index = self.samples.removed(ids), self.index
         if len(samples) and (index.rows.is_exact or len(samples) < (1 - DEAD_SHARE) * len(index)):
             index = index.keep(samples.alive_by_serial)
-        gallery = replace(self, index=index, samples=samples)
+        gallery = replace(self, index=index, samples=samples).with_held_out(self.held_out)
         return gallery.compacted() if samples.is_sparse else gallery
 
     def compacted(self) -> Gallery:
         """Drop everything of removed samples, and number the others anew."""
         alive = self.samples.is_alive
-        if alive is None or not len(self):
+        if alive is None:
             return self
-        return replace(
+        gallery = replace(
             self,
             samples=self.samples.renumbered(),
             index=self.index.keep(alive).numbered(np.cumsum(alive) - 1),
             raw=None if self.raw is None else (self.features,),
             origin=self.origin.kept(alive),
         )
+        trained = alive[: self.origin.n_train]
+        return gallery.with_held_out({name: leaves[trained] for name, leaves in self.held_out.items()})
 
     def view(self, kind: LeafKind | None, make: Callable[[], tuple[NDArray, NDArray[np.intp]]]) -> View:
         """Return the rows with leaves of a kind; what was computed for one kind is kept.
@@ -204,6 +207,16 @@ class Gallery:
     def plain_view(self) -> View:
         """The rows as they are sorted."""
         return View(self.index, self.samples, self.kind)
+
+    @property
+    def held_out(self) -> dict[str, NDArray]:
+        """Leaves of the samples of the fit, by serial number, of each assignment that was asked for."""
+        return self.__dict__.setdefault("held_out_leaves", {})
+
+    def with_held_out(self, leaves: dict[str, NDArray]) -> Gallery:
+        """Take over what another gallery has computed; return this one."""
+        self.__dict__["held_out_leaves"] = leaves
+        return self
 
     def known_share(self, source: str, estimate: Callable[[], float]) -> float:
         """Return the share of samples whose class is known, estimated once for each source of leaves."""

@@ -183,17 +183,9 @@ class GalleryLeaves:
         others = np.flatnonzero(~is_labelled & ~is_trained)
         batches = []
         if len(of_fit):
-            held_out = None if origin.held_out is None else origin.held_out.of_kind(kind.assignment)
-            if held_out is None:
-                assert labels is not None
-                trained = np.flatnonzero(is_trained)
-                classes, codes = np.unique(labels[trained], return_inverse=True)
-                groups = None if origin.groups is None else origin.groups[serials[trained]]
-                training = TrainingSet(features()[trained], classes, codes, groups)
-                of_trained = model.model.held_out(training, kind.assignment).leaves
-                batches.append((of_fit, of_trained[np.searchsorted(trained, of_fit)]))
-            else:
-                batches.append((of_fit, held_out[serials[of_fit]]))
+            batches.append(
+                (of_fit, self._held_out(kind.assignment, features, labels, serials)[serials[of_fit]])
+            )
         if len(others) or not (len(of_fit) or len(of_label)):
             X = features()
             predicted = self.predicted(X if len(others) == len(X) else X[others], kind.assignment)
@@ -206,6 +198,30 @@ class GalleryLeaves:
             return batches[0][1]
         rows = np.concatenate([rows for rows, _ in batches])
         return joined_leaves([leaves for _, leaves in batches])[np.argsort(rows)]
+
+    def _held_out(
+        self,
+        assignment: str,
+        features: Callable[[], NDArray],
+        labels: NDArray | None,
+        serials: NDArray[np.intp],
+    ) -> NDArray:
+        """Return the leaves of the samples of the fit by serial number; they are computed once."""
+        origin, computed = self.gallery.origin, self.gallery.held_out
+        kept = None if origin.held_out is None else origin.held_out.of_kind(assignment)
+        if kept is not None:
+            return kept
+        if assignment not in computed:
+            assert labels is not None
+            trained = np.flatnonzero(serials < origin.n_train)
+            groups = None if origin.groups is None else origin.groups[serials[trained]]
+            classes, codes = np.unique(labels[trained], return_inverse=True)
+            training = TrainingSet(features()[trained], classes, codes, groups)
+            leaves = self.model.model.held_out(training, assignment).leaves
+            by_serial = np.zeros((origin.n_train, leaves.shape[1]), dtype=leaves.dtype)
+            by_serial[serials[trained]] = leaves
+            computed[assignment] = by_serial
+        return computed[assignment]
 
     def _in_batches(self, X: NDArray, function: Callable[[NDArray], NDArray]) -> NDArray:
         """Apply a function of the class model to rows, in several threads if it allows them."""

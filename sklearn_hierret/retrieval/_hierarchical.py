@@ -212,7 +212,7 @@ class HierarchicalRetriever(BaseRetriever):
         self.class_model_ = model.classifier
         self.metric_, self.shrinkage_ = ranking.metric.chosen, ranking.metric.shrinkage
         self._metric_at_fit = _snapshot(params["metric"])
-        options = Options.of({**params, "alpha": params["alpha"]}, self.alpha_, type(self).__name__)
+        options = Options.of(params, self.alpha_, type(self).__name__)
         origin = LeafOrigin(self._gallery_leaves, len(training.X), ranking.held_out, training.groups)
         searcher = Searcher.over_nothing(
             model, ranking.metric.visual, options, training.classes, origin, training.X.dtype
@@ -224,14 +224,35 @@ class HierarchicalRetriever(BaseRetriever):
 
     def _late(self) -> dict[str, Any]:
         metric, at_fit = self.__dict__.get("metric"), self._metric_at_fit
-        now = _snapshot(metric)
-        if now[0] is not at_fit[0] and not (isinstance(now[0], str) and now[0] == at_fit[0]):
+        if not _is_same(metric, at_fit[0]):
             raise ValueError(
                 f"metric is {metric!r} and was {at_fit[0]!r} at fit, where it is read: fit again to use it."
             )
-        if any(now[1].get(name, now) is not value for name, value in at_fit[1].items()):
+        if not _is_unchanged(metric, at_fit):
             raise ValueError("Parameters of metric changed after fit, where they are read: fit again.")
         return super()._late()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        # Files do not keep which objects are the same.
+        if "_metric_at_fit" in state and _is_unchanged(self.__dict__.get("metric"), self._metric_at_fit):
+            state["_metric_at_fit"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "_metric_at_fit" in state and state["_metric_at_fit"] is None:
+            self._metric_at_fit = _snapshot(self.__dict__.get("metric"))
+
+
+def _is_same(metric: Any, other: Any) -> bool:
+    return metric is other or (isinstance(metric, str) and metric == other)
+
+
+def _is_unchanged(metric: Any, at_fit: tuple[Any, dict[str, Any]]) -> bool:
+    """Return whether a metric is that of a snapshot, with the same objects as parameters."""
+    now, params = _snapshot(metric)
+    return _is_same(now, at_fit[0]) and all(params.get(n, params) is v for n, v in at_fit[1].items())
 
 
 def _snapshot(metric: Any) -> tuple[Any, dict[str, Any]]:

@@ -102,7 +102,7 @@ class Samples:
             numbers = distinct(ids, n)
             check_same_kind(numbers, self.ids.parts[0], "New ids", "the gallery's ids")
             serial = self.ids.find(numbers)
-            used = np.flatnonzero((serial >= 0) & self.alive_by_serial[serial])
+            used = np.flatnonzero(self._are_alive(serial))
             if len(used):
                 raise ValueError(f"The gallery has a sample with the id {numbers.tolist()[used[0]]!r}.")
             if np.any(serial >= 0):
@@ -183,10 +183,13 @@ class Samples:
     def _serials_of(self, ids: ArrayLike) -> NDArray[np.intp]:
         wanted = distinct(np.atleast_1d(ids))
         serials = self.ids.find(wanted)
-        absent = np.flatnonzero((serials < 0) | ~self.alive_by_serial[serials])
+        absent = np.flatnonzero(~self._are_alive(serials))
         if len(absent):
             raise ValueError(f"No sample of the gallery has the id {wanted.tolist()[absent[0]]!r}.")
         return serials
+
+    def _are_alive(self, serials: NDArray[np.intp]) -> NDArray[np.bool_]:
+        return np.append(self.alive_by_serial, False)[serials]  # -1 is the last one
 
     def __len__(self) -> int:
         return len(self.serials)

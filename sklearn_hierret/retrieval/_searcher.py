@@ -90,8 +90,7 @@ class Searcher:
         labels = None if y is None else one_per_row(y, len(X), "labels")
         classes, samples = _joined(self.classes, labels), Samples.of(len(X), labels, ids)
         searcher = Searcher.over_nothing(model, metric, self.options, self.classes, origin, X.dtype, samples)
-        if origin.gallery_leaves == "labels" and model is not None:
-            model.of_labels(labels, "auto" if searcher.leaves.heeds_novelty else "labels")  # raises
+        searcher._check_labels(labels, origin)
         kind = leaves = series = None
         if self.options.alpha != 0:
             kind = searcher.leaves.kind(of_gallery=False)
@@ -105,6 +104,7 @@ class Searcher:
             raw=(X.copy(),) if keeps_features else None,
             classes=classes,
         )
+        gallery.with_held_out(searcher.gallery.held_out)
         searcher = replace(searcher, gallery=gallery)
         if kind is not None and searcher.leaves.heeds_novelty:
             searcher.leaves.known_share()
@@ -125,10 +125,12 @@ class Searcher:
         gallery, leaves = self.gallery, None
         if gallery.kind is None and self.options.alpha != 0 and len(gallery):
             view = self.leaves.view(of_gallery=False)
-            gallery = replace(
-                gallery, index=view.index, kind=view.kind, raw=None if gallery.tells_features else gallery.raw
-            )
+            raw = None if gallery.tells_features else gallery.raw
+            gallery = replace(gallery, index=view.index, kind=view.kind, raw=raw)
+            gallery.with_held_out(self.gallery.held_out)
         labels = None if y is None else one_per_row(y, len(X), "labels")
+        if labels is not None:
+            self._check_labels(labels, gallery.origin)
         classes = gallery.classes
         if (labels is None) == (gallery.labels is None):  # `added` raises otherwise
             classes = _joined(classes, labels)
@@ -137,6 +139,11 @@ class Searcher:
                 serials = np.arange(n_ever, n_ever + len(X))
                 leaves = self.leaves.of_samples(gallery.kind, lambda: X, labels, serials)
         return replace(self, gallery=gallery.added(X, labels, ids, leaves, classes))
+
+    def _check_labels(self, labels: NDArray | None, origin: LeafOrigin) -> None:
+        """Raise a ValueError if labels are to be leaves, and there are none or unknown ones."""
+        if origin.gallery_leaves == "labels" and self.leaf_model is not None:
+            self.leaf_model.of_labels(labels, "auto" if self.leaves.heeds_novelty else "labels")
 
     def with_removed(self, ids: ArrayLike) -> Searcher:
         """Remove samples from the gallery by their ids."""

@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_hierret import HammingRetriever, HierarchicalRetriever, HierarchyBuilder, LinkageHierarchyBuilder
 from sklearn_hierret.explorer import explore
+from sklearn_hierret.model_selection import HierarchicalRetrieverCV
 from tests.strategies import blobs
 
 
@@ -17,6 +18,14 @@ def data(rng):
     X, y = blobs(rng, n_classes=4, n_features=6)
     names = np.array(["ant", "bee", "cow", "</script><b>"])[y]
     return X[:60], names[:60], X[60:90], names[60:90], rng.integers(0, 256, (30, 12, 10, 3), dtype=np.uint8)
+
+
+def test_of_a_retriever_that_was_chosen_by_cross_validation(data):
+    X, y, Q, _, images = data
+    chosen = HierarchicalRetrieverCV(alphas=[0.5], cv=2).fit(X, y)
+    plain = HierarchicalRetriever(alpha=0.5).fit(X, y)
+    one, other = (content(explore(r, Q, images=images, path=None).html)["lists"] for r in (chosen, plain))
+    assert one == other
 
 
 def content(page):

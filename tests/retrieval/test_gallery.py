@@ -11,8 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import config_context
+from sklearn.frozen import FrozenEstimator
+from sklearn.naive_bayes import GaussianNB
 
-from sklearn_hierret import HierarchicalRetriever, HierarchyBuilder, MahalanobisClassifier
+from sklearn_hierret import (
+    DiscriminantClassifier,
+    HierarchicalRetriever,
+    HierarchyBuilder,
+    LinkageHierarchyBuilder,
+    MahalanobisClassifier,
+)
 from sklearn_hierret.retrieval._samples import Column
 from tests.strategies import blobs, examples, generators
 
@@ -402,3 +410,80 @@ def test_readers_see_one_gallery_whatever_writers_do(data):
         thread.join()
     assert wrong == []
     assert n_answers[0] > 100
+
+
+class CountingNB(GaussianNB):
+    n_fits = 0
+
+    def fit(self, X, y):
+        type(self).n_fits += 1
+        return super().fit(X, y)
+
+
+def test_held_out_leaves_are_computed_once_whatever_comes_and_goes(data):
+    X, y = data
+    retriever = HierarchicalRetriever(alpha=1.0, class_model=CountingNB()).fit(X, y)
+    before = retriever.leaves()
+    n_fits = CountingNB.n_fits
+    for i in range(3):
+        retriever.add_to_gallery(X[i : i + 1], y[i : i + 1])
+        retriever.kneighbors(n_neighbors=3)
+        retriever.remove_from_gallery([i])
+        retriever.kneighbors(n_neighbors=3)
+    np.testing.assert_array_equal(retriever.leaves()[: len(X) - 3], before[3:])
+    assert CountingNB.n_fits == n_fits
+    assert n_fits == 4
+
+
+@pytest.mark.parametrize("alpha", [0, 1.0])
+@pytest.mark.parametrize("assignment", ["soft", "hard"])
+def test_ids_of_an_emptied_gallery_can_be_used_again(data, alpha, assignment):
+    X, y = data
+    retriever = retriever_of(X, y, alpha=alpha, assignment=assignment)
+    retriever.remove_from_gallery(retriever.gallery_ids_)
+    assert retriever.n_samples_fit_ == 0
+    retriever.add_to_gallery(X[:20], y[:20], ids=np.arange(20))
+    fresh = retriever_of(X, y, alpha=alpha, assignment=assignment).set_gallery(X[:20], y[:20])
+    for Q in (X[20:25], None):
+        for found, expected in zip(retriever.kneighbors(Q, 5), fresh.kneighbors(Q, 5), strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_what_is_in_a_gallery_needs_no_valid_parameters(data):
+    X, y = data
+    retriever = retriever_of(X, y).set_params(n_neighbors=0)
+    assert len(retriever.gallery_ids_) == 60
+    with pytest.raises(ValueError, match="n_neighbors"):
+        retriever.kneighbors(X[:1])
+
+
+def test_reading_changes_nothing_and_both_sets_of_leaves_stay(data):
+    X, y = data
+    retriever = retriever_of(X, y)
+    gallery = retriever.searcher().gallery
+    states = []
+    for _ in range(2):
+        retriever.leaves()
+        retriever.kneighbors(X[:5], 3)
+        retriever.kneighbors(None, 3)
+        states.append([id(view) for view in vars(gallery)["views"].values()])
+    assert states[0] == states[1]
+    assert len(states[0]) == 2
+    assert retriever.searcher().gallery is gallery
+    own, new = (retriever.searcher().leaves.view(of_gallery=of) for of in (True, False))
+    assert own.index.rows.unit is new.index.rows.unit  # no copy of the features
+
+
+def test_a_frozen_class_model_of_other_features(data):
+    X, y = data
+    frozen = FrozenEstimator(DiscriminantClassifier().fit(X[:, :2], y))
+    with pytest.raises(ValueError, match="is expecting 2 features"):
+        HierarchicalRetriever(LinkageHierarchyBuilder(), class_model=frozen).fit(X, y)
+
+
+def test_added_labels_are_checked_as_those_of_a_gallery_are(data):
+    X, y = data
+    retriever = retriever_of(X, y, alpha=0, gallery_leaves="labels", novelty=False)
+    with pytest.raises(ValueError, match="hierarchy lacks these labels"):
+        retriever.add_to_gallery(X[:3], y[:3] + 100)
+    assert retriever.n_samples_fit_ == 60
