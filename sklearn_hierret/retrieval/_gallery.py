@@ -19,6 +19,8 @@ from sklearn_hierret.search import COSINE, Index
 
 #: Rows are dropped from the index when more than this share of them was removed.
 DEAD_SHARE = 0.25
+#: Bytes of rows that are worth a copy which is sorted by the other set of leaves.
+SMALL = 1 << 26
 
 
 @value("kind of leaves")
@@ -193,15 +195,19 @@ class Gallery:
                 views[kind] = self.plain_view
             else:
                 leaves, series = make()
-                if self.kind is None:
+                if self.kind is None or self._n_bytes <= SMALL:
                     index = self.index
                     if self.plain_view.alive_rows is not None:
                         index = index.keep(self.samples.alive_by_serial)
                     views[kind] = View(index.sorted_by(leaves, series), self.samples, kind)
-                else:  # the same rows in the same order
+                else:  # the same rows in the same order: bounds are looser, and nothing is copied
                     index = self.index.with_leaves(self.plain_view.rows, leaves)
                     views[kind] = View(index, self.samples, kind)
         return views[kind]
+
+    @property
+    def _n_bytes(self) -> int:
+        return len(self.index) * self.index.queries(np.arange(1)).nbytes
 
     @cached_property
     def plain_view(self) -> View:

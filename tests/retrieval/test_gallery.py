@@ -457,8 +457,11 @@ def test_what_is_in_a_gallery_needs_no_valid_parameters(data):
         retriever.kneighbors(X[:1])
 
 
-def test_reading_changes_nothing_and_both_sets_of_leaves_stay(data):
+@pytest.mark.parametrize("is_small", [True, False])
+def test_reading_changes_nothing_and_both_sets_of_leaves_stay(data, is_small, monkeypatch):
     X, y = data
+    expected = retriever_of(X, y).kneighbors(None, 3)
+    monkeypatch.setattr("sklearn_hierret.retrieval._gallery.SMALL", 1 << 26 if is_small else 0)
     retriever = retriever_of(X, y)
     gallery = retriever.searcher().gallery
     states = []
@@ -471,7 +474,9 @@ def test_reading_changes_nothing_and_both_sets_of_leaves_stay(data):
     assert len(states[0]) == 2
     assert retriever.searcher().gallery is gallery
     own, new = (retriever.searcher().leaves.view(of_gallery=of) for of in (True, False))
-    assert own.index.rows.unit is new.index.rows.unit  # no copy of the features
+    assert (own.index.rows.unit is new.index.rows.unit) == (not is_small)  # no copy of many features
+    for found, wanted in zip(retriever.kneighbors(None, 3), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
 
 
 def test_a_frozen_class_model_of_other_features(data):
