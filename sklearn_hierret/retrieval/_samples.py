@@ -51,7 +51,10 @@ class Column:
 
     @cached_property
     def _lookups(self) -> list[pd.Index]:
-        return [pd.Index(part) for part in self.parts]
+        lookups = [pd.Index(part) for part in self.parts]
+        for lookup in lookups:  # pandas builds its tables when first asked, which threads may not do at once
+            assert lookup.is_unique
+        return lookups
 
 
 @value("samples")
