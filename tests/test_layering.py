@@ -159,6 +159,17 @@ def test_no_class_is_large():
     assert {name: n for name, n in large.items() if n > 25 and name not in LARGE} == {}
 
 
+def test_no_function_is_long():
+    """Without its docstring; numba compiles one loop as a whole."""
+    long = {}
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                long[name, node.name] = node.end_lineno - body[0].lineno + 1 if body else 0
+    assert [where for where, n in long.items() if n > 60] == [("sklearn_hierret.search._compiled", "visit")]
+
+
 def test_no_module_is_in_a_circle():
     graphlib.TopologicalSorter(imports_of_modules()).prepare()  # raises for a circle, and names it
 

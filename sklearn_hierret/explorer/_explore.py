@@ -147,13 +147,7 @@ def explore(
         raise TypeError(f"class_names must be a mapping, got {type(class_names).__name__}.")
     title = str(title)
     retriever, X = retriever_of(estimator, X)
-    if isinstance(retriever, HammingRetriever):
-        raise TypeError("The page compares features; a HammingRetriever has codes.")
-    tree = retriever.searcher().leaves.tree if isinstance(retriever, HierarchicalRetriever) else None
-    if tree is None:
-        raise TypeError(
-            "The page shows one tree: explore needs a HierarchicalRetriever with a ClassHierarchy."
-        )
+    tree = _tree_of(retriever)
     source = ImageSource(images, image_size)
     rows = checked_queries(retriever, X)
     check_consistent_length(rows, source)
@@ -189,6 +183,17 @@ def explore(
         with written_whole(path) as part:
             part.write_text(page, encoding="utf-8")
     return Explorer(page, path)
+
+
+def _tree_of(retriever: Any) -> ClassHierarchy:
+    if isinstance(retriever, HammingRetriever):
+        raise TypeError("The page compares features; a HammingRetriever has codes.")
+    tree = retriever.searcher().leaves.tree if isinstance(retriever, HierarchicalRetriever) else None
+    if tree is None:
+        raise TypeError(
+            "The page shows one tree: explore needs a HierarchicalRetriever with a ClassHierarchy."
+        )
+    return tree
 
 
 def _page(data: dict, title: str) -> str:

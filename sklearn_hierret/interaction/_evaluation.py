@@ -99,18 +99,7 @@ def evaluate_interaction(
     >>> sorted(table["round"].unique().tolist())
     [0, 1]
     """
-    for value, name in ((rounds, "rounds"), (marks, "marks")):
-        check_positive_integer(value, name)
-    if not isinstance(hierarchy, ClassHierarchy):
-        raise TypeError(f"hierarchy must be a ClassHierarchy, got {type(hierarchy).__name__}.")
-    if not 0 <= error_rate <= 0.5:
-        raise ValueError(f"error_rate must be between 0 and 0.5, got {error_rate!r}.")
-    if n_queries is not None:
-        check_positive_integer(n_queries, "n_queries")
-    if not isinstance(random_state, Integral) or isinstance(random_state, bool):
-        raise ValueError(f"random_state must be an integer, got {random_state!r}.")
-    if methods is not None and (not isinstance(methods, Mapping) or not methods):
-        raise TypeError(f"methods must be a mapping from names to methods of feedback, got {methods!r}.")
+    _check_arguments(rounds, marks, hierarchy, error_rate, n_queries, random_state, methods)
     if methods is None:
         methods = {
             "node posterior": NodePosterior(),
@@ -153,6 +142,29 @@ def evaluate_interaction(
     means = grouped[["precision", "map", "ahp"]].mean()
     means.insert(0, "n_queries", grouped.size())
     return means.reset_index()
+
+
+def _check_arguments(
+    rounds: Any,
+    marks: Any,
+    hierarchy: Any,
+    error_rate: Any,
+    n_queries: Any,
+    random_state: Any,
+    methods: Any,
+) -> None:
+    for value, name in ((rounds, "rounds"), (marks, "marks")):
+        check_positive_integer(value, name)
+    if not isinstance(hierarchy, ClassHierarchy):
+        raise TypeError(f"hierarchy must be a ClassHierarchy, got {type(hierarchy).__name__}.")
+    if not 0 <= error_rate <= 0.5:
+        raise ValueError(f"error_rate must be between 0 and 0.5, got {error_rate!r}.")
+    if n_queries is not None:
+        check_positive_integer(n_queries, "n_queries")
+    if not isinstance(random_state, Integral) or isinstance(random_state, bool):
+        raise ValueError(f"random_state must be an integer, got {random_state!r}.")
+    if methods is not None and (not isinstance(methods, Mapping) or not methods):
+        raise TypeError(f"methods must be a mapping from names to methods of feedback, got {methods!r}.")
 
 
 class _User:

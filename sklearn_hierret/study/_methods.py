@@ -110,29 +110,31 @@ def all_methods(taxonomy: ClassHierarchy | None, classes: NDArray, seed: int) ->
             alphas=ALPHAS,
         ),
     ]
-    if taxonomy is not None:
-        methods += [
-            Method("soft leaves, taxonomy", HierarchicalRetriever(taxonomy), alphas=ALPHAS),
-            Method("defaults, taxonomy", HierarchicalRetriever(taxonomy)),
-            Method(
-                "defaults, visual tree and taxonomy",
-                HierarchicalRetriever([LinkageHierarchyBuilder("average", metric="cosine"), taxonomy]),
-            ),
-            Method(
-                "control: taxonomy, classes permuted",
-                HierarchicalRetriever(taxonomy.permute(seed)),
-                alphas=ALPHAS,
-            ),
-            Method(
-                "semantic embeddings, cosine",
-                HierarchicalRetriever(metric="cosine", alpha=0.0),
-                features="semantic",
-            ),
-            Method(
-                "soft leaves on semantic embeddings", clone(ours), thresholds, ALPHAS, features="semantic"
-            ),
-        ]
-    return methods
+    return methods if taxonomy is None else methods + _methods_with(taxonomy, ours, seed)
+
+
+def _methods_with(taxonomy: ClassHierarchy, ours: HierarchicalRetriever, seed: int) -> list[Method]:
+    """Make the methods that need a taxonomy."""
+    thresholds = {"hierarchy__threshold": THRESHOLDS}
+    return [
+        Method("soft leaves, taxonomy", HierarchicalRetriever(taxonomy), alphas=ALPHAS),
+        Method("defaults, taxonomy", HierarchicalRetriever(taxonomy)),
+        Method(
+            "defaults, visual tree and taxonomy",
+            HierarchicalRetriever([LinkageHierarchyBuilder("average", metric="cosine"), taxonomy]),
+        ),
+        Method(
+            "control: taxonomy, classes permuted",
+            HierarchicalRetriever(taxonomy.permute(seed)),
+            alphas=ALPHAS,
+        ),
+        Method(
+            "semantic embeddings, cosine",
+            HierarchicalRetriever(metric="cosine", alpha=0.0),
+            features="semantic",
+        ),
+        Method("soft leaves on semantic embeddings", clone(ours), thresholds, ALPHAS, features="semantic"),
+    ]
 
 
 class PermutedBuilder(BaseEstimator):
