@@ -100,7 +100,7 @@ def test_bad_input(cluster, data):
         MahalanobisClassifier().fit(da.where(lazy > 5, np.nan, lazy), y)
     with pytest.raises(ValueError, match="one class"):
         MahalanobisClassifier().fit(lazy, np.zeros(len(X), dtype=int))
-    with pytest.raises(ValueError, match="needs arrays in memory"):
+    with pytest.raises(ValueError, match="needs all of them in memory"):
         MahalanobisClassifier(temperature="auto").fit(lazy, y)
     with pytest.raises(ValueError, match="expecting 5 features"):
         HierarchicalRetriever().fit(X, y).kneighbors(lazy[:, :3])
