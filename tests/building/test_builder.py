@@ -128,3 +128,17 @@ def test_levels_are_those_of_the_naive_loop_over_three_levels_and_more(covarianc
         np.testing.assert_array_equal(levels, expected)
         deep += len(levels) > 4
     assert deep >= 1
+
+
+def test_a_cached_fit_heeds_groups(tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = np.repeat(rng.normal(size=(40, 3)), 3, axis=0), np.repeat(np.arange(40) % 2, 3)
+    X = X + 1e-3 * rng.normal(size=X.shape)
+    groups, model = np.repeat(np.arange(40), 3), MahalanobisClassifier(temperature="auto")
+    chosen = []
+    for memory in (None, str(tmp_path)):
+        builder = HierarchyBuilder(class_model=model, memory=memory)
+        retriever = HierarchicalRetriever(builder, alpha=1.0)
+        chosen += [retriever.fit(X, y, g).class_model_.temperature_ for g in (groups, None)]
+    assert chosen[:2] == chosen[2:]
+    assert chosen[0] != chosen[1]

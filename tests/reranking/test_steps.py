@@ -204,3 +204,8 @@ def test_large_distances_are_no_trouble(data):
     X, y, Q, _ = data
     step = KReciprocal(HierarchicalRetriever(alpha=1e4), k1=8).fit(X, y)
     assert np.isfinite(step.kneighbors(Q, 20)[0]).all()
+
+
+def test_nested_parameters_without_a_retriever():
+    with pytest.raises(ValueError, match="since retriever is None"):
+        QueryExpansion().set_params(retriever__alpha=0.1)
