@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
@@ -66,6 +68,21 @@ class TrainingSet:
     def y(self) -> NDArray:
         """Label of each sample."""
         return self.classes[self.codes]
+
+    def stratified_folds(self, n_folds: int) -> list[tuple[NDArray, NDArray]]:
+        """Split the samples into stratified folds that keep groups together.
+
+        Raises
+        ------
+        ValueError
+            If no class has `n_folds` samples, or there are fewer groups.
+        """
+        splitter = StratifiedKFold if self.groups is None else StratifiedGroupKFold
+        with warnings.catch_warnings():
+            # Of classes smaller than the folds: what is missing in one is in another.
+            warnings.simplefilter("ignore", UserWarning)
+            folds = splitter(n_folds, shuffle=True, random_state=0)
+            return list(folds.split(np.empty(len(self.codes)), self.codes, self.groups))
 
 
 def hashed_groups(groups: ArrayLike, n_samples: int) -> NDArray[np.uint64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.special import logit
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from sklearn_hierret._arrays import row_chunks
 from sklearn_hierret._training import TrainingSet
@@ -157,9 +155,4 @@ def _splits(training: TrainingSet) -> list[tuple[NDArray, NDArray]]:
     n_samples = len(training.codes)
     if np.bincount(training.codes).max() < N_FOLDS or n_samples < 2 * N_FOLDS:
         return []
-    splitter = StratifiedKFold if training.groups is None else StratifiedGroupKFold
-    with warnings.catch_warnings():
-        # Of classes smaller than the folds: what is missing in one is in another.
-        warnings.simplefilter("ignore", UserWarning)
-        folds = splitter(N_FOLDS, shuffle=True, random_state=0)
-        return list(folds.split(np.empty(n_samples), training.codes, training.groups))
+    return training.stratified_folds(N_FOLDS)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from sklearn_hierret._training import TrainingSet
 
@@ -26,20 +24,15 @@ def held_out_temperature(
 
     ``scores_of(rest, X)`` gives the classes of a model fitted to the rest, and the scores of samples.
     """
-    X, y, classes = training.X, training.y, training.classes
+    X, classes = training.X, training.classes
     if np.bincount(training.codes).max() < N_FOLDS:
         raise ValueError(
             f"temperature='auto' holds samples out in {N_FOLDS} folds, and no class has this many samples: "
             "give a number."
         )
-    splitter = StratifiedKFold if training.groups is None else StratifiedGroupKFold
-    with warnings.catch_warnings():
-        # Of classes smaller than the folds: what is missing in one is in another.
-        warnings.simplefilter("ignore", UserWarning)
-        folds = list(splitter(N_FOLDS, shuffle=True, random_state=0).split(X, y, training.groups))
     limit = max(1, MOST_SCORES // (N_FOLDS * len(classes)))
     scores, codes = [], []
-    for train, test in folds:
+    for train, test in training.stratified_folds(N_FOLDS):
         present, rest_codes = np.unique(training.codes[train], return_inverse=True)
         rows = test[np.isin(training.codes[test], present)][:limit]
         if len(rows):

@@ -22,7 +22,6 @@ from sklearn_hierret.hierarchy import CombinedHierarchy, check_weights
 from sklearn_hierret.model_selection._candidates import Candidates, Scores, scores_of_fold
 from sklearn_hierret.model_selection._splits import Fold, folds_of, for_splitter
 from sklearn_hierret.retrieval import ALPHAS, HierarchicalRetriever, Options, Searcher, fit_metric
-from sklearn_hierret.retrieval import LATE_PARAMETERS as LATE
 
 #: Parameters of a retriever that are none here.
 CHOSEN = ("alpha", "stem", "metric")
@@ -241,11 +240,8 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         to_splitter = MethodMapping().add(caller="fit", callee="split")
         return MetadataRouter(owner=self).add(splitter=self.cv, method_mapping=to_splitter)
 
-    # ----------------------------------------------------------------------- inside
-
     def _late(self) -> dict[str, Any]:
-        params = self.__dict__
-        others = {name: params[name] for name in LATE if name in params}
+        others = super(HierarchicalRetriever, self)._late()  # the metric was chosen, not given
         return {**others, "alpha": self.alpha_, "stem": self.stem_}
 
 

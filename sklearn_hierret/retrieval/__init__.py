@@ -10,7 +10,6 @@ from sklearn_hierret.retrieval._inside import fit_inside
 from sklearn_hierret.retrieval._leaf_model import LeafModel
 from sklearn_hierret.retrieval._metric import fit_metric
 from sklearn_hierret.retrieval._novelty import POWER as POWER_OF_LEAF
-from sklearn_hierret.retrieval._options import LATE as LATE_PARAMETERS
 from sklearn_hierret.retrieval._options import Options, constraints_of
 from sklearn_hierret.retrieval._searcher import Result, Searcher
 from sklearn_hierret.retrieval._tables import table_of
@@ -18,7 +17,6 @@ from sklearn_hierret.retrieval._transformer import HierarchicalNeighborsTransfor
 
 __all__ = [
     "ALPHAS",
-    "LATE_PARAMETERS",
     "POWER_OF_LEAF",
     "BaseRetriever",
     "Gallery",

@@ -39,8 +39,6 @@ class GalleryLeaves:
     gallery: Gallery
     options: Options
 
-    # ---------------------------------------------------------------------- leaves
-
     @property
     def model(self) -> LeafModel:
         """The leaf model, which must be there."""
