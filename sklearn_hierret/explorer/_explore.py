@@ -27,7 +27,7 @@ from sklearn_hierret.retrieval import (
     HammingRetriever,
     HierarchicalRetriever,
     Searcher,
-    checked_queries,
+    checked_samples,
     table_of,
 )
 
@@ -149,7 +149,7 @@ def explore(
     retriever, X = retriever_of(estimator, X)
     tree = _tree_of(retriever)
     source = ImageSource(images, image_size)
-    rows = checked_queries(retriever, X)
+    rows = checked_samples(retriever, X)
     check_consistent_length(rows, source)
     if len(source) > MOST_IMAGES:
         raise ValueError(f"{len(source)} images make a page that is too large: choose {MOST_IMAGES} at most.")

@@ -12,7 +12,7 @@ from sklearn_hierret._sklearn import safe_indexing
 from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.interaction._method import check_retriever
 from sklearn_hierret.interaction._session import RetrievalSession
-from sklearn_hierret.retrieval import checked_queries
+from sklearn_hierret.retrieval import checked_samples
 
 
 def kneighbors_of_set(
@@ -58,7 +58,7 @@ def kneighbors_of_set(
     """
     retriever, X = retriever_of(estimator, X)
     check_retriever(retriever)
-    n_images = len(checked_queries(retriever, X))
+    n_images = len(checked_samples(retriever, X))
     if groups is None:
         groups = np.zeros(n_images, dtype=int)
     groups = np.asarray(groups)

@@ -21,7 +21,7 @@ from sklearn_hierret.retrieval import (
     HierarchicalRetriever,
     Result,
     Searcher,
-    checked_queries,
+    checked_samples,
     table_of,
 )
 
@@ -104,7 +104,7 @@ class RetrievalSession:
         self.method = method
         self.error_rate = float(error_rate)
         self._gallery = searcher.gallery
-        self._X = checked_queries(retriever, X_query, searcher)
+        self._X = checked_samples(retriever, X_query, searcher)
         self._marked = np.empty(0, dtype=np.intp)
         self._is_relevant = np.empty(0, dtype=bool)
         self._near: dict[int, NDArray[np.intp]] = {}

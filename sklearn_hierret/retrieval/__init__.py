@@ -1,7 +1,7 @@
 """The retrievers: of features and of binary codes."""
 
 from sklearn_hierret.retrieval._alpha import ALPHAS
-from sklearn_hierret.retrieval._base import BaseRetriever, checked_queries
+from sklearn_hierret.retrieval._base import BaseRetriever, checked_queries, checked_samples
 from sklearn_hierret.retrieval._fitting import fit_ranking
 from sklearn_hierret.retrieval._gallery import Gallery, LeafOrigin
 from sklearn_hierret.retrieval._hamming import HammingRetriever
@@ -29,6 +29,7 @@ __all__ = [
     "Result",
     "Searcher",
     "checked_queries",
+    "checked_samples",
     "constraints_of",
     "fit_inside",
     "fit_metric",

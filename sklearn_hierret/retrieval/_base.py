@@ -400,7 +400,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             raise ValueError(
                 f"gallery_leaves must be 'auto', 'predicted' or 'labels', got {gallery_leaves!r}."
             )
-        X = checked_queries(self, X)
+        X = checked_samples(self, X)
         searcher = searcher.with_gallery(X, y, ids, gallery_leaves or self._gallery_leaves)
         with _REPLACING:
             self._searcher = searcher
@@ -454,7 +454,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         ValueError
             For ids that are there already.
         """
-        X = checked_queries(self, X, self.searcher())
+        X = checked_samples(self, X, self.searcher())
         return self._replace(lambda searcher: searcher.with_added(X, y, ids))
 
     def remove_from_gallery(self, ids: ArrayLike) -> Any:
@@ -480,12 +480,12 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
 
 
 def checked_queries(retriever: BaseRetriever, X: ArrayLike | None, searcher: Searcher | None = None) -> Any:
-    """Check features or codes for a fitted retriever, in the dtype of a gallery or in that which suits them.
+    """Check the features or codes of queries; None, which stands for the gallery, stays."""
+    return None if X is None else checked_samples(retriever, X, searcher)
 
-    None, which stands for the gallery, stays.
-    """
-    if X is None:
-        return None
+
+def checked_samples(retriever: BaseRetriever, X: ArrayLike, searcher: Searcher | None = None) -> Any:
+    """Check features or codes for a fitted retriever, in the dtype of a gallery or of what suits them."""
     if (searcher or retriever.__dict__["_searcher"]).gallery.metric is None:
         check_codes(X)
         return validate_data(retriever, X, dtype=None, order="C", reset=False)

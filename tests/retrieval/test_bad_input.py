@@ -18,6 +18,7 @@ from sklearn_hierret import (
     evaluate_retrieval,
     make_retrieval_scorer,
 )
+from sklearn_hierret.interaction import RetrievalSession, kneighbors_of_set
 from tests.strategies import blobs
 
 
@@ -249,3 +250,22 @@ def test_single_precision_of_data_frames(data):
         assert HierarchicalRetriever(alpha=1.0).fit(frame, y).kneighbors(frame[:3])[0].dtype == np.float32
     mixed = pd.DataFrame(X.astype(np.float32)).astype({0: "float64"})
     assert HierarchicalRetriever(alpha=1.0).fit(mixed, y).kneighbors(mixed[:3])[0].dtype == np.float64
+
+
+def test_no_samples_where_none_stands_for_no_gallery(data):
+    X, y = data
+    fitted = HierarchicalRetriever(alpha=1.0).fit(X, y)
+    for refused in (
+        lambda: fitted.set_gallery(None),
+        lambda: fitted.with_gallery(None),
+        lambda: fitted.add_to_gallery(None, [0]),
+        lambda: RetrievalSession(fitted, None),
+        lambda: kneighbors_of_set(fitted, None, 1),
+    ):
+        with pytest.raises(ValueError, match="Expected 2D array"):
+            refused()
+    codes = np.packbits(X > 0, axis=1)
+    hamming = HammingRetriever().fit(codes, y)
+    for method in (hamming.set_gallery, hamming.with_gallery, hamming.add_to_gallery):
+        with pytest.raises(TypeError, match="Codes are packed bits of dtype uint8"):
+            method(None)
