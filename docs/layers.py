@@ -57,6 +57,10 @@ LAYERS: dict[str, tuple[str, str]] = {
         "features and labels -> tree: the hierarchy builders",
         "_arrays _blocks _sklearn _state _training gaussian hierarchy",
     ),
+    "new_classes": (
+        "evidence of new classes, prototypes of labelled ones, clusters of others",
+        "_arrays _state _training class_models discriminant distance hierarchy leaves statistics",
+    ),
     "search": (
         "rows of features or codes -> `Index`; `LeafDistance`; `search`: arrays in, arrays out",
         "_arrays _sklearn _state _threads distance leaves",
@@ -69,7 +73,7 @@ LAYERS: dict[str, tuple[str, str]] = {
     "retrieval": (
         "`LeafModel`, alpha and metric -> `Gallery` -> `Searcher`; the retrievers, which hold one",
         "_arrays _blocks _sklearn _state _threads _training building class_models discriminant distance "
-        "hashing hierarchy leaves metrics search statistics",
+        "hashing hierarchy leaves metrics new_classes search statistics",
     ),
     "embedding": (
         "`class_embedding`, `HierarchicalEmbedding`, `OASIS`",

@@ -40,9 +40,10 @@ def hard_leaves(classes: NDArray[np.intp], dtype: np.dtype) -> NDArray:
 
 
 def scaled_leaves(leaves: NDArray, factor: Any) -> NDArray:
-    """Scale the probabilities of leaves by a factor each; the rest lies on the root."""
+    """Scale the probabilities of leaves by a factor for each leaf or entry; the rest lies on the root."""
     leaves = leaves.copy()
-    leaves["probability"] *= np.asarray(factor, dtype=leaves.dtype["probability"]).reshape(-1, 1)
+    factor = np.asarray(factor, dtype=leaves.dtype["probability"])
+    leaves["probability"] *= factor if factor.ndim == 2 else factor.reshape(-1, 1)
     return leaves
 
 

@@ -16,7 +16,7 @@ from sklearn_hierret.distance import within_one_error
 from sklearn_hierret.evaluation import RetrievalScorer, scores_of_queries
 from sklearn_hierret.metrics import class_weights
 from sklearn_hierret.model_selection._splits import Fold
-from sklearn_hierret.retrieval import HierarchicalRetriever
+from sklearn_hierret.retrieval import HierarchicalRetriever, Searcher
 
 
 @value("candidate")
@@ -119,20 +119,15 @@ def _scores_of_metric(
         judges = [(scorer,) for scorer in scorers]
     searches = [pair[0].search(retriever, Q, t) for pair in judges] if is_ours else []
     rankers = [search.model for search in searches] if is_ours else [retriever]
-    leaf_model = retriever.searcher().leaves.model
-    leaf_models = {
-        weights: leaf_model if weights is None else leaf_model.with_weights(weights)
+    searchers = {
+        weights: [_with_weights(ranker.searcher(), weights) for ranker in rankers]
         for weights in {candidate.weights for candidate in candidates}
     }
     scores = []
     for candidate in candidates:
         models = [
-            ranker.with_searcher(
-                replace(ranker.searcher(), leaf_model=leaf_models[candidate.weights]),
-                alpha=candidate.alpha,
-                stem=candidate.stem,
-            )
-            for ranker in rankers
+            ranker.with_searcher(searcher, alpha=candidate.alpha, stem=candidate.stem)
+            for ranker, searcher in zip(rankers, searchers[candidate.weights], strict=True)
         ]
         if not is_ours:
             scores.append([np.array([float(scorers[0](models[0], Q, t))])])
@@ -143,6 +138,12 @@ def _scores_of_metric(
             of_candidate += scores_of_queries(pair, search)
         scores.append(of_candidate)
     return scores
+
+
+def _with_weights(searcher: Searcher, weights: Any) -> Searcher:
+    """Search by a tree with other weights of its parts; a gallery may have a tree of its own."""
+    model = searcher.leaves.model
+    return searcher if weights is None else replace(searcher, leaf_model=model.with_weights(weights))
 
 
 class Scores:

@@ -64,7 +64,7 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
     unseen : float in [0, 1), default=0
         Share of the classes that are held out of each fold's fit as well, as in a gallery with unknown
         classes. Their samples stay in what is searched.
-    assignment, gallery_leaves, novelty, n_neighbors, class_model
+    assignment, gallery_leaves, new_classes, novelty, n_neighbors, class_model
         See `HierarchicalRetriever`.
     random_state : int, RandomState instance or None, default=0
         Draws the classes that are not seen.
@@ -136,6 +136,7 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         unseen: float = 0.0,
         assignment: str = "soft",
         gallery_leaves: str = "auto",
+        new_classes: str = "auto",
         novelty: bool | str = "auto",
         n_neighbors: int = 5,
         class_model: Any = None,
@@ -153,6 +154,7 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         self.unseen = unseen
         self.assignment = assignment
         self.gallery_leaves = gallery_leaves
+        self.new_classes = new_classes
         self.novelty = novelty
         self.n_neighbors = n_neighbors
         self.class_model = class_model

@@ -36,6 +36,7 @@ from sklearn_hierret.retrieval._tables import (
     level_accuracy,
     sure_nodes,
     table_of,
+    table_of_gallery,
 )
 
 #: Held for the moment in which a gallery is replaced, so that no writer loses what another wrote.
@@ -231,6 +232,8 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         searcher = self.searcher()
         if min_probability is not None:
             check_backing_off(searcher, X, min_probability)
+        if X is None:
+            return table_of_gallery(searcher, n_neighbors, within)
         X = checked_queries(self, X, searcher)
         has_leaves = searcher.leaf_model is not None
         result = searcher.neighbors(X, n_neighbors, within=within, with_leaves=has_leaves)
@@ -370,6 +373,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         ids: ArrayLike | None = None,
         *,
         gallery_leaves: str | None = None,
+        new_classes: str | None = None,
     ) -> Any:
         """Replace the gallery; hierarchy and class model stay.
 
@@ -384,6 +388,8 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             Distinct names of the samples for `retrieve`; default: running numbers.
         gallery_leaves : {"auto", "predicted", "labels"}, optional
             For this gallery and what is added to it; default: the parameter, as it was at fit.
+        new_classes : {"auto", "labels", "discover", "ignore"}, optional
+            The same.
 
         Returns
         -------
@@ -400,8 +406,15 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             raise ValueError(
                 f"gallery_leaves must be 'auto', 'predicted' or 'labels', got {gallery_leaves!r}."
             )
+        if new_classes not in (None, "auto", "labels", "discover", "ignore"):
+            raise ValueError(
+                f"new_classes must be 'auto', 'labels', 'discover' or 'ignore', got {new_classes!r}."
+            )
         X = checked_samples(self, X)
-        searcher = searcher.with_gallery(X, y, ids, gallery_leaves or self._gallery_leaves)
+        kept = self.__dict__.get("_new_classes", "ignore")
+        searcher = searcher.with_gallery(
+            X, y, ids, gallery_leaves or self._gallery_leaves, new_classes or kept
+        )
         with _REPLACING:
             self._searcher = searcher
         return self
@@ -413,12 +426,13 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         ids: ArrayLike | None = None,
         *,
         gallery_leaves: str | None = None,
+        new_classes: str | None = None,
     ) -> Any:
         """Return a copy with another gallery; this retriever stays as it is.
 
         Parameters
         ----------
-        X, y, ids, gallery_leaves
+        X, y, ids, gallery_leaves, new_classes
             See `set_gallery`.
 
         Returns
@@ -426,7 +440,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         retriever : object
             Fitted, with the same class model.
         """
-        return copy.copy(self).set_gallery(X, y, ids, gallery_leaves=gallery_leaves)
+        return copy.copy(self).set_gallery(X, y, ids, gallery_leaves=gallery_leaves, new_classes=new_classes)
 
     def add_to_gallery(self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None) -> Any:
         """Add samples to the gallery, at its end; hierarchy and class model stay.

@@ -15,6 +15,7 @@ from sklearn_hierret.building import LinkageHierarchyBuilder, named
 from sklearn_hierret.class_models import HeldOutLeaves
 from sklearn_hierret.discriminant import DiscriminantClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, shorten
+from sklearn_hierret.new_classes import fit_evidence
 from sklearn_hierret.retrieval._alpha import choose_alpha
 from sklearn_hierret.retrieval._leaf_model import HeldOutSample, LeafModel
 from sklearn_hierret.retrieval._metric import FittedMetric, fit_metric
@@ -49,13 +50,14 @@ def fit_ranking(
     assignment: str,
     stem: float | str,
     scale: float = 1.0,
+    keeps_evidence: bool = False,
     verbose: bool | int = False,
     report: Callable[[str], None] = lambda message: None,
 ) -> FittedRanking:
     """Fit clones of a builder and a class model, choose the metric and alpha.
 
     The parameters are those of `HierarchicalRetriever`. `scale` is the factor of the cosine distance in the
-    distance of the features.
+    distance of the features; with `keeps_evidence` galleries may bring new classes.
     """
     start = time.perf_counter()
     leaf_model = fit_leaf_model(hierarchy, class_model, training, verbose)
@@ -75,6 +77,11 @@ def fit_ranking(
         tree = leaf_model.ranking_tree(stem)
         alpha = choose_alpha(training.X, training.codes, kept, tree, scale, fitted)
     report(f"alpha {alpha:g}, in {time.perf_counter() - start:.1f} s")
+    if keeps_evidence:
+        start = time.perf_counter()
+        evidence = fit_evidence(training, fitted.visual, fitted.held_out, held_out)
+        leaf_model = replace(leaf_model, evidence=evidence)
+        report(f"evidence of new classes in {time.perf_counter() - start:.1f} s")
     if held_out is not None:
         if held_out.proba is not None:
             sample = HeldOutSample(held_out.proba, training.y[held_out.sample])

@@ -49,12 +49,20 @@ class LeafOrigin(NamedTuple):
         Their leaves, by class models that did not see them; None where they are not at hand.
     groups : ndarray of shape (n_train,) or None
         Groups of these samples.
+    new_classes : {"auto", "labels", "discover", "ignore"}
+        Whether labels, or clusters, become leaves.
     """
 
     gallery_leaves: str = "predicted"
     n_train: int = 0
     held_out: HeldOutLeaves | None = None
     groups: NDArray[np.uint64] | None = None
+    new_classes: str = "ignore"
+
+    @property
+    def labels_teach(self) -> bool:
+        """Whether labels that the class model lacks become leaves."""
+        return self.new_classes in ("auto", "labels") and self.gallery_leaves != "predicted"
 
     def kept(self, is_alive: NDArray[np.bool_]) -> LeafOrigin:
         """Drop removed samples, given by serial number."""
@@ -204,6 +212,13 @@ class Gallery:
                     index = self.index.with_leaves(self.plain_view.rows, leaves)
                     views[kind] = View(index, self.samples, kind)
         return views[kind]
+
+    def with_series(self, series: NDArray[np.intp]) -> Gallery:
+        """Make room for more leaves, behind those that there are."""
+        if self.kind is None:
+            return self
+        gallery = replace(self, index=self.index.with_series(series))
+        return gallery.with_held_out(self.held_out)
 
     @property
     def _n_bytes(self) -> int:

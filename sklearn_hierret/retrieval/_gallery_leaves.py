@@ -14,8 +14,16 @@ from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.discriminant import known_proba
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.leaves import float_dtype, hard_leaves, joined_leaves, likeliest, scaled_leaves
+from sklearn_hierret.new_classes import (
+    TAUGHT_WEIGHT,
+    DiscoveredClasses,
+    TaughtClasses,
+    trust_in_discovered,
+    trust_in_known,
+)
 from sklearn_hierret.retrieval._gallery import Gallery, LeafKind, View
 from sklearn_hierret.retrieval._leaf_model import LeafModel
+from sklearn_hierret.retrieval._new_classes import by_halves
 from sklearn_hierret.retrieval._novelty import LEAST_OPEN_ALPHA, MOST_OPEN_ALPHA, POWER, share_of_gallery
 from sklearn_hierret.retrieval._options import Options
 
@@ -72,6 +80,12 @@ class GalleryLeaves:
             )
         return novelty is not False and tells
 
+    @property
+    def is_taught(self) -> bool:
+        """Whether labels of the gallery have taught leaves, to all queries alike."""
+        new = None if self.leaf_model is None else self.leaf_model.new
+        return isinstance(new, TaughtClasses) and not new.is_half
+
     def kind(self, of_gallery: bool, has_labels: bool | None = None) -> LeafKind:
         """Return the kind of the gallery's leaves, for its own samples as queries or for new ones."""
         origin, assignment = self.gallery.origin, self.options.assignment
@@ -86,8 +100,19 @@ class GalleryLeaves:
         model, gallery, kind = self.model, self.gallery, self.kind(of_gallery)
 
         def make() -> tuple[NDArray, NDArray[np.intp]]:
-            labels, serials = gallery.labels, gallery.samples.serials
-            return self.of_samples(kind, lambda: gallery.features, labels, serials), model.tree.leaf_order
+            labels, serials, order = gallery.labels, gallery.samples.serials, model.tree.leaf_order
+            if not (of_gallery and self.is_taught):
+                return self.of_samples(kind, lambda: gallery.features, labels, serials), order
+            # Each sample as a query: by what the other half of the gallery has taught.
+            half, models = by_halves(model, gallery)
+            of_halves = [
+                GalleryLeaves(of_half, gallery, self.options).of_samples(
+                    kind, lambda: gallery.features, labels, serials
+                )
+                for of_half in models
+            ]
+            leaves = joined_leaves(of_halves).reshape(2, len(half), -1)
+            return leaves[half, np.arange(len(half))], order
 
         return gallery.view(kind, make)
 
@@ -126,28 +151,54 @@ class GalleryLeaves:
         """Compute the hierarchical distances of samples to all classes, as a search takes them."""
         return self.model.distances(self.of_queries(X), self.options.stem)
 
-    def known(self, X: NDArray | None) -> NDArray[np.float64] | None:
+    def known(
+        self, X: NDArray | None, positions: NDArray[np.intp] | None = None
+    ) -> NDArray[np.float64] | None:
         """Compute the probability that the class of each query, or gallery sample, is known.
 
-        None where queries do not heed it.
+        None where queries do not heed it. `positions` are those of some gallery samples.
         """
         if not self.heeds_novelty:
             return None
+        if X is None and positions is not None:
+            return self._known_at(positions)
+        if self._discovered is not None:
+            serials = self.gallery.samples.serials if X is None else None
+            rows = self.gallery.features if X is None else X
+            return self._in_batches(rows, self.model.open_model.known_proba, serials)
         share, n = self.known_share(of_gallery=X is None), len(self.gallery) if X is None else len(X)
         if share in (0, 1):  # and nothing has to be asked
             return np.full(n, share)
         X = self.gallery.features if X is None else X
         return known_proba(self._in_batches(X, self.model.model.known_log_odds), share)
 
+    def _known_at(self, positions: NDArray[np.intp]) -> NDArray[np.float64]:
+        known = self.known(None)
+        assert known is not None
+        return known[positions]
+
+    @property
+    def _discovered(self) -> DiscoveredClasses | None:
+        new = None if self.leaf_model is None else self.leaf_model.new
+        return new if isinstance(new, DiscoveredClasses) else None
+
     def known_share(self, of_gallery: bool = False) -> float:
-        """Estimate, or count, the share of the gallery's samples whose class is known."""
+        """Estimate, or count, the share of the gallery's samples whose class is known, or taught."""
+        if self._discovered is not None:
+            return self._discovered.share
+        if self.leaf_model is not None and self.leaf_model.new is not None:
+            return 1.0
         gallery, source = self.gallery, self.kind(of_gallery).source
         return gallery.known_share(source, lambda: share_of_gallery(gallery, source, self.model.model))
 
     def weight(self, of_gallery: bool = False) -> float:
         """Return the weight of D_H; that which fit chose is bounded in galleries with unknown classes."""
         weight = self.options.alpha
-        if not self.options.alpha_is_chosen or not weight or not self.heeds_novelty:
+        if not self.options.alpha_is_chosen or not weight:
+            return weight
+        if self.leaf_model is not None and self.leaf_model.new is not None:
+            return weight if self._discovered is not None else min(weight, TAUGHT_WEIGHT)
+        if not self.heeds_novelty:
             return weight
         if self.known_share(of_gallery) == 1:
             return weight
@@ -156,7 +207,15 @@ class GalleryLeaves:
         return min(weight, MOST_OPEN_ALPHA)
 
     def weighed(self, leaves: NDArray, known: NDArray[np.float64] | None) -> NDArray:
-        """Scale the probabilities of queries' leaves by ``k_q = P(known) ** POWER``."""
+        """Scale the probabilities of queries' leaves by how far they count.
+
+        That is ``k_q = P(known) ** POWER``; in galleries with discovered leaves see `trust_in_known`.
+        """
+        if self._discovered is not None:
+            weight = self.weight()
+            trust = np.ones(len(leaves)) if known is None else trust_in_known(known, weight)
+            is_new = np.isin(leaves["leaf"], self.model.open_model.positions)
+            return scaled_leaves(leaves, np.where(is_new, trust_in_discovered(weight), trust[:, None]))
         is_known = known is None or known.min(initial=1) == 1
         return leaves if is_known else scaled_leaves(leaves, known**POWER)  # type: ignore[operator]
 
@@ -221,12 +280,16 @@ class GalleryLeaves:
             computed[assignment] = by_serial
         return computed[assignment]
 
-    def _in_batches(self, X: NDArray, function: Callable[[NDArray], NDArray]) -> NDArray:
+    def _in_batches(self, X: NDArray, function: Callable[..., NDArray], *columns: NDArray | None) -> NDArray:
         """Apply a function of the class model to rows, in several threads if it allows them."""
         if len(X) <= FEW:  # to limit BLAS takes longer
-            return function(X)
+            return function(X, *columns)
         is_safe = self.model.model.runs_in_threads
         n_threads = threads_of(self.options.n_jobs, len(X)) if is_safe else 1
         batches = slices_of(len(X), max(1, -(-len(X) // n_threads))) or [slice(0, 0)]
-        results = run_batches(batches, lambda rows: function(X[rows]), n_threads)
+        results = run_batches(
+            batches,
+            lambda rows: function(X[rows], *(c if c is None else c[rows] for c in columns)),
+            n_threads,
+        )
         return results[0] if len(results) == 1 else np.concatenate(results)

@@ -39,9 +39,9 @@ class HierarchicalRetriever(BaseRetriever):
     alpha : "auto" or float in [0, inf], default="auto"
         Weight of the hierarchical distance. 0 is the visual distance alone; infinity orders by the
         hierarchical distance, then by the visual one. "auto" chooses at fit, by what held-out samples
-        retrieve at rank 1, and then at rank 20. Where `novelty` finds unknown classes in a gallery, the
-        weight is 8 at least if leaves are predicted, and 1 at most if they are labels. `alpha` may be
-        changed after fitting.
+        retrieve at rank 1, and then at rank 20. The weight is 1 at most in galleries whose labels have taught
+        new classes. Where `novelty` finds unknown classes that teach nothing, it is 8 at least if leaves are
+        predicted, and 1 at most if they are labels. `alpha` may be changed after fitting.
     metric : {"auto", "cosine", "whitened"} or transformer, default="auto"
         The visual distance: cosine of the features, or of features whitened within classes (see
         `WithinClassWhitening`), with a shrinkage that held-out samples choose. "auto" takes whichever of
@@ -58,21 +58,30 @@ class HierarchicalRetriever(BaseRetriever):
         hierarchies are a part. It may be changed after fitting;
         `hierarchy_` is the tree without a stem.
     gallery_leaves : {"auto", "predicted", "labels"}, default="auto"
-        Leaves of the gallery for new queries: "auto" takes the label of each sample whose label
-        the hierarchy knows, and what the class model predicts for the others; "labels" raises for
-        labels that it lacks (but see `novelty`); "predicted" never looks at labels. Searches with
+        Leaves of the gallery for new queries: "auto" takes the label of each sample, and what the class model
+        predicts where the label is none of its classes and teaches nothing; "labels" raises for such
+        labels (but see `novelty`); "predicted" never looks at labels. Searches with
         gallery samples as queries, ``kneighbors(None)``, and leave-one-out scorers always take predicted
         leaves; the leaves of training samples are cross-fitted.
+    new_classes : {"auto", "labels", "discover", "ignore"}, default="auto"
+        What galleries teach about classes that were not there at fit. "labels": each label that the class
+        model lacks becomes a leaf at once, from one sample on; a query's probability of it comes from
+        the prototype and the votes of its samples. Where gallery samples are the queries, only the other half
+        of the gallery teaches. "discover": clusters of samples that known classes do not explain become
+        provisional leaves (`discovered_`), whatever labels there are. "auto": labels teach, and clusters are
+        sought in galleries that are set without labels, where `novelty` is heeded. "ignore": neither. With
+        ``gallery_leaves="predicted"`` labels teach nothing. The gallery of `fit` has nothing to teach.
     novelty : {"auto"} or bool, default="auto"
-        Whether queries of unknown classes rely on their leaves less: ``D = D_V + alpha (1 - k (1 - D_H))``,
-        where ``k = P(known)^4`` says how well the class model knows the query, given the share of known
+        Whether queries rely on their leaves less, the less likely their class is known. In galleries with
+        discovered leaves P(known) comes from density, class probability and the nearness of gallery and
+        training samples. In other galleries with unknown classes, ``D = D_V + alpha (1 - k (1 - D_H))``,
+        where ``k = P(known)^4`` comes from density alone, given the share of known
         classes in the gallery. The share is counted where labels are the gallery's leaves; elsewhere it
-        is estimated [2]_, with 0.35 as the lower limit. In a gallery of known classes alone k is 1; where
-        labels say that all classes are unknown, the ranking is that of the visual distance. With
-        ``gallery_leaves="labels"`` a gallery sample whose label the hierarchy lacks then raises no error,
-        but is at distance 1 from every leaf. "auto"
-        does so where the class model has a method ``known_proba``, as `DiscriminantClassifier` has. It
-        may be changed after fitting.
+        is estimated [2]_, with 0.35 as the lower limit. In a gallery whose classes are all known, or
+        taught, k is 1. With ``gallery_leaves="labels"`` a gallery sample whose label the hierarchy lacks, and that
+        teaches nothing, then raises no error, but is at distance 1 from every leaf. "auto" heeds
+        it where the class model has a method ``known_proba``, as `DiscriminantClassifier` has. It
+        may be changed after fitting; ``False`` also keeps "auto" from seeking clusters.
     n_neighbors : int, default=5
         Default of `kneighbors`, voters in `predict`, and k of the mAP in `score`.
     class_model : classifier, default=None
@@ -143,7 +152,8 @@ class HierarchicalRetriever(BaseRetriever):
         "metric": "metric=WithinClassWhitening()",
     }
     _parameter_constraints: dict = constraints_of(
-        "hierarchy alpha metric assignment stem gallery_leaves novelty n_neighbors class_model n_jobs verbose"
+        "hierarchy alpha metric assignment stem gallery_leaves new_classes novelty n_neighbors class_model "
+        "n_jobs verbose"
     )
 
     def __init__(
@@ -155,6 +165,7 @@ class HierarchicalRetriever(BaseRetriever):
         assignment: str = "soft",
         stem: float | str = "auto",
         gallery_leaves: str = "auto",
+        new_classes: str = "auto",
         novelty: bool | str = "auto",
         n_neighbors: int = 5,
         class_model: Any = None,
@@ -167,6 +178,7 @@ class HierarchicalRetriever(BaseRetriever):
         self.assignment = assignment
         self.stem = stem
         self.gallery_leaves = gallery_leaves
+        self.new_classes = new_classes
         self.novelty = novelty
         self.n_neighbors = n_neighbors
         self.class_model = class_model
@@ -205,15 +217,23 @@ class HierarchicalRetriever(BaseRetriever):
         params = {**self.get_params(deep=False), **chosen}
         options = Options.of({**params, "alpha": 0.0}, 0.0, type(self).__name__)
         names = ("hierarchy", "class_model", "metric", "alpha", "assignment", "stem", "verbose")
-        ranking = fit_ranking(training, **{name: params[name] for name in names}, report=options.print)
+        ranking = fit_ranking(
+            training,
+            **{name: params[name] for name in names},
+            keeps_evidence=params["new_classes"] != "ignore",
+            report=options.print,
+        )
         self.alpha_, self._gallery_leaves = ranking.alpha, params["gallery_leaves"]
+        self._new_classes = params["new_classes"]
         model = ranking.leaf_model
         self.hierarchy_, self.hierarchy_builder_ = model.hierarchy, model.builder
         self.class_model_ = model.classifier
         self.metric_, self.shrinkage_ = ranking.metric.chosen, ranking.metric.shrinkage
         self._metric_at_fit = _snapshot(params["metric"])
         options = Options.of(params, self.alpha_, type(self).__name__)
-        origin = LeafOrigin(self._gallery_leaves, len(training.X), ranking.held_out, training.groups)
+        origin = LeafOrigin(
+            self._gallery_leaves, len(training.X), ranking.held_out, training.groups, self._new_classes
+        )
         searcher = Searcher.over_nothing(
             model, ranking.metric.visual, options, training.classes, origin, training.X.dtype
         )

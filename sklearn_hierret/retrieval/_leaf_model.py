@@ -17,6 +17,7 @@ from sklearn_hierret.class_models import ClassModel, HeldOutLeaves, class_model_
 from sklearn_hierret.hashing import unpack_signs
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, shorten
 from sklearn_hierret.leaves import expected_distances, joined_leaves
+from sklearn_hierret.new_classes import DiscoveredClasses, Evidence, OpenModel, TaughtClasses, extended_tree
 
 #: Stem of hierarchies learned from features, of those that names or given ones are part of, and of given ones
 #: (docs/defaults.md).
@@ -48,6 +49,12 @@ class LeafModel:
         Whether samples are packed codes, which the class model sees as -1 and 1.
     sample : HeldOutSample or None
         What fit held out.
+    evidence : Evidence or None
+        What tells new classes from known ones; None where features are codes.
+    new : TaughtClasses, DiscoveredClasses or None
+        Classes that a gallery brought; the last ones of the tree, unless the hierarchy knows them.
+    closed_tree : ClassHierarchy, CombinedHierarchy or None
+        The tree without them.
     """
 
     hierarchy: ClassHierarchy | CombinedHierarchy
@@ -56,22 +63,78 @@ class LeafModel:
     tree: ClassHierarchy | CombinedHierarchy
     of_codes: bool = False
     sample: HeldOutSample | None = None
+    evidence: Evidence | None = None
+    new: TaughtClasses | DiscoveredClasses | None = None
+    closed_tree: Any = None
     _trees: dict = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def model(self) -> ClassModel:
         """The classifier as a class model."""
+        model = self.known_model
+        if self.new is None:
+            return model
+        assert self.evidence is not None
+        return OpenModel(model, self.evidence, self.new, self.tree.index(self.new.labels))
+
+    @property
+    def open_model(self) -> OpenModel:
+        """The class model with new classes, which must be there."""
+        assert isinstance(self.model, OpenModel)
+        return self.model
+
+    @cached_property
+    def known_model(self) -> ClassModel:
+        """The class model of the classes of the fit."""
         model = class_model_of(self.classifier)
         return CodeModel(model) if self.of_codes else model
 
+    @property
+    def closed(self) -> LeafModel:
+        """The same without new classes."""
+        if self.new is None:
+            return self
+        return replace(self, tree=self.closed_tree, new=None, closed_tree=None, _trees={})
+
+    def opened(self, new: TaughtClasses | DiscoveredClasses) -> LeafModel:
+        """Return the same with new classes, instead of those that it has.
+
+        In trees that were learned they stand where linkage would put them, in given ones below the root, and
+        classes that the hierarchy knows where it has them.
+        """
+        closed, evidence = self.closed, self.evidence
+        assert evidence is not None
+        is_added = ~np.isin(new.labels, closed.tree.classes)
+        labels, directions = new.labels[is_added], new.directions[is_added]
+
+        def extended(tree: ClassHierarchy, is_learned: bool) -> ClassHierarchy:
+            if not is_learned:
+                return extended_tree(tree, labels)
+            return extended_tree(tree, labels, directions, evidence.prototypes)
+
+        tree, learned = closed.tree, [not of_meaning for of_meaning in self._parts_of_meaning()]
+        if isinstance(tree, CombinedHierarchy):
+            if len(learned) != len(tree.hierarchies):
+                learned = [False] * len(tree.hierarchies)
+            parts = [
+                extended(part, by_linkage) for part, by_linkage in zip(tree.hierarchies, learned, strict=True)
+            ]
+            longer: ClassHierarchy | CombinedHierarchy = CombinedHierarchy(parts, tree.weights)
+        else:
+            longer = extended(tree, all(learned))
+        return replace(closed, tree=longer, new=new, closed_tree=tree, _trees={})
+
     def with_weights(self, weights: ArrayLike) -> LeafModel:
         """Return the same with other weights of a combined hierarchy's parts."""
+        closed = self.closed
         if isinstance(self.builder, CombinedHierarchyBuilder):
             hierarchy = self.builder.combined(weights)
         else:
             assert isinstance(self.hierarchy, CombinedHierarchy)
             hierarchy = CombinedHierarchy(self.hierarchy.hierarchies, weights)
-        return replace(self, hierarchy=hierarchy, tree=hierarchy.restrict(self.tree.classes), _trees={})
+        tree = hierarchy.restrict(closed.tree.classes)
+        closed = replace(closed, hierarchy=hierarchy, tree=tree, _trees={})
+        return closed if self.new is None else closed.opened(self.new)
 
     def stem(self, stem: float | str) -> float:
         """Return a stem as a number."""
@@ -79,10 +142,15 @@ class LeafModel:
             return float(stem)
         if self.builder is None:
             return GIVEN_STEM
+        return MIXED_STEM if any(self._parts_of_meaning()) else LEARNED_STEM
+
+    def _parts_of_meaning(self) -> list[bool]:
+        """Tell of each part of the hierarchy whether it was given or made of names."""
+        if self.builder is None:
+            return [True]
         parts = [part for _, part in getattr(self.builder, "builders_", [("", self.builder)])]
         parts = [getattr(part, "estimator", part) for part in parts]  # of frozen ones
-        of_meaning = any(isinstance(part, (ClassHierarchy, TextHierarchyBuilder)) for part in parts)
-        return MIXED_STEM if of_meaning else LEARNED_STEM
+        return [isinstance(part, (ClassHierarchy, TextHierarchyBuilder)) for part in parts]
 
     def ranking_tree(self, stem: float | str) -> ClassHierarchy | CombinedHierarchy:
         """Return the tree that distances are taken from: those of different leaves are at least the stem."""

@@ -19,6 +19,7 @@ CONSTRAINTS: dict = {
     "metric": [StrOptions({"auto", "cosine", "whitened"}), HasMethods(["fit", "transform"])],
     "stem": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
     "gallery_leaves": [StrOptions({"auto", "predicted", "labels"})],
+    "new_classes": [StrOptions({"auto", "labels", "discover", "ignore"})],
     "assignment": [StrOptions({"soft", "hard"})],
     "novelty": ["boolean", StrOptions({"auto"})],
     "n_neighbors": [Interval(Integral, 1, None, closed="left")],

@@ -17,6 +17,7 @@ from sklearn_hierret.leaves import float_dtype, likeliest
 from sklearn_hierret.retrieval._gallery import Gallery, LeafOrigin, View
 from sklearn_hierret.retrieval._gallery_leaves import GalleryLeaves
 from sklearn_hierret.retrieval._leaf_model import LeafModel
+from sklearn_hierret.retrieval._new_classes import by_halves, opened, taught_less, taught_more
 from sklearn_hierret.retrieval._options import Options
 from sklearn_hierret.retrieval._samples import Samples, one_per_row
 from sklearn_hierret.retrieval._within import classes_below, mask_or_labels
@@ -86,9 +87,10 @@ class Searcher:
 
     def over(self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None, origin: LeafOrigin) -> Searcher:
         """Search these samples; what a first query needs is computed here."""
-        metric, model = self.gallery.metric, self.leaf_model
+        metric = self.gallery.metric
         labels = None if y is None else one_per_row(y, len(X), "labels")
         classes, samples = _joined(self.classes, labels), Samples.of(len(X), labels, ids)
+        model = opened(self.leaf_model, X, labels, origin, self.options)
         searcher = Searcher.over_nothing(model, metric, self.options, self.classes, origin, X.dtype, samples)
         searcher._check_labels(labels, origin)
         kind = leaves = series = None
@@ -116,9 +118,10 @@ class Searcher:
         y: ArrayLike | None = None,
         ids: ArrayLike | None = None,
         gallery_leaves: str = "auto",
+        new_classes: str = "auto",
     ) -> Searcher:
         """Search other samples."""
-        return self.over(X, y, ids, LeafOrigin(gallery_leaves))
+        return self.over(X, y, ids, LeafOrigin(gallery_leaves, new_classes=new_classes))
 
     def with_added(self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None) -> Searcher:
         """Add samples at the end of the gallery."""
@@ -129,16 +132,20 @@ class Searcher:
             gallery = replace(gallery, index=view.index, kind=view.kind, raw=raw)
             gallery.with_held_out(self.gallery.held_out)
         labels = None if y is None else one_per_row(y, len(X), "labels")
-        if labels is not None:
-            self._check_labels(labels, gallery.origin)
-        classes = gallery.classes
+        searcher, classes = self, gallery.classes
         if (labels is None) == (gallery.labels is None):  # `added` raises otherwise
             classes = _joined(classes, labels)
+            if labels is not None:
+                model = taught_more(self.leaf_model, X, labels, gallery)
+                if model is not None and model is not self.leaf_model:
+                    gallery = gallery.with_series(model.tree.leaf_order)
+                    searcher = replace(self, leaf_model=model, gallery=gallery)
+                searcher._check_labels(labels, gallery.origin)
             if gallery.kind is not None:
                 n_ever = gallery.samples.n_ever
                 serials = np.arange(n_ever, n_ever + len(X))
-                leaves = self.leaves.of_samples(gallery.kind, lambda: X, labels, serials)
-        return replace(self, gallery=gallery.added(X, labels, ids, leaves, classes))
+                leaves = searcher.leaves.of_samples(gallery.kind, lambda: X, labels, serials)
+        return replace(searcher, gallery=gallery.added(X, labels, ids, leaves, classes))
 
     def _check_labels(self, labels: NDArray | None, origin: LeafOrigin) -> None:
         """Raise a ValueError if labels are to be leaves, and there are none or unknown ones."""
@@ -147,7 +154,27 @@ class Searcher:
 
     def with_removed(self, ids: ArrayLike) -> Searcher:
         """Remove samples from the gallery by their ids."""
-        return replace(self, gallery=self.gallery.removed(ids))
+        gallery = self.gallery.removed(ids)
+        model = taught_less(self.leaf_model, gallery)
+        if model is None or model is self.leaf_model:
+            return replace(self, gallery=gallery)
+        searcher = replace(self, leaf_model=model, gallery=gallery)
+        return searcher if _same_leaves(model, self.leaf_model) else searcher.renewed()
+
+    def renewed(self) -> Searcher:
+        """Compute the leaves of the gallery again, after the leaf model has changed."""
+        gallery = self.gallery
+        if gallery.kind is None or self.leaf_model is None:
+            return self
+        leaves = self.leaves.of_samples(
+            gallery.kind, lambda: gallery.features, gallery.labels, gallery.samples.serials
+        )
+        index = gallery.index
+        if gallery.plain_view.alive_rows is not None:
+            index = index.keep(gallery.samples.alive_by_serial)
+        index = index.sorted_by(leaves, self.leaf_model.tree.leaf_order)
+        renewed = replace(gallery, index=index)
+        return replace(self, gallery=renewed.with_held_out(gallery.held_out))
 
     def optioned(self, params: dict[str, Any], make: Callable[[], Options]) -> Searcher:
         """Search by the options of some parameters, which are made and checked if they are other objects.
@@ -176,6 +203,7 @@ class Searcher:
         alpha: float | None = None,
         visual: NDArray | None = None,
         with_leaves: bool = False,
+        positions: NDArray[np.intp] | None = None,
     ) -> Result:
         """Find the nearest gallery samples.
 
@@ -193,16 +221,22 @@ class Searcher:
             Rows to compare with those of the gallery, where they are not those of X.
         with_leaves : bool, default=False
             Also where the ranking does not need them.
+        positions : ndarray of shape (n_queries,), optional
+            Of the gallery samples that are the queries, without X; default: all.
         """
         k, gallery, of_gallery = self._checked_k(X, n_neighbors, within), self.gallery, X is None
+        if of_gallery and positions is None and self.leaves.is_taught:
+            how = {"within": within, "class_distances": class_distances, "alpha": alpha}
+            return self._of_halves(k, with_leaves=with_leaves, **how)
+        at = slice(None) if positions is None else positions
         needs_leaves = with_leaves or (self.options.alpha if alpha is None else alpha) != 0
         chosen = None if within is None else self._chosen(within)
         by_label = chosen is not None and chosen.dtype != bool
         view = self.leaves.view(of_gallery) if needs_leaves or by_label else gallery.plain_view
         leaf_distance = known = None
         if needs_leaves:
-            leaves = view.leaves() if X is None else self.leaves.predicted(X)
-            known = self.leaves.known(X)
+            leaves = view.leaves(at) if X is None else self.leaves.predicted(X)
+            known = self.leaves.known(X, positions)
             if class_distances is not None:
                 leaf_distance = LeafDistance(leaves, partial(_same_for_all, class_distances))
             else:
@@ -210,17 +244,48 @@ class Searcher:
         if alpha is None:
             alpha = self.leaves.weight(of_gallery) if needs_leaves else 0.0
         if visual is None:
-            visual = view.index.queries(view.rows) if X is None else gallery.as_queries(X)
+            visual = view.index.queries(view.rows[at]) if X is None else gallery.as_queries(X)
         distances, serials = self._nearest(
             visual,
             view.index,
             k,
             alpha,
             leaf_distance=leaf_distance,
-            own_row=view.rows if of_gallery else None,
+            own_row=view.rows[at] if of_gallery else None,
             allowed=view.alive_rows if chosen is None else view.rows_at(self._mask(view, chosen)),
         )
         return Result(distances, gallery.samples.positions(serials), visual, view, leaf_distance, known)
+
+    @cached_property
+    def halves(self) -> list[tuple[Searcher, NDArray[np.intp]]]:
+        """Searchers for gallery samples as queries, and the positions that each is for.
+
+        Where labels have taught new classes, there are two, so that no query has taught the leaves that it is
+        compared by; elsewhere there is one.
+        """
+        if not self.leaves.is_taught:
+            return [(self, np.arange(len(self.gallery)))]
+        assert self.leaf_model is not None
+        half, models = by_halves(self.leaf_model, self.gallery)
+        halves = []
+        for number, model in enumerate(models):
+            gallery = replace(self.gallery).with_held_out(self.gallery.held_out)
+            halves.append((replace(self, leaf_model=model, gallery=gallery), np.flatnonzero(half == number)))
+        return halves
+
+    def _of_halves(self, k: int, **how: Any) -> Result:
+        """Search for all gallery samples, each half by what the other half has taught."""
+        n = len(self.gallery)
+        distances, indices, known = np.empty((n, k)), np.empty((n, k), dtype=np.intp), None
+        for searcher, positions in self.halves:
+            if len(positions):
+                result = searcher.neighbors(None, k, positions=positions, **how)
+                distances[positions], indices[positions] = result.distances, result.indices
+                if result.known is not None:
+                    known = np.ones(n) if known is None else known
+                    known[positions] = result.known
+        view = self.gallery.plain_view
+        return Result(distances, indices, view.index.queries(view.rows), view, None, known)
 
     def mask(self, within: ArrayLike) -> NDArray[np.bool_]:
         """Return the positions that `within` allows new queries."""
@@ -279,6 +344,12 @@ class Searcher:
         is_chosen = np.zeros(tree.n_classes, dtype=bool)
         is_chosen[tree.index(classes_below(tree, chosen.ravel()))] = True
         return is_chosen[likeliest(view.leaves())]
+
+
+def _same_leaves(model: LeafModel, other: LeafModel | None) -> bool:
+    """Return whether the leaves of two models have the same numbers."""
+    assert other is not None
+    return model.tree.classes.tolist() == other.tree.classes.tolist()
 
 
 def _same_for_all(distances: NDArray[np.float64], leaves: NDArray) -> NDArray[np.float64]:

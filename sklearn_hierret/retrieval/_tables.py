@@ -49,6 +49,23 @@ def table_of(searcher: Searcher, result: Result) -> pd.DataFrame:
     return table
 
 
+def table_of_gallery(searcher: Searcher, n_neighbors: int | None, within: Any) -> pd.DataFrame:
+    """Return the same for all samples of the gallery as queries."""
+    tables = []
+    for half, positions in searcher.halves:
+        result = half.neighbors(
+            None,
+            n_neighbors,
+            within=within,
+            with_leaves=half.leaf_model is not None,
+            positions=positions,
+        )
+        table = table_of(half, result)
+        tables.append(table.assign(query=positions[table["query"].to_numpy()]))
+    table = tables[0] if len(tables) == 1 else pd.concat(tables)
+    return table.sort_values(["query", "rank"], kind="stable", ignore_index=True)
+
+
 def check_backing_off(searcher: Searcher, X: Any, min_probability: Any) -> None:
     """Raise an error unless queries can back off to nodes."""
     model = searcher.leaves.model
@@ -71,7 +88,7 @@ def sure_nodes(searcher: Searcher, X: NDArray, min_probability: float) -> NDArra
     model, known = searcher.leaves.model, searcher.leaves.known(X)
     tree, nodes = tree_of(model), np.empty(len(X), dtype=np.intp)
     for rows in row_chunks(len(X), 32 * (tree.n_classes + tree.n_nodes), at_most=64):
-        proba = model.model.proba(X[rows])
+        proba = model.model.proba(X[rows])[:, : len(model.known_model.classes)]  # new ones lie on the root
         nodes[rows] = nodes_of(model, proba, None if known is None else known[rows], min_probability)
     return nodes
 
@@ -82,7 +99,7 @@ def nodes_of(
     """Find the same for probabilities of the class model's classes, (n_samples, n_classes)."""
     tree = tree_of(model)
     of_tree = np.zeros((len(proba), tree.n_classes))
-    of_tree[:, tree.index(model.model.classes)] = proba
+    of_tree[:, tree.index(model.known_model.classes)] = proba
     if known is not None:
         of_tree *= known[:, None]
     return tree.back_off(of_tree, min_probability)

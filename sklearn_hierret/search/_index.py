@@ -81,6 +81,13 @@ class Blocks:
         is_hard = bool(np.all(proba == 1))
         return cls(starts, of_group, None, leaf[run], most, first, is_hard)
 
+    def with_leaves(self, n_leaves: int) -> Blocks:
+        """Make room for leaves that no row has yet."""
+        if self.highest is None or len(self.highest) == n_leaves:
+            return self
+        more = ((0, n_leaves - len(self.highest)), (0, 0))
+        return replace(self, highest=np.pad(self.highest, more))
+
     def of_rows(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """Block of each row."""
         block = self.of_group[0, rows // GROUP]
@@ -264,6 +271,13 @@ class Index:
             for segment, start in zip(self.segments, starts, strict=False)
         ]
         return Index(tuple(segments), self.series)
+
+    def with_series(self, series: NDArray[np.intp]) -> Index:
+        """Make room for leaves behind those that there are, given an order of all."""
+        segments = [
+            replace(segment, blocks=segment.blocks.with_leaves(len(series))) for segment in self.segments
+        ]
+        return Index(tuple(segments), series)
 
     @property
     def offsets(self) -> NDArray[np.intp]:

@@ -1,6 +1,6 @@
 """Statistics of samples: folds by hash, sums and scatter of classes, decompositions, streams."""
 
-from sklearn_hierret.statistics._folds import FoldStatistics, check_size, folds_of, hashed
+from sklearn_hierret.statistics._folds import FoldStatistics, check_size, folds_of, hashed, row_keys
 from sklearn_hierret.statistics._parts import Parts
 from sklearn_hierret.statistics._streaming import FOLD_CONSTRAINTS, FoldRule, Report, StreamingEstimator
 from sklearn_hierret.statistics._within import ROUNDING, WithinClasses, oracle_shrinkage
@@ -18,4 +18,5 @@ __all__ = [
     "folds_of",
     "hashed",
     "oracle_shrinkage",
+    "row_keys",
 ]

@@ -261,6 +261,14 @@ def folds_of(
     return folds
 
 
+def row_keys(X: NDArray, seed: int = 0) -> NDArray[np.uint64]:
+    """Hash rows, in order to draw some of them in a way that depends on nothing but the rows."""
+    keys = np.empty(len(X), dtype=np.uint64)
+    for rows in row_chunks(len(X), 24 * X.shape[1]):
+        keys[rows] = hashed(unit_rows(X[rows].astype(np.float64, copy=False))[0], 1, seed)[0]
+    return keys
+
+
 def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Mix 64 bits so that every bit depends on all others (splitmix64, a bijection)."""
     with np.errstate(over="ignore"):

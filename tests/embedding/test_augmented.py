@@ -31,7 +31,7 @@ def test_inner_products_are_the_retrievers_distances(data, assignment, alpha, la
     X, y = data
     labels = np.where(np.arange(len(y)) % 3, y, 99) if labelled else None  # some are unknown
     params = {"assignment": assignment, "stem": 0.25}
-    retriever = HierarchicalRetriever(builder(), alpha=alpha, **params).fit(X, y)
+    retriever = HierarchicalRetriever(builder(), alpha=alpha, new_classes="ignore", **params).fit(X, y)
     embedding = HierarchicalEmbedding(builder(), weighted="query", **params).fit(X, y)
     gallery, queries = embedding.transform(X, labels), embedding.transform_query(X[:20], alpha)
     retriever.set_gallery(X, labels)

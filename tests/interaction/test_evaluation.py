@@ -46,7 +46,7 @@ def test_the_protocol_by_hand(data):
     assert table["query"].unique().tolist() == queries.tolist()
     q = queries[0]
     searched = HierarchicalRetriever(tree).fit(*_training())
-    searched.set_gallery(X, gallery_leaves="predicted")
+    searched.set_gallery(X, gallery_leaves="predicted", new_classes="ignore")
     session = RetrievalSession(searched, X[[q]], method=Rocchio())
     others = np.arange(len(y)) != q
     for number in range(3):

@@ -94,8 +94,8 @@ def test_labels_names_do_not_matter(data):
 
 def test_true_labels_are_no_part_of_a_distance(data, rng):
     X, y, Q, _ = data
-    retriever = HierarchicalRetriever(alpha=2.0, gallery_leaves="predicted").fit(X, y).set_gallery(X, y)
-    distances, indices = retriever.kneighbors(Q)
+    retriever = HierarchicalRetriever(alpha=2.0, gallery_leaves="predicted", new_classes="labels").fit(X, y)
+    distances, indices = retriever.set_gallery(X, y).kneighbors(Q)
     nonsense = rng.permutation(y)
     for labels in (nonsense, None):
         d, i = retriever.set_gallery(X, labels).kneighbors(Q)
