@@ -409,7 +409,8 @@ class RetrievalSession:
         n_missing = k - len(order)  # where `within` allows too few
         best = np.append(candidates[order], np.full(n_missing, -1, dtype=np.intp))
         distances = np.append(distances[order], np.full(n_missing, np.inf))
-        return result._replace(distances=distances[None], indices=best[None])
+        no_copies = np.zeros((1, k), dtype=bool)  # marks move them as they move all others
+        return result._replace(distances=distances[None], indices=best[None], is_copy=no_copies)
 
     def _near_relevant(self, searcher: Searcher) -> NDArray[np.intp]:
         """Find nearest neighbours of relevant items; each item is searched for once."""

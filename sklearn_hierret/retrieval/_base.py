@@ -72,16 +72,6 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         params = self.__dict__
         return {name: params[name] for name in LATE if name in params}
 
-    def _replace(self, change: Callable[[Searcher], Searcher]) -> Any:
-        """Replace the searcher; begin again if another thread did so meanwhile."""
-        while True:
-            before = self.__dict__["_searcher"]
-            after = change(self.searcher())
-            with _REPLACING:
-                if self.__dict__["_searcher"] is before:
-                    self._searcher = after
-                    return self
-
     def with_searcher(self, searcher: Searcher, **params: Any) -> Any:
         """Return a copy that searches by another value; this retriever stays as it is.
 
@@ -469,7 +459,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             For ids that are there already.
         """
         X = checked_samples(self, X, self.searcher())
-        return self._replace(lambda searcher: searcher.with_added(X, y, ids))
+        return replace_searcher(self, lambda searcher: searcher.with_added(X, y, ids))
 
     def remove_from_gallery(self, ids: ArrayLike) -> Any:
         """Remove samples from the gallery; those behind them move up, their ids stay.
@@ -490,7 +480,18 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             For an id that is not there; nothing is removed then.
         """
         check_is_fitted(self, "class_model_")
-        return self._replace(lambda searcher: searcher.with_removed(ids))
+        return replace_searcher(self, lambda searcher: searcher.with_removed(ids))
+
+
+def replace_searcher(retriever: Any, change: Callable[[Searcher], Searcher]) -> Any:
+    """Change what a retriever searches by; begin again if another thread did so meanwhile."""
+    while True:
+        before = retriever.__dict__["_searcher"]
+        after = change(retriever.searcher())
+        with _REPLACING:
+            if retriever.__dict__["_searcher"] is before:
+                retriever._searcher = after
+                return retriever
 
 
 def checked_queries(retriever: BaseRetriever, X: ArrayLike | None, searcher: Searcher | None = None) -> Any:

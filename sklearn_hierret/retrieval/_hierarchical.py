@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
@@ -9,7 +10,8 @@ from numpy.typing import ArrayLike
 from sklearn_hierret._arrays import unchanged_on_error
 from sklearn_hierret._sklearn import fit_context
 from sklearn_hierret._training import TrainingSet
-from sklearn_hierret.retrieval._base import BaseRetriever
+from sklearn_hierret.retrieval._base import BaseRetriever, replace_searcher
+from sklearn_hierret.retrieval._discovered import discovered_table, edited, sought_again
 from sklearn_hierret.retrieval._fitting import fit_ranking
 from sklearn_hierret.retrieval._gallery import LeafOrigin
 from sklearn_hierret.retrieval._options import Options, constraints_of
@@ -78,9 +80,9 @@ class HierarchicalRetriever(BaseRetriever):
         where ``k = P(known)^4`` comes from density alone, given the share of known
         classes in the gallery. The share is counted where labels are the gallery's leaves; elsewhere it
         is estimated [2]_, with 0.35 as the lower limit. In a gallery whose classes are all known, or
-        taught, k is 1. With ``gallery_leaves="labels"`` a gallery sample whose label the hierarchy lacks, and that
-        teaches nothing, then raises no error, but is at distance 1 from every leaf. "auto" heeds
-        it where the class model has a method ``known_proba``, as `DiscriminantClassifier` has. It
+        taught, k is 1. With ``gallery_leaves="labels"`` a gallery sample whose label the hierarchy lacks, and
+        that teaches nothing, then raises no error, but is at distance 1 from every leaf. "auto" heeds
+        P(known) where the class model has a method ``known_proba``, as `DiscriminantClassifier` has. It
         may be changed after fitting; ``False`` also keeps "auto" from seeking clusters.
     n_neighbors : int, default=5
         Default of `kneighbors`, voters in `predict`, and k of the mAP in `score`.
@@ -106,6 +108,11 @@ class HierarchicalRetriever(BaseRetriever):
         What was chosen for known classes, or the number that was given, at fit.
     metric_ : "cosine", "whitened" or fitted transformer
         What was chosen, or given.
+    discovered_ : DataFrame
+        Discovered leaves of the gallery: leaf, size, central_ids, probability_new (the mean of its samples)
+        and node (what it stands below in `gallery_hierarchy_`); only where clusters were sought.
+    gallery_hierarchy_ : ClassHierarchy or CombinedHierarchy
+        `hierarchy_`, and the classes that the gallery brought.
     shrinkage_ : float or None
         Of the covariance within classes, where `metric_` is "whitened".
     n_features_in_ : int
@@ -118,10 +125,11 @@ class HierarchicalRetriever(BaseRetriever):
     are compared in float64; they are returned in the dtype of the gallery, which is
     float32 for half and single precision features and float64 for all others. Unless the metric is a
     transformer, a zero vector has visual distance 1 to everything; its soft leaf is about the class
-    frequencies. Visual distances of a query are bit for bit the same whatever other queries it comes with,
-    and those of equal
-    rows are equal; leaves are made by products of the class model, which may round their last digit
-    differently.
+    frequencies. A copy of the query is at distance 0, whatever alpha and the leaves are; its visual row, as
+    a transformer, whitening or scaling to unit length makes it, differs from the query's by at most 1e-6 in
+    each entry, and is not zero. Visual distances of a query are bit for bit the same whatever other queries
+    it comes with, and those of equal rows are equal; leaves are made by products of the class model, which
+    may round their last digit differently.
 
     Where whitening is used, the whitening has seen the labels of the training set. So ``kneighbors(None)`` on
     the gallery of `fit` is somewhat too good, above all with fewer samples than features (docs/defaults.md).
@@ -146,6 +154,11 @@ class HierarchicalRetriever(BaseRetriever):
     (450, 3)
     """
 
+    _lazy: ClassVar[dict] = {
+        **BaseRetriever._lazy,
+        "discovered_": lambda self: discovered_table(self.searcher()),
+        "gallery_hierarchy_": lambda self: self.searcher().leaves.model.tree,
+    }
     _nested: ClassVar[dict[str, str]] = {
         "hierarchy": "HierarchicalRetriever(hierarchy=HierarchyBuilder())",
         "class_model": "class_model=DiscriminantClassifier()",
@@ -211,6 +224,43 @@ class HierarchicalRetriever(BaseRetriever):
         with unchanged_on_error(self):
             self._fit(TrainingSet.of(self, X, y, groups))
         return self
+
+    def discover(
+        self,
+        *,
+        name: Mapping | None = None,
+        merge: Sequence[ArrayLike] | None = None,
+        drop: ArrayLike | None = None,
+    ) -> HierarchicalRetriever:
+        """Seek clusters of new classes in the gallery anew, or change those that were found.
+
+        Without arguments clusters are sought: samples that were added since become clusters of their own
+        where the known classes do not explain them. A leaf keeps its label where most of its samples stay
+        together. With arguments the leaves of `discovered_` are changed instead.
+
+        Parameters
+        ----------
+        name : mapping from leaf to label, optional
+            The label that a leaf has from now on; it stays a cluster.
+        merge : sequence of sequences of leaves, optional
+            The leaves of each become one, which keeps the label of the first.
+        drop : leaf or array-like of leaves, optional
+            These have no samples from now on, which fall back to the known classes.
+
+        Returns
+        -------
+        self : object
+            The retriever.
+
+        Raises
+        ------
+        ValueError
+            If the gallery is too small, if its leaves are its labels, or if fit could hold out no classes;
+            for leaves that are not there, and names that classes or other leaves have.
+        """
+        if name is None and merge is None and drop is None:
+            return replace_searcher(self, sought_again)
+        return replace_searcher(self, lambda searcher: edited(searcher, name, merge, drop))
 
     def _fit(self, training: TrainingSet, **chosen: Any) -> None:
         """Fit by the parameters, or by what was chosen instead of some."""

@@ -21,7 +21,7 @@ from sklearn_hierret.retrieval._new_classes import by_halves, opened, taught_les
 from sklearn_hierret.retrieval._options import Options
 from sklearn_hierret.retrieval._samples import Samples, one_per_row
 from sklearn_hierret.retrieval._within import classes_below, mask_or_labels
-from sklearn_hierret.search import COSINE, Index, LeafDistance, search, search_by_faiss
+from sklearn_hierret.search import COSINE, Index, LeafDistance, copies_first, search, search_by_faiss
 
 
 class Result(NamedTuple):
@@ -38,6 +38,8 @@ class Result(NamedTuple):
     leaf_distance : LeafDistance or None
     known : ndarray of shape (n_queries,) or None
         Probability that the class of each query is known, where queries heed that.
+    is_copy : ndarray of shape (n_queries, n_neighbors)
+        Which neighbours equal their query up to rounding; their distance is 0.
     """
 
     distances: NDArray[np.float64]
@@ -46,6 +48,7 @@ class Result(NamedTuple):
     view: View
     leaf_distance: LeafDistance | None
     known: NDArray[np.float64] | None
+    is_copy: NDArray[np.bool_]
 
 
 @value("searcher")
@@ -110,6 +113,7 @@ class Searcher:
         searcher = replace(searcher, gallery=gallery)
         if kind is not None and searcher.leaves.heeds_novelty:
             searcher.leaves.known_share()
+        gallery.index.copies_of(gallery.queries(np.arange(0)))
         return searcher
 
     def with_gallery(
@@ -226,8 +230,8 @@ class Searcher:
         """
         k, gallery, of_gallery = self._checked_k(X, n_neighbors, within), self.gallery, X is None
         if of_gallery and positions is None and self.leaves.is_taught:
-            how = {"within": within, "class_distances": class_distances, "alpha": alpha}
-            return self._of_halves(k, with_leaves=with_leaves, **how)
+            options = {"within": within, "class_distances": class_distances, "alpha": alpha}
+            return self._of_halves(k, with_leaves=with_leaves, **options)
         at = slice(None) if positions is None else positions
         needs_leaves = with_leaves or (self.options.alpha if alpha is None else alpha) != 0
         chosen = None if within is None else self._chosen(within)
@@ -245,16 +249,13 @@ class Searcher:
             alpha = self.leaves.weight(of_gallery) if needs_leaves else 0.0
         if visual is None:
             visual = view.index.queries(view.rows[at]) if X is None else gallery.as_queries(X)
-        distances, serials = self._nearest(
-            visual,
-            view.index,
-            k,
-            alpha,
-            leaf_distance=leaf_distance,
-            own_row=view.rows[at] if of_gallery else None,
-            allowed=view.alive_rows if chosen is None else view.rows_at(self._mask(view, chosen)),
-        )
-        return Result(distances, gallery.samples.positions(serials), visual, view, leaf_distance, known)
+        own_row = view.rows[at] if of_gallery else None
+        allowed = view.alive_rows if chosen is None else view.rows_at(self._mask(view, chosen))
+        how: dict[str, Any] = {"leaf_distance": leaf_distance, "own_row": own_row, "allowed": allowed}
+        distances, serials = self._nearest(visual, view.index, k, alpha, **how)
+        is_copy = copies_first(distances, serials, *_copies(visual, view.index, own_row, allowed))
+        positions_of_all = gallery.samples.positions(serials)
+        return Result(distances, positions_of_all, visual, view, leaf_distance, known, is_copy)
 
     @cached_property
     def halves(self) -> list[tuple[Searcher, NDArray[np.intp]]]:
@@ -277,15 +278,17 @@ class Searcher:
         """Search for all gallery samples, each half by what the other half has taught."""
         n = len(self.gallery)
         distances, indices, known = np.empty((n, k)), np.empty((n, k), dtype=np.intp), None
+        is_copy = np.zeros((n, k), dtype=bool)
         for searcher, positions in self.halves:
             if len(positions):
                 result = searcher.neighbors(None, k, positions=positions, **how)
                 distances[positions], indices[positions] = result.distances, result.indices
+                is_copy[positions] = result.is_copy
                 if result.known is not None:
                     known = np.ones(n) if known is None else known
                     known[positions] = result.known
         view = self.gallery.plain_view
-        return Result(distances, indices, view.index.queries(view.rows), view, None, known)
+        return Result(distances, indices, view.index.queries(view.rows), view, None, known, is_copy)
 
     def mask(self, within: ArrayLike) -> NDArray[np.bool_]:
         """Return the positions that `within` allows new queries."""
@@ -344,6 +347,22 @@ class Searcher:
         is_chosen = np.zeros(tree.n_classes, dtype=bool)
         is_chosen[tree.index(classes_below(tree, chosen.ravel()))] = True
         return is_chosen[likeliest(view.leaves())]
+
+
+def _copies(
+    queries: NDArray,
+    index: Index,
+    own_row: NDArray[np.intp] | None,
+    allowed: NDArray[np.bool_] | None,
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return queries and serial numbers of their copies that may be found."""
+    query, row = index.copies_of(queries)
+    if own_row is not None:
+        is_other = row != own_row[query]
+        query, row = query[is_other], row[is_other]
+    if allowed is not None:
+        query, row = query[allowed[row]], row[allowed[row]]
+    return query, index.serial[row] if len(row) else row
 
 
 def _same_leaves(model: LeafModel, other: LeafModel | None) -> bool:

@@ -24,7 +24,9 @@ def table_of(searcher: Searcher, result: Result) -> pd.DataFrame:
     is_there = result.indices.ravel() >= 0
     query, item = np.repeat(np.arange(n_queries), k)[is_there], result.indices.ravel()[is_there]
     rows, dtype, labels = view.rows[result.indices], searcher.distance_dtype, gallery.labels
-    visual = view.index.pair_distances(result.queries, rows).ravel()[is_there].astype(dtype)
+    visual = view.index.pair_distances(result.queries, rows)
+    visual[result.is_copy] = 0
+    visual = visual.ravel()[is_there].astype(dtype)
     table = pd.DataFrame(
         {
             "query": query,
@@ -41,6 +43,7 @@ def table_of(searcher: Searcher, result: Result) -> pd.DataFrame:
         for chunk in row_chunks(n_queries, 32 * searcher.leaves.model.tree.n_classes):
             distances = of_leaves.distances_of(of_leaves.leaves[chunk])
             hierarchical[chunk] = view.index.pair_leaf_distances(distances, rows[chunk])
+        hierarchical[result.is_copy] = 0
         table["hierarchical_distance"] = hierarchical.ravel()[is_there]
         if result.known is not None:
             table["query_known"] = result.known[query]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from sklearn_hierret._state import value
 from sklearn_hierret.distance import VisualMetric
 from sklearn_hierret.leaves import joined_leaves, likeliest, soft_leaves, unassigned
+from sklearn_hierret.search._copies import CopyLookup
 from sklearn_hierret.search._rows import COSINE, CodeRows, FeatureRows, Rows
 
 _compiled: Any
@@ -186,6 +188,11 @@ class Segment:
             leaves = joined_leaves([segment.leaves() for segment in segments])[chosen]
         return cls.sorted(lambda order: rows.take(chosen[order]), serial[chosen], leaves, series)
 
+    @cached_property
+    def copies(self) -> CopyLookup | None:
+        """Lookup of rows of features; codes have none."""
+        return CopyLookup.of(self.rows.unit) if isinstance(self.rows, FeatureRows) else None
+
     def leaves(self, rows: NDArray[np.intp] | slice = slice(None)) -> NDArray:
         """Soft leaves of some rows."""
         return soft_leaves(self.leaf[:, rows].T, self.probability[:, rows].T, self.probability.dtype)
@@ -278,6 +285,19 @@ class Index:
             replace(segment, blocks=segment.blocks.with_leaves(len(series))) for segment in self.segments
         ]
         return Index(tuple(segments), series)
+
+    def copies_of(self, queries: NDArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Find the queries that have copies, and the rows of these, sorted by query."""
+        pairs = [(np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp))]
+        for segment, first_row in zip(self.segments, self.offsets.tolist(), strict=False):
+            if len(segment) and segment.copies is not None:
+                query, row = segment.copies.find(queries)
+                pairs.append((query, row + first_row))
+        if len(pairs) == 2:
+            return pairs[1]
+        query, row = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        order = np.argsort(query, kind="stable")
+        return query[order], row[order]
 
     @property
     def offsets(self) -> NDArray[np.intp]:

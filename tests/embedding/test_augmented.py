@@ -33,14 +33,16 @@ def test_inner_products_are_the_retrievers_distances(data, assignment, alpha, la
     params = {"assignment": assignment, "stem": 0.25}
     retriever = HierarchicalRetriever(builder(), alpha=alpha, new_classes="ignore", **params).fit(X, y)
     embedding = HierarchicalEmbedding(builder(), weighted="query", **params).fit(X, y)
-    gallery, queries = embedding.transform(X, labels), embedding.transform_query(X[:20], alpha)
+    Q = X[:20] + 0.01  # copies have no place in vectors
+    gallery, queries = embedding.transform(X, labels), embedding.transform_query(Q, alpha)
     retriever.set_gallery(X, labels)
-    distances, indices = retriever.kneighbors(X[:20], len(X))
+    distances, indices = retriever.kneighbors(Q, len(X))
     ours = 1 + alpha - np.take_along_axis(queries @ gallery.T, indices, axis=1)
     np.testing.assert_allclose(ours, distances, atol=1e-12)
-    np.testing.assert_array_equal(queries[:, :5], gallery[:20, :5])
+    copies = embedding.transform_query(X[:20], alpha)
+    np.testing.assert_array_equal(copies[:, :5], gallery[:20, :5])
     both = HierarchicalEmbedding(builder(), alpha=alpha, **params).fit(X, y)
-    products = both.transform_query(X[:20]) @ both.transform(X, labels).T
+    products = both.transform_query(Q) @ both.transform(X, labels).T
     np.testing.assert_allclose(products, queries @ gallery.T, atol=1e-12)
     assert gallery.shape[1] == len(embedding.get_feature_names_out()) == 5 + 6
 

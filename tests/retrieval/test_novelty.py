@@ -77,8 +77,8 @@ def test_a_gallery_of_unknown_labels_is_ranked_by_cosine(data, assignment, alpha
     cosine = HierarchicalRetriever(alpha=0).fit(X, y).set_gallery(G[unknown])
     retriever.set_gallery(G[unknown], t[unknown])
     np.testing.assert_array_equal(
-        retriever.kneighbors(G[::2], 9, return_distance=False),
-        cosine.kneighbors(G[::2], 9, return_distance=False),
+        retriever.kneighbors(G[::2] + 0.01, 9, return_distance=False),
+        cosine.kneighbors(G[::2] + 0.01, 9, return_distance=False),
     )
 
 
@@ -99,7 +99,7 @@ def test_labels_that_the_hierarchy_lacks_are_far_from_all_leaves(data):
     X, y, G, t = data
     retriever = HierarchicalRetriever(alpha=np.inf, gallery_leaves="labels").fit(X, y)
     retriever.set_gallery(G, t)  # no error, as there is without novelty
-    table = retriever.retrieve(G[:5], len(G))
+    table = retriever.retrieve(G[:5] + 0.01, len(G))
     assert (table.loc[table["label"] >= 6, "hierarchical_distance"] == 1).all()
     assert set(table["leaf"]) <= set(range(6))
     first = copy_of_first = retriever.kneighbors(G[:1], 3)

@@ -1,0 +1,1 @@
+"""Tests of evidence, prototypes and clusters of new classes."""
