@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, softmax
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, kmeans_plusplus
 
 from sklearn_hierret.discriminant import known_share
 from sklearn_hierret.new_classes._evidence import N_REFERENCE, Evidence, directions_of
@@ -65,7 +65,9 @@ def discover(sampled: Sampled, evidence: Evidence) -> DiscoveredClasses:
     size = max(float(LEAST_ROWS), float(np.median(sizes[sizes > 0])))
     n_clusters = max(2, int(len(candidates) / size))
     base = evidence.concentration * (rows @ evidence.prototypes.T)
-    start = KMeans(n_clusters, n_init=1, max_iter=20, random_state=0).fit(rows[candidates])
+    # One trial for each centre: more cost a multiple and gain nothing.
+    centers, _ = kmeans_plusplus(rows[candidates], n_clusters, n_local_trials=1, random_state=0)
+    start = KMeans(n_clusters, init=centers, n_init=1, max_iter=20).fit(rows[candidates])
     directions = directions_of(start.cluster_centers_)
     shares = evidence.counts / evidence.counts.sum() * (1 - len(candidates) / n)
     weights = np.concatenate([shares, np.bincount(start.labels_, minlength=n_clusters) / n])

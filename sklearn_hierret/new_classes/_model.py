@@ -11,7 +11,7 @@ from scipy.special import expit, logit
 from sklearn_hierret._arrays import row_chunks
 from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.class_models import ClassModel, HeldOutLeaves
-from sklearn_hierret.leaves import N_KEPT, float_dtype, hard_leaves, likeliest, soft_leaves
+from sklearn_hierret.leaves import N_KEPT, hard_leaves, soft_leaves
 from sklearn_hierret.new_classes._evidence import Evidence
 from sklearn_hierret.new_classes._leaves import DiscoveredClasses, TaughtClasses
 
@@ -66,21 +66,27 @@ class OpenModel:
         known = self.inner.leaves(X, assignment)
         if not len(self.positions):
             return known
-        dtype = float_dtype(X)
-        width = min(N_KEPT, known.shape[1] + len(self.positions)) if assignment == "soft" else 1
-        result = soft_leaves(np.zeros((len(X), width), np.intp), np.zeros((len(X), width)), dtype)
+        parts = []
         for part in row_chunks(len(X), 16 * X.shape[1], at_most=CHUNK):
-            of_new = self._posterior(X[part])
-            left = 1 - of_new.sum(axis=1, keepdims=True)
-            n = min(N_KEPT, of_new.shape[1])
-            best = np.argsort(-of_new, axis=1, kind="stable")[:, :n]
-            codes = np.concatenate([known["leaf"][part], self.positions[best]], axis=1)
-            of_known = known["probability"][part] * np.maximum(left, 0)
-            proba = np.concatenate([of_known, np.take_along_axis(of_new, best, axis=1)], axis=1)
-            order = np.argsort(-proba, axis=1, kind="stable")[:, :width]
-            codes = np.take_along_axis(codes, order, axis=1)
-            result[part] = soft_leaves(codes, np.take_along_axis(proba, order, axis=1), dtype)
-        return hard_leaves(likeliest(result), dtype) if assignment == "hard" else result
+            rows = self.evidence.visual(X[part])
+            parts.append(self._joined(known[part], rows, self.evidence.scores(rows), assignment))
+        return np.concatenate([known[:0], *parts]) if len(parts) != 1 else parts[0]
+
+    def leaves_and_known(
+        self, X: NDArray, assignment: str, serials: NDArray[np.intp] | None = None
+    ) -> tuple[NDArray, NDArray[np.float64]]:
+        """Compute leaves, and the probability that classes are known, in a discovered gallery.
+
+        `serials` are numbers of gallery rows, if the samples are such.
+        """
+        new, evidence = self.new, self.evidence
+        assert isinstance(new, DiscoveredClasses)
+        rows = evidence.visual(X)
+        scores = evidence.scores(rows)
+        leaves = self.inner.leaves(X, assignment)
+        signs = evidence.signs(rows, scores, leaves["probability"][:, 0], new.gallery, self._own(serials))
+        known = expit(evidence.known_log_odds(signs) + logit(new.share))
+        return self._joined(leaves, rows, scores, assignment), known
 
     def proba(self, X: NDArray) -> NDArray:
         """Compute probabilities of all classes."""
@@ -91,23 +97,6 @@ class OpenModel:
     def known_log_odds(self, X: NDArray) -> NDArray[np.float64]:
         """Compute the log-odds that classes are known, where half of them are."""
         return self.inner.known_log_odds(X)
-
-    def known_proba(self, X: NDArray, serials: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
-        """Compute the probability that the classes of samples in a discovered gallery are known.
-
-        `serials` are numbers of gallery rows, if the samples are such.
-        """
-        new, evidence = self.new, self.evidence
-        assert isinstance(new, DiscoveredClasses)
-        rows = evidence.visual(X)
-        own = None
-        if serials is not None:
-            order = np.argsort(new.serials)
-            place = np.minimum(np.searchsorted(new.serials[order], serials), len(order) - 1)
-            own = np.where(new.serials[order][place] == serials, order[place], -1)
-        largest = self.inner.leaves(X, "soft" if self.tells_proba else "hard")["probability"][:, 0]
-        signs = evidence.signs(rows, evidence.scores(rows), largest, new.gallery, own)
-        return expit(evidence.known_log_odds(signs) + logit(new.share))
 
     def held_out(self, training: TrainingSet, assignment: str, *, with_sample: bool = False) -> HeldOutLeaves:
         """Compute cross-fitted leaves of samples of the fit, which are of known classes."""
@@ -120,3 +109,32 @@ class OpenModel:
     def _posterior(self, X: NDArray) -> NDArray[np.float32]:
         rows = self.evidence.visual(X)
         return self.new.posterior(rows, self.evidence.scores(rows), self.evidence)
+
+    def _joined(
+        self, known: NDArray, rows: NDArray[np.float32], scores: NDArray[np.float32], assignment: str
+    ) -> NDArray:
+        """Make leaves of those of the known classes and of the new ones."""
+        if not len(self.positions):
+            return known
+        of_new = self.new.posterior(rows, scores, self.evidence)
+        left = np.maximum(1 - of_new.sum(axis=1, keepdims=True), 0)
+        n = min(N_KEPT, of_new.shape[1])
+        best = np.argsort(-of_new, axis=1, kind="stable")[:, :n]
+        codes = np.concatenate([known["leaf"], self.positions[best]], axis=1)
+        of_both = (known["probability"] * left, np.take_along_axis(of_new, best, axis=1))
+        proba = np.concatenate(of_both, axis=1)
+        width = min(N_KEPT, codes.shape[1]) if assignment == "soft" else 1
+        order = np.argsort(-proba, axis=1, kind="stable")[:, :width]
+        codes, dtype = np.take_along_axis(codes, order, axis=1), known.dtype["probability"]
+        if assignment == "hard":
+            return hard_leaves(codes[:, 0].astype(np.intp), dtype)
+        return soft_leaves(codes, np.take_along_axis(proba, order, axis=1), dtype)
+
+    def _own(self, serials: NDArray[np.intp] | None) -> NDArray[np.intp] | None:
+        """Return the reference row of the gallery that each sample is itself; -1 for none."""
+        if serials is None or not isinstance(self.new, DiscoveredClasses):
+            return None
+        numbers = self.new.serials
+        order = np.argsort(numbers)
+        place = np.minimum(np.searchsorted(numbers[order], serials), len(order) - 1)
+        return np.where(numbers[order][place] == serials, order[place], -1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ from sklearn_hierret.retrieval._options import Options
 
 #: The class model is asked about so few samples as they are.
 FEW = 4
+#: It is asked about no more than so many at once.
+MOST_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -125,9 +128,25 @@ class GalleryLeaves:
             self.options.print(f"leaves of {len(X)} samples in {time.perf_counter() - start:.1f} s")
         return leaves
 
+    def asked(self, X: NDArray | None) -> tuple[NDArray, NDArray[np.float64] | None]:
+        """Compute predicted leaves of queries, or of gallery samples, and that their classes are known.
+
+        The second is None where queries do not heed it.
+        """
+        if self._discovered is None or not self.heeds_novelty:
+            return self.predicted(self.gallery.features if X is None else X), self.known(X)
+        model, assignment = self.model.open_model, self.options.assignment
+        serials = self.gallery.samples.serials if X is None else None
+        rows = self.gallery.features if X is None else X
+
+        def of_batch(rows: NDArray, serials: NDArray[np.intp] | None) -> tuple:
+            return model.leaves_and_known(rows, assignment, serials)
+
+        return self._in_batches(rows, of_batch, serials)
+
     def of_queries(self, X: NDArray) -> NDArray:
         """Compute the leaves of queries, as far as they count."""
-        return self.weighed(self.predicted(X), self.known(X))
+        return self.weighed(*self.asked(X))
 
     def in_gallery(self, X: NDArray, labels: NDArray | None) -> NDArray:
         """Compute the leaves that samples, none of which was in the fit, would have in the gallery."""
@@ -163,9 +182,7 @@ class GalleryLeaves:
         if X is None and positions is not None:
             return self._known_at(positions)
         if self._discovered is not None:
-            serials = self.gallery.samples.serials if X is None else None
-            rows = self.gallery.features if X is None else X
-            return self._in_batches(rows, self.model.open_model.known_proba, serials)
+            return self.asked(X)[1]
         share, n = self.known_share(of_gallery=X is None), len(self.gallery) if X is None else len(X)
         if share in (0, 1):  # and nothing has to be asked
             return np.full(n, share)
@@ -280,16 +297,23 @@ class GalleryLeaves:
             computed[assignment] = by_serial
         return computed[assignment]
 
-    def _in_batches(self, X: NDArray, function: Callable[..., NDArray], *columns: NDArray | None) -> NDArray:
-        """Apply a function of the class model to rows, in several threads if it allows them."""
+    def _in_batches(self, X: NDArray, function: Callable[..., Any], *columns: NDArray | None) -> Any:
+        """Apply a function of the class model to rows, in several threads if it allows them.
+
+        It returns an array, or a tuple of arrays.
+        """
         if len(X) <= FEW:  # to limit BLAS takes longer
             return function(X, *columns)
         is_safe = self.model.model.runs_in_threads
         n_threads = threads_of(self.options.n_jobs, len(X)) if is_safe else 1
-        batches = slices_of(len(X), max(1, -(-len(X) // n_threads))) or [slice(0, 0)]
+        batches = slices_of(len(X), max(1, min(MOST_AT_ONCE, -(-len(X) // n_threads)))) or [slice(0, 0)]
         results = run_batches(
             batches,
             lambda rows: function(X[rows], *(c if c is None else c[rows] for c in columns)),
             n_threads,
         )
-        return results[0] if len(results) == 1 else np.concatenate(results)
+        if len(results) == 1:
+            return results[0]
+        if isinstance(results[0], tuple):
+            return tuple(map(np.concatenate, zip(*results, strict=True)))
+        return np.concatenate(results)

@@ -239,8 +239,10 @@ class Searcher:
         view = self.leaves.view(of_gallery) if needs_leaves or by_label else gallery.plain_view
         leaf_distance = known = None
         if needs_leaves:
-            leaves = view.leaves(at) if X is None else self.leaves.predicted(X)
-            known = self.leaves.known(X, positions)
+            if X is None:
+                leaves, known = view.leaves(at), self.leaves.known(None, positions)
+            else:
+                leaves, known = self.leaves.asked(X)
             if class_distances is not None:
                 leaf_distance = LeafDistance(leaves, partial(_same_for_all, class_distances))
             else:

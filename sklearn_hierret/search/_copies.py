@@ -121,9 +121,8 @@ def copies_first(
 
 def _cells(unit: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the cells of rows on two grids, of which one is shifted by half a cell."""
-    direction = np.random.RandomState(0).standard_normal(unit.shape[1])
-    along = np.asarray(unit @ direction.astype(unit.dtype, copy=False), dtype=np.float64)
-    projected = np.multiply(along, CELLS)
+    direction = np.asarray(np.random.RandomState(0).standard_normal(unit.shape[1]), dtype=unit.dtype)
+    projected = CELLS * (unit @ direction).astype(np.float64)
     return np.floor(projected).astype(np.int64), np.floor(projected + 0.5).astype(np.int64)
 
 

@@ -4,24 +4,31 @@
 
 A tenth, 30 % and half of the classes are missing in the training part, three draws each. Labelled galleries
 are the training part, all of it; unlabelled ones are the test part, leave-one-out, and one half of the test
-part that the other half searches. "Closed" galleries have no new classes. Half an hour on two cores.
+part that the other half searches. "Closed" galleries have no new classes. Then: how many labelled rows a new
+class needs, beside a new fit; how well signs tell known classes from new ones, by the number of reference
+rows; times. An hour on two cores.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 
 from sklearn_hierret import HierarchicalRetriever
 from sklearn_hierret.metrics import average_precision_at_k, class_weights
 from tests.benchmarks._data import Data, add_data_arguments, data_sets, markdown_table, write_between
 
 SHARES, N_DRAWS, N_QUERIES = (0.1, 0.3, 0.5), 3, 1500
+#: Labelled rows of a new class, and reference rows.
+SHOTS, N_REFERENCE = (1, 2, 5, 10), (64, 256, 512, 1024)
 MEASURES = ["mAP@1", "mAP@20", "mAP@20, macro"]
 
 
@@ -99,17 +106,123 @@ def regimes(data: Data, n_draws: int) -> Iterator[tuple[str, pd.DataFrame]]:
             yield "only new", pd.concat(parts)
 
 
+def few(data: Data) -> Iterator[list[str]]:
+    """mAP@1 and mAP@20 of queries of new classes over cosine, by the labelled rows that each class has."""
+    classes = np.unique(data.y_train)
+    new = np.random.RandomState(0).permutation(classes)[: max(1, round(SHARES[0] * len(classes)))]
+    is_known = ~np.isin(data.y_train, new)
+    wanted = np.isin(data.y_test, new)
+    Q, t = data.X_test[wanted][:N_QUERIES], data.y_test[wanted][:N_QUERIES]
+    X, y = data.X_train[is_known], data.y_train[is_known]
+    ours = HierarchicalRetriever().fit(X, y)
+    for n in SHOTS:
+        rows = [np.flatnonzero(data.y_train == label)[:n] for label in new]
+        gallery = np.concatenate([np.flatnonzero(is_known), *rows])
+        G, labels = data.X_train[gallery], data.y_train[gallery]
+        systems = {
+            "cosine": HierarchicalRetriever(alpha=0, metric="cosine", new_classes="ignore").fit(X, y),
+            "whitened cosine": HierarchicalRetriever(alpha=0, metric="whitened", new_classes="ignore").fit(
+                X, y
+            ),
+            "taught": ours,
+            "fitted anew": HierarchicalRetriever().fit(G, labels) if n > 1 else None,
+        }
+        scores = {
+            name: precisions(
+                retriever.with_gallery(G, labels).kneighbors(Q, 20, return_distance=False), t, labels, False
+            ).mean(axis=0)
+            for name, retriever in systems.items()
+            if retriever is not None
+        }
+        for name in list(scores)[1:]:
+            gains = " ".join(f"{value:+.3f}" for value in scores[name] - scores["cosine"])
+            yield [data.name, str(n), name, gains]
+
+
+def told(data: Data) -> Iterator[list[str]]:
+    """AUROC of what tells known test samples from new ones, by the number of reference rows."""
+    classes = np.unique(data.y_train)
+    for share in (SHARES[0], SHARES[-1]):
+        new = np.random.RandomState(0).permutation(classes)[: max(1, round(share * len(classes)))]
+        is_known = ~np.isin(data.y_train, new)
+        ours = HierarchicalRetriever().fit(data.X_train[is_known], data.y_train[is_known])
+        model = ours.set_gallery(data.X_test).searcher().leaves.model
+        clusters, evidence, truth = model.new, model.evidence, ~np.isin(data.y_test, new)
+        if clusters is None or evidence is None or evidence.coefficients is None:
+            continue
+        rows = evidence.visual(data.X_test)
+        scores, largest = evidence.scores(rows), model.known_model.leaves(data.X_test, "soft")["probability"]
+        cells = [
+            f"{roc_auc_score(truth, model.known_model.known_log_odds(data.X_test)):.3f}",
+            f"{roc_auc_score(truth, largest[:, 0]):.3f}",
+        ]
+        own = np.full(len(rows), -1)
+        own[clusters.serials] = np.arange(len(clusters.serials))
+        for n in N_REFERENCE:
+            fewer = replace(evidence, reference=evidence.reference[:n])
+            mine = np.where(own < n, own, -1)
+            signs = fewer.signs(rows, scores, largest[:, 0], clusters.gallery[:n], mine)
+            cells.append(f"{roc_auc_score(truth, fewer.known_log_odds(signs)):.3f}")
+        yield [data.name, f"{share:.0%}", *cells]
+
+
+def costs() -> Iterator[list[str]]:
+    """Seconds and bytes of galleries of 100,000 rows, in turns with those that teach nothing."""
+    rng = np.random.default_rng(0)
+    means = 1.2 * rng.normal(size=(300, 768)).astype(np.float32)
+
+    def sample(n: int, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+        y = rng.integers(0, n_classes, n)
+        return means[y] + 1.5 * rng.normal(size=(n, 768)).astype(np.float32), y
+
+    def seconds(action: Callable[..., object], *given: object) -> float:
+        start = time.perf_counter()
+        action(*given)
+        return time.perf_counter() - start
+
+    def one_by_one(retriever: HierarchicalRetriever, queries: np.ndarray) -> None:
+        for query in queries[:, None]:
+            retriever.kneighbors(query, 20)
+
+    ours = HierarchicalRetriever(alpha=1.0).fit(*sample(15_000, 270))
+    for name, n_classes in (("closed", 270), ("a tenth new", 300)):
+        G, labels = sample(100_000, n_classes)
+        Q, _ = sample(1000, n_classes)
+        for kind, y in (("unlabelled", None), ("labelled", labels)):
+            before = ours.with_gallery(G, y, new_classes="ignore")
+            ignoring = seconds(lambda G, y: ours.with_gallery(G, y, new_classes="ignore"), G, y)
+            teaching = seconds(ours.with_gallery, G, y)
+            tracemalloc.start()
+            after = ours.with_gallery(G, y)
+            peak = tracemalloc.get_traced_memory()[1] / G.nbytes
+            tracemalloc.stop()
+            both = (before, after)
+            batches = [[seconds(r.kneighbors, Q, 20) for r in both] for _ in range(3)]
+            singles = [[seconds(one_by_one, r, Q[:100]) for r in both] for _ in range(3)]
+            batch, single = np.median(batches, axis=0), 10 * np.median(singles, axis=0)
+            cells = [f"{ignoring:.1f}", f"{teaching:.1f}", f"{peak:.2f}"]
+            cells += [f"{batch[0]:.2f}", f"{batch[1] / batch[0]:.2f}", f"{single[0]:.1f}"]
+            yield [f"{name}, {kind}", *cells, f"{single[1] / single[0]:.2f}"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_data_arguments(parser)
     parser.add_argument("--write", type=Path, help="folder of the docs")
     parser.add_argument("--draws", type=int, default=N_DRAWS)
+    parser.add_argument("--costs", action="store_true", help="measure times, too")
     parser.add_argument("--only", nargs="*", help="words that names of data sets begin with")
     args = parser.parse_args()
     rows: list[list[str]] = []
+    shots: list[list[str]] = []
+    aurocs: list[list[str]] = []
     for data in data_sets(args):
         if args.only and not any(data.name.startswith(word.replace("_", " ")) for word in args.only):
             continue
+        for of_tables, lines in ((shots, few(data)), (aurocs, told(data))):
+            for line in lines:
+                of_tables.append(line)
+                print(*line, sep=" | ", flush=True)
         for regime, table in regimes(data, args.draws):
             for (gallery, system), part in table.groupby(["gallery", "system"], sort=False):
                 cells = [
@@ -126,9 +239,20 @@ def main() -> None:
         "system",
         *(f"{g}: {', '.join(MEASURES)}" for g in ("new", "known")),
     ]
-    text = markdown_table(header, rows)
-    if args.write:
-        write_between(args.write / "new_classes.md", "new classes", text)
+    signs = ["log-density", "largest probability", *(f"all signs, {n} rows" for n in N_REFERENCE)]
+    tables = {
+        "new classes": markdown_table(header, rows),
+        "few": markdown_table(["data", "rows of a class", "system", "mAP@1, mAP@20"], shots),
+        "told": markdown_table(["data", "new", *signs], aurocs),
+    }
+    if args.costs:
+        columns = ["set, ignoring (s)", "set (s)", "peak / gallery", "1,000 queries, ignoring (s)", "ratio"]
+        columns += ["one query, ignoring (ms)", "ratio"]
+        tables["costs"] = markdown_table(["gallery", *columns], list(costs()))
+        print(tables["costs"])
+    for name, text in tables.items():
+        if args.write:
+            write_between(args.write / "new_classes.md", name, text)
 
 
 if __name__ == "__main__":
