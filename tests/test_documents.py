@@ -37,6 +37,14 @@ def test_getting_started_runs():
     assert run_blocks(ROOT / "docs" / "start.md")["indices"].shape == (450, 5)
 
 
+def test_page_of_new_classes_runs(capsys):
+    retriever = run_blocks(ROOT / "docs" / "new_classes.md")["retriever"]
+    printed = capsys.readouterr().out
+    assert re.search(r"\[8 9|\[9 8|8 8|9 9", printed)  # leaves of the new labels
+    assert "probability_new" in printed
+    assert 77 not in set(retriever.discovered_["leaf"])
+
+
 def test_interaction_guide_runs(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = run_blocks(ROOT / "docs" / "interaction.md")

@@ -33,8 +33,8 @@ class TaughtClasses:
     The probability of a new class is the mean of two: that of a mixture of von Mises-Fisher distributions
     around the prototypes of known and new classes, and that of a mixture around single rows, twice as
     concentrated. The concentration is that of the known classes. The weight of a new class is its number of
-    rows, plus the median size of the known classes in the gallery: how frequent a class of a few rows will
-    be is not known yet.
+    rows, plus half of the median size of the known classes in the gallery: how frequent a class of a few
+    rows will be is not known yet.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ class TaughtClasses:
             present = self.counts[self.counts > 0]
         typical = float(np.median(present)) if len(present) else 1.0
         with np.errstate(divide="ignore"):
-            weights = np.where(self.counts > 0, np.log(self.counts + typical), -np.inf)
+            weights = np.where(self.counts > 0, np.log(self.counts + typical / 2), -np.inf)
             of_known = np.log(self.known_counts.sum())
         new = evidence.concentration * (rows @ self.directions.T) + weights
         by_prototypes = _shares(scores + of_known, new)

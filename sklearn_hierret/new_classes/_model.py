@@ -61,27 +61,35 @@ class OpenModel:
         """Whether it has probabilities of all classes."""
         return self.inner.tells_proba
 
-    def leaves(self, X: NDArray, assignment: str) -> NDArray:
-        """Compute leaves; they are positions in the gallery's tree."""
+    def leaves(self, X: NDArray, assignment: str, visual: NDArray | None = None) -> NDArray:
+        """Compute leaves; they are positions in the gallery's tree.
+
+        `visual` are the visual rows of X, where they are at hand.
+        """
         known = self.inner.leaves(X, assignment)
         if not len(self.positions):
             return known
         parts = []
         for part in row_chunks(len(X), 16 * X.shape[1], at_most=CHUNK):
-            rows = self.evidence.visual(X[part])
+            rows = self._visual(X[part], None if visual is None else visual[part])
             parts.append(self._joined(known[part], rows, self.evidence.scores(rows), assignment))
         return np.concatenate([known[:0], *parts]) if len(parts) != 1 else parts[0]
 
     def leaves_and_known(
-        self, X: NDArray, assignment: str, serials: NDArray[np.intp] | None = None
+        self,
+        X: NDArray,
+        assignment: str,
+        serials: NDArray[np.intp] | None = None,
+        visual: NDArray | None = None,
     ) -> tuple[NDArray, NDArray[np.float64]]:
         """Compute leaves, and the probability that classes are known, in a discovered gallery.
 
-        `serials` are numbers of gallery rows, if the samples are such.
+        `serials` are numbers of gallery rows, if the samples are such; `visual` are their visual rows, where
+        they are at hand.
         """
         new, evidence = self.new, self.evidence
         assert isinstance(new, DiscoveredClasses)
-        rows = evidence.visual(X)
+        rows = self._visual(X, visual)
         scores = evidence.scores(rows)
         leaves = self.inner.leaves(X, assignment)
         signs = evidence.signs(rows, scores, leaves["probability"][:, 0], new.gallery, self._own(serials))
@@ -105,6 +113,9 @@ class OpenModel:
     def release(self) -> None:
         """Drop what only a fit asks for."""
         self.inner.release()
+
+    def _visual(self, X: NDArray, visual: NDArray | None) -> NDArray[np.float32]:
+        return self.evidence.visual(X) if visual is None else visual.astype(np.float32, copy=False)
 
     def _posterior(self, X: NDArray) -> NDArray[np.float32]:
         rows = self.evidence.visual(X)

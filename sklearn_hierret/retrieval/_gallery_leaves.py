@@ -128,21 +128,28 @@ class GalleryLeaves:
             self.options.print(f"leaves of {len(X)} samples in {time.perf_counter() - start:.1f} s")
         return leaves
 
-    def asked(self, X: NDArray | None) -> tuple[NDArray, NDArray[np.float64] | None]:
+    def asked(
+        self, X: NDArray | None, visual: NDArray | None = None
+    ) -> tuple[NDArray, NDArray[np.float64] | None]:
         """Compute predicted leaves of queries, or of gallery samples, and that their classes are known.
 
-        The second is None where queries do not heed it.
+        The second is None where queries do not heed it. `visual` are the visual rows of X.
         """
+        rows, assignment = self.gallery.features if X is None else X, self.options.assignment
+        if self.model.new is None:
+            return self.predicted(rows), self.known(X)
+        model = self.model.open_model
+        if self.gallery.metric is not model.evidence.metric:
+            visual = None
         if self._discovered is None or not self.heeds_novelty:
-            return self.predicted(self.gallery.features if X is None else X), self.known(X)
-        model, assignment = self.model.open_model, self.options.assignment
+            leaves = self._in_batches(rows, lambda X, visual: model.leaves(X, assignment, visual), visual)
+            return leaves, self.known(X)
         serials = self.gallery.samples.serials if X is None else None
-        rows = self.gallery.features if X is None else X
 
-        def of_batch(rows: NDArray, serials: NDArray[np.intp] | None) -> tuple:
-            return model.leaves_and_known(rows, assignment, serials)
+        def of_batch(X: NDArray, serials: NDArray[np.intp] | None, visual: NDArray | None) -> tuple:
+            return model.leaves_and_known(X, assignment, serials, visual)
 
-        return self._in_batches(rows, of_batch, serials)
+        return self._in_batches(rows, of_batch, serials, visual)
 
     def of_queries(self, X: NDArray) -> NDArray:
         """Compute the leaves of queries, as far as they count."""

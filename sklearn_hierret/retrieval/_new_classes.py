@@ -54,8 +54,12 @@ def asks_for_clusters(model: LeafModel, labels: NDArray | None, origin: LeafOrig
         check_evidence(model)
         return True
     heeds = options.novelty is not False and model.known_model.tells_known
+    if origin.new_classes != "auto" or labels is not None or not heeds:
+        return False
     is_able = model.evidence is not None and model.evidence.coefficients is not None
-    return origin.new_classes == "auto" and labels is None and heeds and is_able
+    if not is_able:
+        options.print("nothing was held out that tells new classes from known ones: no clusters are sought")
+    return is_able
 
 
 def check_evidence(model: LeafModel | None) -> None:

@@ -237,12 +237,14 @@ class Searcher:
         chosen = None if within is None else self._chosen(within)
         by_label = chosen is not None and chosen.dtype != bool
         view = self.leaves.view(of_gallery) if needs_leaves or by_label else gallery.plain_view
-        leaf_distance = known = None
+        leaf_distance = known = queries = None
         if needs_leaves:
             if X is None:
                 leaves, known = view.leaves(at), self.leaves.known(None, positions)
             else:
-                leaves, known = self.leaves.asked(X)
+                if visual is None:
+                    visual = queries = gallery.as_queries(X)
+                leaves, known = self.leaves.asked(X, queries)
             if class_distances is not None:
                 leaf_distance = LeafDistance(leaves, partial(_same_for_all, class_distances))
             else:

@@ -29,7 +29,7 @@ def test_taught_classes_by_loops(rng, evidence):
     taught = TaughtClasses.of(np.array([7, 8, 9]), rows, codes, known)
     Q = unit_rows(rng.normal(size=(5, 6)))[0].astype(np.float32)
     result = taught.posterior(Q, evidence.scores(Q), evidence)
-    weights, share = np.array([5, 2, 2]) + 4.0, evidence.counts / evidence.counts.sum()
+    weights, share = np.array([5, 2, 2]) + 4.0 / 2, evidence.counts / evidence.counts.sum()
     for query, row in zip(Q, result, strict=True):
         of_known = known.sum() * share * np.exp(3 * evidence.prototypes @ query)
         means = np.array([rows[codes == code].sum(axis=0) for code in range(3)])
