@@ -20,7 +20,7 @@ from sklearn_hierret.distance import VisualMetric
 from sklearn_hierret.statistics import row_keys
 
 #: Reference rows of the training set, and of a gallery: more tell hardly more (docs/new_classes.md).
-N_REFERENCE = 512
+N_REFERENCE = 1024
 #: Neighbours whose mean cosine says how near reference rows are.
 N_NEAR = 5
 #: Groups of classes that are new once, in the simulation that weighs the signs.

@@ -30,7 +30,7 @@ from tests.benchmarks._data import Data, add_data_arguments, data_sets, markdown
 
 SHARES, N_DRAWS, N_QUERIES = (0.1, 0.3, 0.5), 3, 1500
 #: Labelled rows of a new class, and reference rows.
-SHOTS, N_REFERENCE = (1, 2, 5, 10), (64, 128, 256, 512)
+SHOTS, N_REFERENCE = (1, 2, 5, 10), (64, 256, 512, 1024)
 MEASURES = ["mAP@1", "mAP@20", "mAP@20, macro"]
 
 
