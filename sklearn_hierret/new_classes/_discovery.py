@@ -18,6 +18,8 @@ MOST_ROWS, N_ROUNDS, LEAST_ROWS = 8192, 15, 3
 #: A cluster is a leaf where its rows are at least as likely new as this, on average: one in five is what
 #: is assumed of any gallery.
 LEAST_NEW = 0.2
+#: Clusters whose directions have this cosine are one.
+SAME = 0.999
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def discover(sampled: Sampled, evidence: Evidence) -> DiscoveredClasses:
     sizes = np.bincount(sampled.leaf)
     size = max(float(LEAST_ROWS), float(np.median(sizes[sizes > 0])))
     n_clusters = max(2, int(len(candidates) / size))
+    n_clusters = min(n_clusters, len(np.unique(rows[candidates], axis=0)))
     base = evidence.concentration * (rows @ evidence.prototypes.T)
     # One trial for each centre: more cost a multiple and gain nothing.
     centers, _ = kmeans_plusplus(rows[candidates], n_clusters, n_local_trials=1, random_state=0)
@@ -78,6 +81,7 @@ def discover(sampled: Sampled, evidence: Evidence) -> DiscoveredClasses:
         kept = weights[n_known:] * n >= LEAST_ROWS
         directions = directions_of((member[:, n_known:].T @ rows)[kept])
         weights = np.concatenate([weights[:n_known], weights[n_known:][kept]])
+    directions, weights = _joined(directions, weights, n_known)
     member = _memberships(base, rows, directions, weights, evidence.concentration)[:, n_known:]
     totals = np.maximum(member.sum(axis=0), 1e-9)
     of_cluster = member.T @ probably_new / totals
@@ -97,6 +101,22 @@ def discover(sampled: Sampled, evidence: Evidence) -> DiscoveredClasses:
         share,
         of_cluster[order][:n_leaves],
     )
+
+
+def _joined(
+    directions: NDArray[np.float32], weights: NDArray[np.float64], n_known: int
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Join clusters that have become one: the heaviest of each direction takes the weights of the others."""
+    of_clusters = weights[n_known:].copy()
+    kept: list[int] = []
+    for cluster in np.argsort(-of_clusters, kind="stable").tolist():
+        is_same = directions[kept] @ directions[cluster] > SAME
+        if np.any(is_same):
+            of_clusters[kept[int(is_same.argmax())]] += of_clusters[cluster]
+        else:
+            kept.append(cluster)
+    kept.sort()
+    return directions[kept], np.concatenate([weights[:n_known], of_clusters[kept]])
 
 
 def _memberships(

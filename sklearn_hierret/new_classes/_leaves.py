@@ -251,4 +251,5 @@ def _shares(known: NDArray, new: NDArray) -> NDArray[np.float32]:
     top = np.maximum(known.max(axis=1), new.max(axis=1, initial=-np.inf))[:, None]
     top = np.where(np.isfinite(top), top, 0)
     total = logsumexp(np.concatenate([known - top, new - top], axis=1), axis=1, keepdims=True)
+    total = np.where(np.isfinite(total), total, 0)  # nothing has any weight
     return np.exp(new - top - total).astype(np.float32)

@@ -275,7 +275,9 @@ class Searcher:
         halves = []
         for number, model in enumerate(models):
             gallery = replace(self.gallery).with_held_out(self.gallery.held_out)
-            halves.append((replace(self, leaf_model=model, gallery=gallery), np.flatnonzero(half == number)))
+            positions = np.flatnonzero(half == number)
+            if len(positions):
+                halves.append((replace(self, leaf_model=model, gallery=gallery), positions))
         return halves
 
     def _of_halves(self, k: int, **how: Any) -> Result:
@@ -284,13 +286,12 @@ class Searcher:
         distances, indices, known = np.empty((n, k)), np.empty((n, k), dtype=np.intp), None
         is_copy = np.zeros((n, k), dtype=bool)
         for searcher, positions in self.halves:
-            if len(positions):
-                result = searcher.neighbors(None, k, positions=positions, **how)
-                distances[positions], indices[positions] = result.distances, result.indices
-                is_copy[positions] = result.is_copy
-                if result.known is not None:
-                    known = np.ones(n) if known is None else known
-                    known[positions] = result.known
+            result = searcher.neighbors(None, k, positions=positions, **how)
+            distances[positions], indices[positions] = result.distances, result.indices
+            is_copy[positions] = result.is_copy
+            if result.known is not None:
+                known = np.ones(n) if known is None else known
+                known[positions] = result.known
         view = self.gallery.plain_view
         return Result(distances, indices, view.index.queries(view.rows), view, None, known, is_copy)
 

@@ -266,6 +266,26 @@ def test_bad_input(data, fitted):
     assert fitted.with_gallery(G[:5]).kneighbors(G[:2], 2)[1].shape == (2, 2)
 
 
+@pytest.mark.parametrize("labels", [None, "one", "two"])
+@pytest.mark.parametrize("kind", ["equal", "zero", "few", "six", "all"])
+def test_odd_galleries(data, fitted, kind, labels):
+    X, _, G, _ = data
+    zero = np.zeros((30, G.shape[1]))
+    gallery = {"equal": zero + 1, "zero": zero, "few": np.repeat(G[:3], 9, axis=0), "six": G[:6], "all": X}[
+        kind
+    ]
+    y = {None: None, "one": np.full(len(gallery), 99), "two": np.arange(len(gallery)) % 2 + 11}[labels]
+    retriever = fitted.with_gallery(gallery, y)
+    assert retriever.kneighbors(None, 2)[1].shape == (len(gallery), 2)
+    assert np.all(np.isfinite(retriever.retrieve(G[:3], 2)["distance"]))
+    assert len(retriever.retrieve(n_neighbors=1)) == len(gallery)
+    retriever.add_to_gallery(G[:3], None if y is None else [200, 201, 0])
+    retriever.remove_from_gallery(retriever.gallery_ids_[:2])
+    assert len(retriever.leaves()) == len(gallery) + 1
+    if y is None:
+        assert retriever.discover().discovered_["size"].sum() <= len(gallery) + 1
+
+
 @pytest.mark.parametrize("labelled", [True, False])
 @pytest.mark.parametrize("alpha", [0, 0.5, 8.0, np.inf])
 def test_copies_are_first(data, fitted, labelled, alpha):
