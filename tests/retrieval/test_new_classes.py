@@ -101,8 +101,8 @@ def test_no_label_of_a_row_changes_its_own_distances(data, fitted, rng):
     """Where gallery samples are queries, neither they nor what they are compared with know their labels."""
     _, _, G, t = data
     expected = fitted.with_gallery(G, t).kneighbors(None, 9)[0]
-    for row in rng.integers(0, len(t), 12).tolist():
-        for label in (0, N_KNOWN, N_ALL - 1, 99):
+    for row in rng.integers(0, len(t), 5).tolist():
+        for label in (0, N_KNOWN, 99):
             changed = t.copy()
             changed[row] = label
             found = fitted.with_gallery(G, changed).kneighbors(None, 9)[0]
