@@ -30,8 +30,8 @@ from sklearn_hierret.retrieval._options import Options
 
 #: The class model is asked about so few samples as they are.
 FEW = 4
-#: It is asked about no more than so many at once.
-MOST_AT_ONCE = 1 << 14
+#: One with new classes is asked about no more than so many at once, for it maps them to visual rows.
+MOST_AT_ONCE = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -313,7 +313,10 @@ class GalleryLeaves:
             return function(X, *columns)
         is_safe = self.model.model.runs_in_threads
         n_threads = threads_of(self.options.n_jobs, len(X)) if is_safe else 1
-        batches = slices_of(len(X), max(1, min(MOST_AT_ONCE, -(-len(X) // n_threads)))) or [slice(0, 0)]
+        size = max(1, -(-len(X) // n_threads))
+        if self.model.new is not None:
+            size = min(size, MOST_AT_ONCE)
+        batches = slices_of(len(X), size) or [slice(0, 0)]
         results = run_batches(
             batches,
             lambda rows: function(X[rows], *(c if c is None else c[rows] for c in columns)),

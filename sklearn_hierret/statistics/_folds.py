@@ -264,7 +264,7 @@ def folds_of(
 def row_keys(X: NDArray, seed: int = 0) -> NDArray[np.uint64]:
     """Hash rows, in order to draw some of them in a way that depends on nothing but the rows."""
     keys = np.empty(len(X), dtype=np.uint64)
-    for rows in row_chunks(len(X), 24 * X.shape[1]):
+    for rows in row_chunks(len(X), 24 * X.shape[1], at_most=4096):
         keys[rows] = hashed(unit_rows(X[rows].astype(np.float64, copy=False))[0], 1, seed)[0]
     return keys
 
