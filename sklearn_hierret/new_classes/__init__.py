@@ -1,6 +1,6 @@
 """Classes that a gallery brings: what tells them from known ones, and leaves for them."""
 
-from sklearn_hierret.new_classes._discovery import LEAST_ROWS, Sampled, discover
+from sklearn_hierret.new_classes._discovery import LEAST_ROWS, MOST_ROWS, Sampled, discover
 from sklearn_hierret.new_classes._evidence import Evidence, fit_evidence
 from sklearn_hierret.new_classes._leaves import (
     TAUGHT_WEIGHT,
@@ -14,6 +14,7 @@ from sklearn_hierret.new_classes._tree import extended_tree
 
 __all__ = [
     "LEAST_ROWS",
+    "MOST_ROWS",
     "TAUGHT_WEIGHT",
     "DiscoveredClasses",
     "Evidence",

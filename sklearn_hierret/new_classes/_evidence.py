@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from sklearn_hierret._state import value
 from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.class_models import HeldOutLeaves
 from sklearn_hierret.distance import VisualMetric
-from sklearn_hierret.statistics import row_keys
+from sklearn_hierret.statistics import row_keys, smallest_of_classes
 
 #: Reference rows of the training set, and of a gallery: more tell hardly more (docs/new_classes.md).
 N_REFERENCE = 1024
@@ -191,7 +191,7 @@ def fit_evidence(
         return evidence
     concentration = _concentration(parts)
     weights = _weights(parts, concentration, _groups(evidence.prototypes))
-    return Evidence(metric, evidence.prototypes, evidence.counts, concentration, evidence.reference, weights)
+    return replace(evidence, concentration=concentration, coefficients=weights)
 
 
 def least(keys: NDArray[np.uint64], most: int) -> NDArray[np.intp]:
@@ -246,9 +246,7 @@ def _simulated(
         return None
     mine = held_out.sample[place]
     reference = others[least(keys[others], N_REFERENCE)]
-    order = others[np.lexsort((keys[others], codes[others]))]
-    rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    of_classes = order[rank < MOST_OF_CLASS]
+    of_classes = others[smallest_of_classes(keys[others], codes[others], MOST_OF_CLASS)]
     rows = held_out_rows(fold, others, X[np.concatenate([mine, reference, of_classes])])
     rows = rows.astype(np.float32, copy=False)
     held, of_reference, of_class = np.split(rows, np.cumsum([len(mine), len(reference)]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from scipy.special import logsumexp
 
 from sklearn_hierret._state import value
 from sklearn_hierret.new_classes._evidence import Evidence, class_sums, directions_of
-from sklearn_hierret.statistics import row_keys
+from sklearn_hierret.statistics import row_keys, smallest_of_classes
 
 #: An unlabelled gallery is never taken for closed beyond this share of known classes, nor for open below
 #: the other one (docs/new_classes.md).
@@ -99,7 +100,7 @@ class TaughtClasses:
         known_counts = self.known_counts + other.known_counts
         return TaughtClasses(other.labels, sums, counts, rows[kept], codes[kept], known_counts)
 
-    @property
+    @cached_property
     def directions(self) -> NDArray[np.float32]:
         """Unit mean directions."""
         return directions_of(self.sums)
@@ -225,10 +226,7 @@ def _voters(rows: NDArray, codes: NDArray[np.intp], n_classes: int) -> NDArray[n
     most = max(LEAST_VOTERS, MOST_VOTERS // max(1, n_classes))
     if len(codes) <= most:
         return np.arange(len(codes))
-    order = np.lexsort((row_keys(rows), codes))
-    counts = np.bincount(codes, minlength=n_classes)
-    rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return order[rank < most]
+    return smallest_of_classes(row_keys(rows), codes, most)
 
 
 def trust_in_known(known: NDArray[np.float64], weight: float) -> NDArray[np.float64]:

@@ -121,7 +121,7 @@ def _others(new: NDArray, kept: set) -> Any:
 def edited(
     searcher: Searcher, name: Mapping | None, merge: Sequence[ArrayLike] | None, drop: ArrayLike | None
 ) -> Searcher:
-    """Name, merge and drop discovered leaves, in this order; see `HierarchicalRetriever.edit_discovered`."""
+    """Name, merge and drop discovered leaves, in this order; see `HierarchicalRetriever.discover`."""
     new, model = discovered_of(searcher), searcher.leaves.model
     if name:
         new = _named(new, name, model.closed.tree.classes)

@@ -9,14 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret._arrays import row_chunks
-from sklearn_hierret.new_classes import LEAST_ROWS, Sampled, TaughtClasses, discover
+from sklearn_hierret.new_classes import LEAST_ROWS, MOST_ROWS, Sampled, TaughtClasses, discover
 from sklearn_hierret.retrieval._gallery import Gallery, LeafOrigin
 from sklearn_hierret.retrieval._leaf_model import LeafModel
 from sklearn_hierret.retrieval._options import Options
 from sklearn_hierret.statistics import row_keys
-
-#: Rows of a gallery that clusters are sought in.
-MOST_ROWS = 8192
 
 
 def opened(
@@ -94,9 +91,9 @@ def discovered(model: LeafModel, X: NDArray, serials: NDArray[np.intp], options:
     return model.opened(new)
 
 
-def provisional_labels(classes: NDArray, n: int, taken: tuple = ()) -> NDArray:
+def provisional_labels(classes: NDArray, n: int) -> NDArray:
     """Make labels of the kind of the classes that no class has."""
-    used = set(classes.tolist()) | set(taken)
+    used = set(classes.tolist())
     if classes.dtype.kind in "iuf":
         first = int(np.floor(max(used, default=0))) + 1
         return np.arange(first, first + n).astype(classes.dtype)

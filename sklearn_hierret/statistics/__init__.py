@@ -1,6 +1,13 @@
 """Statistics of samples: folds by hash, sums and scatter of classes, decompositions, streams."""
 
-from sklearn_hierret.statistics._folds import FoldStatistics, check_size, folds_of, hashed, row_keys
+from sklearn_hierret.statistics._folds import (
+    FoldStatistics,
+    check_size,
+    folds_of,
+    hashed,
+    row_keys,
+    smallest_of_classes,
+)
 from sklearn_hierret.statistics._parts import Parts
 from sklearn_hierret.statistics._streaming import FOLD_CONSTRAINTS, FoldRule, Report, StreamingEstimator
 from sklearn_hierret.statistics._within import ROUNDING, WithinClasses, oracle_shrinkage
@@ -19,4 +26,5 @@ __all__ = [
     "hashed",
     "oracle_shrinkage",
     "row_keys",
+    "smallest_of_classes",
 ]

@@ -84,7 +84,7 @@ class FoldStatistics:
             ones = np.ones(len(unit))
             sums += csr_array((ones, (group, np.arange(len(unit)))), shape=(len(sums), len(unit))) @ unit
         counts = np.bincount(folds.astype(np.intp) * n_classes + codes, minlength=n_folds * n_classes)
-        kept = _smallest(keys, codes, most_per_class(class_counts))
+        kept = smallest_of_classes(keys, codes, most_per_class(class_counts))
         return cls(
             classes,
             counts.reshape(n_folds, n_classes),
@@ -104,7 +104,7 @@ class FoldStatistics:
         counts = members.counts + others_of.counts
         codes = np.concatenate([members.codes, others_of.codes])
         keys = np.concatenate([members.keys, others_of.keys])
-        kept = _smallest(keys, codes, most_per_class(counts.sum(axis=0)))
+        kept = smallest_of_classes(keys, codes, most_per_class(counts.sum(axis=0)))
         moments = None
         if not _rows_suffice(counts.sum(axis=0), self.n_features):
             check_size(int(counts.sum()), self.n_features, self.n_folds, len(classes))
@@ -214,7 +214,7 @@ def most_per_class(counts: NDArray[np.int64]) -> int:
     return max(LEAST_ROWS, limit)
 
 
-def _smallest(keys: NDArray[np.uint64], codes: NDArray[np.intp], limit: int) -> NDArray[np.intp]:
+def smallest_of_classes(keys: NDArray[np.uint64], codes: NDArray[np.intp], limit: int) -> NDArray[np.intp]:
     """Rows of the smallest keys of each class, sorted by class, then by key."""
     order = np.lexsort((keys, codes))
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
