@@ -479,12 +479,12 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         ValueError
             For an id that is not there; nothing is removed then.
         """
-        check_is_fitted(self, "class_model_")
         return replace_searcher(self, lambda searcher: searcher.with_removed(ids))
 
 
 def replace_searcher(retriever: Any, change: Callable[[Searcher], Searcher]) -> Any:
     """Change what a retriever searches by; begin again if another thread did so meanwhile."""
+    check_is_fitted(retriever, "class_model_")
     while True:
         before = retriever.__dict__["_searcher"]
         after = change(retriever.searcher())

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_hierret._arrays import check_same_kind
+from sklearn_hierret._arrays import check_none_missing, check_same_kind
 from sklearn_hierret.hierarchy import ClassHierarchy, shorten
 from sklearn_hierret.leaves import likeliest
 from sklearn_hierret.new_classes import LEAST_ROWS, DiscoveredClasses
@@ -142,6 +142,7 @@ def _named(new: DiscoveredClasses, name: Mapping, classes: NDArray) -> Discovere
     places = _places(new, list(name))
     labels = new.labels.tolist()
     given = np.asarray(list(name.values()))
+    check_none_missing(given, "names of leaves")
     check_same_kind(given, classes, "Names of leaves", "the labels seen at fit")
     for place, label in zip(places, given.tolist(), strict=True):
         labels[place] = label

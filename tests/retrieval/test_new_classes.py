@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import NotFittedError
 
 from sklearn_hierret import ClassHierarchy, CombinedHierarchy, HierarchicalRetriever
 from sklearn_hierret.metrics import average_precision_at_k
@@ -225,6 +226,7 @@ def test_added_rows_join_the_leaves_that_there_are(data, fitted):
         ({"name": {"gone": 1000}}, "no discovered leaves 'gone'"),
         ({"drop": [-7]}, "no discovered leaves -7"),
         ({"merge": [[-7, -8]]}, "no discovered leaves"),
+        ({"name": {"first": None}}, "names of leaves are missing"),
         ({"name": {"first": 3}}, "have these names already: 3"),
         ({"name": {"first": "pear"}}, "text and numbers never match"),
         ({"merge": [["first"]]}, "Two leaves or more"),
@@ -259,6 +261,8 @@ def test_bad_input(data, fitted):
         _ = fitted.with_gallery(G, t).discovered_
     with pytest.raises(ValueError, match="labels of this one are its leaves"):
         fitted.with_gallery(G, t).discover()
+    with pytest.raises(NotFittedError):
+        HierarchicalRetriever().discover()
     two = HierarchicalRetriever().fit(X[y < 2], y[y < 2])
     with pytest.raises(ValueError, match="needs held-out classes"):
         two.set_gallery(G, new_classes="discover")
