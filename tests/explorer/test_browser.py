@@ -71,7 +71,7 @@ def test_lists_are_those_of_the_retriever(page, data):
     for alpha, grid in zip((0.0, retriever.alpha), grids, strict=True):
         model = HierarchicalRetriever(retriever.hierarchy_, alpha=alpha)
         model.__dict__.update({k: v for k, v in vars(retriever).items() if k != "alpha"})
-        model.set_gallery(X)
+        model.set_gallery(X, gallery_leaves="predicted", new_classes="ignore")  # as the page does
         assert grid == model.kneighbors(None, 20)[1][3].tolist()
     assert page.execute_script("return document.querySelectorAll('#facets .facet').length") >= 1
 
@@ -90,7 +90,7 @@ def test_marks_rank_as_a_session_does(page, data):
     retriever, X, y, _ = data
     import copy
 
-    searched = copy.copy(retriever).set_gallery(X, gallery_leaves="predicted")
+    searched = copy.copy(retriever).set_gallery(X, gallery_leaves="predicted", new_classes="ignore")
     session = RetrievalSession(searched, X[[3]])
     session.mark(relevant=[3])  # the page never shows the query
     click(page, "#node button.open[data-item='3']")
