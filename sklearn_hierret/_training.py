@@ -49,19 +49,31 @@ class TrainingSet:
     groups: NDArray[np.uint64] | None = None
 
     @classmethod
-    def of(cls, estimator: Any, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> TrainingSet:
-        """Check features and labels for the fit of an estimator.
+    def of(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        *,
+        is_first: bool = True,
+    ) -> TrainingSet:
+        """Check features and labels for the fit of an estimator, or samples that join those of its fit.
 
         Raises
         ------
         ValueError
-            For anything scikit-learn refuses, and for fewer than two classes.
+            For anything scikit-learn refuses, and for a fit to fewer than two classes.
         """
-        X, y = validate_data(estimator, X, y, dtype=feature_dtype(X), order="C", ensure_min_samples=2)
+        least = 2 if is_first else 1
+        X, y = validate_data(
+            estimator, X, y, dtype=feature_dtype(X), order="C", ensure_min_samples=least, reset=is_first
+        )
         check_none_missing(y, "labels of y")
         check_classification_targets(y)
         classes, codes = np.unique(y, return_inverse=True)
-        check_two_classes(classes)
+        if is_first:
+            check_two_classes(classes)
         return cls(X, classes, codes, None if groups is None else hashed_groups(groups, len(X)))
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from numbers import Real
 from typing import Any, ClassVar
@@ -180,7 +181,9 @@ class HierarchyBuilder(NestedParams, SupervisedEstimator):
         self : object
             The builder.
         """
-        model = self.__dict__.get("class_model_") or self._new_model()
+        model = self.__dict__.get("class_model_")
+        # The model of the fit stays as it is: others may hold it.
+        model = self._new_model() if model is None else copy.copy(model)
         self.class_model_ = model.partial_fit(X, y, classes)
         self.classes_ = model.classes_
         take_features_of(self, model)

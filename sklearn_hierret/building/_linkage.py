@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_hierret._sklearn import HasMethods, StrOptions
-from sklearn_hierret._training import NestedParams, SupervisedEstimator, TrainingSet, fit_to
+from sklearn_hierret._arrays import unchanged_on_error
+from sklearn_hierret._sklearn import HasMethods, StrOptions, fit_context
+from sklearn_hierret._training import (
+    NestedParams,
+    SupervisedEstimator,
+    TrainingSet,
+    fit_to,
+    take_features_of,
+)
 from sklearn_hierret.building._class_distances import distances_of_vectors, linked
 from sklearn_hierret.gaussian import ClassStatistics
 
@@ -85,8 +94,6 @@ class LinkageHierarchyBuilder(NestedParams, SupervisedEstimator):
         self.class_model = class_model
 
     def _fit(self, training: TrainingSet) -> None:
-        if self.method == "ward" and self.metric != "euclidean":
-            raise ValueError(f"method='ward' needs metric='euclidean', got metric={self.metric!r}.")
         classes = training.classes
         self.__dict__.pop("class_model_", None)
         if self.class_model is None:
@@ -94,6 +101,43 @@ class LinkageHierarchyBuilder(NestedParams, SupervisedEstimator):
         else:
             self.class_model_ = fit_to(clone(self.class_model), training)
             means = self.class_model_.means_
+        self._link(means, classes)
+
+    @available_if(lambda builder: hasattr(builder.class_model, "partial_fit"))
+    @fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> LinkageHierarchyBuilder:
+        """Add samples to the class model, and cluster its means anew.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,)
+            Class labels; labels that were not seen before are added. Together with those before there must
+            be two.
+        classes, groups : array-like, optional
+            As in the class model's `partial_fit`.
+
+        Returns
+        -------
+        self : object
+            The builder.
+        """
+        model = self.__dict__.get("class_model_")
+        # The model of the fit stays as it is: others may hold it.
+        model = clone(self.class_model) if model is None else copy.copy(model)
+        with unchanged_on_error(self):
+            model.partial_fit(X, y, classes, **({} if groups is None else {"groups": groups}))
+            self._link(model.means_, model.classes_)
+            self.class_model_ = model
+            take_features_of(self, model)
+        return self
+
+    def _link(self, means: NDArray, classes: NDArray) -> None:
+        if self.method == "ward" and self.metric != "euclidean":
+            raise ValueError(f"method='ward' needs metric='euclidean', got metric={self.metric!r}.")
         self.classes_, self.means_, self._fit_metric = classes, means, self.metric
         distances = self.class_distances()
         self.linkage_matrix_, self.hierarchy_ = linked(distances, classes, self.method, self.heights)

@@ -48,7 +48,7 @@ class ClassifierModel:
     classifier: Any
     inner: ClassModel | None = None
     keeps_folds = False
-    parts = None
+    parts = kept = None
 
     @property
     def classes(self) -> NDArray:

@@ -99,6 +99,11 @@ class ClassModel(Protocol):
         """Statistics of the fit that others may learn from, decomposed; None if it keeps none."""
         ...
 
+    @property
+    def kept(self) -> TrainingSet | None:
+        """Samples that stand for all of the fit, if it keeps some."""
+        ...
+
     def release(self) -> None:
         """Drop what only a fit asks for; it is made again when asked for."""
         ...

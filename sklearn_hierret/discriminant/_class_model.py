@@ -70,6 +70,11 @@ class FoldedClassModel:
         """The statistics, decomposed."""
         return Parts(self.statistics)
 
+    @property
+    def kept(self) -> TrainingSet:
+        """Unit rows that the statistics keep, in their folds."""
+        return self.statistics.training_set(self.rule.seed)
+
     @cached_property
     def models(self) -> list[DiscriminantModel | None]:
         """Models without one fold each; None where less than two classes would be left."""

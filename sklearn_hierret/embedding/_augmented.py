@@ -22,6 +22,7 @@ from sklearn_hierret.retrieval import (
     Options,
     Searcher,
     constraints_of,
+    fit_leaf_model,
     fit_ranking,
 )
 
@@ -154,8 +155,9 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, N
         """
         with unchanged_on_error(self):
             training, params = TrainingSet.of(self, X, y), self.get_params(deep=False)
-            names = ("hierarchy", "class_model", "metric", "alpha", "assignment", "stem")
-            ranking = fit_ranking(training, **{name: params[name] for name in names})
+            leaf_model = fit_leaf_model(self.hierarchy, self.class_model, training)
+            names = ("metric", "alpha", "assignment", "stem")
+            ranking = fit_ranking(training, leaf_model, **{name: params[name] for name in names})
             leaf_model = replace(ranking.leaf_model, sample=None)
             leaf_model.model.release()
             self.classes_, self.metric_ = training.classes, ranking.metric.chosen

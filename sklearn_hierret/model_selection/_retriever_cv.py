@@ -21,7 +21,14 @@ from sklearn_hierret.evaluation import RetrievalScorer, make_retrieval_scorer
 from sklearn_hierret.hierarchy import CombinedHierarchy, check_weights
 from sklearn_hierret.model_selection._candidates import Candidates, Scores, scores_of_fold
 from sklearn_hierret.model_selection._splits import Fold, folds_of, for_splitter
-from sklearn_hierret.retrieval import ALPHAS, HierarchicalRetriever, Options, Searcher, fit_metric
+from sklearn_hierret.retrieval import (
+    ALPHAS,
+    HierarchicalRetriever,
+    Options,
+    Searcher,
+    fit_metric,
+    fit_retriever,
+)
 
 #: Parameters of a retriever that are none here.
 CHOSEN = ("alpha", "stem", "metric")
@@ -223,7 +230,8 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
             self._candidate, self.stem_, self.weights_ = chosen, chosen.stem, chosen.weights
             report(f"alpha {chosen.alpha:g}, stem {self.stem_}, weights {self.weights_}")
             hierarchy = _weighted(self.hierarchy, self.weights_)
-            self._fit(
+            fit_retriever(
+                self,
                 training,
                 alpha=chosen.alpha,
                 stem=chosen.stem,

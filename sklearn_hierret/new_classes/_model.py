@@ -39,7 +39,7 @@ class OpenModel:
     new: TaughtClasses | DiscoveredClasses
     positions: NDArray[np.intp]
     keeps_folds = False
-    parts = None
+    parts = kept = None
 
     @property
     def classes(self) -> NDArray:

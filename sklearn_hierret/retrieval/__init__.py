@@ -2,10 +2,10 @@
 
 from sklearn_hierret.retrieval._alpha import ALPHAS
 from sklearn_hierret.retrieval._base import BaseRetriever, checked_queries, checked_samples
-from sklearn_hierret.retrieval._fitting import fit_ranking
+from sklearn_hierret.retrieval._fitting import fit_leaf_model, fit_ranking
 from sklearn_hierret.retrieval._gallery import Gallery, LeafOrigin
 from sklearn_hierret.retrieval._hamming import HammingRetriever
-from sklearn_hierret.retrieval._hierarchical import HierarchicalRetriever
+from sklearn_hierret.retrieval._hierarchical import HierarchicalRetriever, fit_retriever
 from sklearn_hierret.retrieval._inside import fit_inside
 from sklearn_hierret.retrieval._leaf_model import LeafModel
 from sklearn_hierret.retrieval._metric import fit_metric
@@ -32,7 +32,9 @@ __all__ = [
     "checked_samples",
     "constraints_of",
     "fit_inside",
+    "fit_leaf_model",
     "fit_metric",
     "fit_ranking",
+    "fit_retriever",
     "table_of",
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
 from sklearn_hierret._training import TrainingSet, fit_to
@@ -17,6 +20,7 @@ from sklearn_hierret.discriminant import DiscriminantClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, shorten
 from sklearn_hierret.new_classes import fit_evidence
 from sklearn_hierret.retrieval._alpha import choose_alpha
+from sklearn_hierret.retrieval._gallery import Gallery, LeafOrigin
 from sklearn_hierret.retrieval._leaf_model import HeldOutSample, LeafModel
 from sklearn_hierret.retrieval._metric import FittedMetric, fit_metric
 
@@ -42,28 +46,22 @@ class FittedRanking:
 
 def fit_ranking(
     training: TrainingSet,
+    leaf_model: LeafModel,
     *,
-    hierarchy: Any,
-    class_model: Any,
     metric: Any,
     alpha: float | str,
     assignment: str,
     stem: float | str,
     scale: float = 1.0,
     keeps_evidence: bool = False,
-    verbose: bool | int = False,
     report: Callable[[str], None] = lambda message: None,
 ) -> FittedRanking:
-    """Fit clones of a builder and a class model, choose the metric and alpha.
+    """Choose the metric and alpha for a hierarchy and a class model.
 
     The parameters are those of `HierarchicalRetriever`. `scale` is the factor of the cosine distance in the
     distance of the features; with `keeps_evidence` galleries may bring new classes.
     """
-    start = time.perf_counter()
-    leaf_model = fit_leaf_model(hierarchy, class_model, training, verbose)
-    model = leaf_model.model
-    report(f"hierarchy and class model in {time.perf_counter() - start:.1f} s")
-    start = time.perf_counter()
+    start, model = time.perf_counter(), leaf_model.model
     fitted = fit_metric(metric, model, training)
     report(f"metric {fitted.name}, in {time.perf_counter() - start:.1f} s")
     start, held_out = time.perf_counter(), None
@@ -91,14 +89,18 @@ def fit_ranking(
 
 
 def fit_leaf_model(
-    hierarchy: Any, class_model: Any, training: TrainingSet, verbose: bool | int = False
+    hierarchy: Any,
+    class_model: Any,
+    training: TrainingSet,
+    verbose: bool | int = False,
+    report: Callable[[str], None] = lambda message: None,
 ) -> LeafModel:
     """Fit clones of a builder and a class model.
 
     A list is a `CombinedHierarchyBuilder` of it. None means the linkage of a `DiscriminantClassifier`'s class
     means; without a class model that of the builder is taken, or else a `DiscriminantClassifier`.
     """
-    builder = None
+    builder, start = None, time.perf_counter()
     if isinstance(hierarchy, (list, tuple)):
         hierarchy = named(hierarchy)
     if isinstance(hierarchy, (ClassHierarchy, CombinedHierarchy)):
@@ -117,13 +119,80 @@ def fit_leaf_model(
         classifier = getattr(builder, "class_model_", None)
         if classifier is None:
             classifier = fit_to(DiscriminantClassifier(verbose=verbose), training)
+    leaf_model = _leaf_model(hierarchy, builder, classifier, training.X.shape[1])
+    report(f"hierarchy and class model in {time.perf_counter() - start:.1f} s")
+    return leaf_model
+
+
+def can_learn_more(hierarchy: Any, class_model: Any) -> bool:
+    """Tell whether samples can join those that such parameters are fitted to."""
+    if hierarchy is not None and not isinstance(hierarchy, (ClassHierarchy, CombinedHierarchy)):
+        if not hasattr(hierarchy, "partial_fit"):
+            return False
+        if class_model is None:
+            class_model = getattr(hierarchy, "class_model", None)
+            return isinstance(class_model, DiscriminantClassifier)
+    return class_model is None or isinstance(class_model, DiscriminantClassifier)
+
+
+def learned_more(model: LeafModel, X: NDArray, y: NDArray, groups: ArrayLike | None) -> LeafModel:
+    """Let samples join those that a hierarchy and a class model were fitted to; `model` stays as it is.
+
+    Raises
+    ------
+    ValueError
+        For labels that a given hierarchy lacks.
+    """
+    hierarchy, builder, classifier = model.hierarchy, model.builder, model.classifier
+    if builder is None:
+        hierarchy.index(np.unique(y))  # before the expensive part
+    else:
+        is_shared = getattr(builder, "class_model_", None) is classifier
+        builder = _with_more(builder, X, y, groups)
+        hierarchy, classifier = builder.hierarchy_, builder.class_model_ if is_shared else classifier
+    if classifier is model.classifier:
+        classifier = _with_more(classifier, X, y, groups)
+    return _leaf_model(hierarchy, builder, classifier, X.shape[1])
+
+
+def origin_after_more(gallery: Gallery) -> LeafOrigin:
+    """Return where the leaves of a gallery come from after its class model has learned more.
+
+    Where there are labels, any sample may be one of those that were learned from: as queries all of them get
+    held-out leaves.
+    """
+    origin = LeafOrigin(gallery.origin.gallery_leaves, new_classes=gallery.origin.new_classes)
+    if gallery.labels is None:
+        return origin
+    if gallery.origin.groups is None:
+        return origin._replace(n_train=len(gallery))
+    is_trained = gallery.samples.serials < gallery.origin.n_train  # those added later have no groups
+    groups = gallery.origin.groups[gallery.samples.serials[is_trained]]
+    return origin._replace(n_train=int(is_trained.sum()), groups=groups)
+
+
+def _with_more(estimator: Any, X: NDArray, y: NDArray, groups: ArrayLike | None) -> Any:
+    """Fit a copy of an estimator partially."""
+    learner = copy.copy(estimator)
+    takes_groups = groups is not None and "groups" in signature(learner.partial_fit).parameters
+    return learner.partial_fit(X, y, **({"groups": groups} if takes_groups else {}))
+
+
+def _leaf_model(hierarchy: Any, builder: Any, classifier: Any, n_features_in: int) -> LeafModel:
+    """Bring the classes of a hierarchy and a class model together.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If what a user gave as a class model is none, or knows other classes or features.
+    """
     name = type(classifier).__name__
     if not hasattr(classifier, "classes_"):
         raise TypeError(f"class_model must be a classifier, and {name} has no classes_.")
-    n_features = getattr(classifier, "n_features_in_", training.X.shape[1])
-    if n_features != training.X.shape[1]:  # it is frozen
+    n_features = getattr(classifier, "n_features_in_", n_features_in)
+    if n_features != n_features_in:  # it is frozen
         raise ValueError(
-            f"X has {training.X.shape[1]} features, but {name} is expecting {n_features} features as input."
+            f"X has {n_features_in} features, but {name} is expecting {n_features} features as input."
         )
     extra = classifier.classes_[~np.isin(classifier.classes_, hierarchy.classes)]
     if len(extra):  # it is frozen

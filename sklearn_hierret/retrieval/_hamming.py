@@ -15,7 +15,7 @@ from sklearn_hierret._sklearn import fit_context
 from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.hashing import check_codes, unpack_signs
 from sklearn_hierret.retrieval._base import BaseRetriever
-from sklearn_hierret.retrieval._fitting import fit_ranking
+from sklearn_hierret.retrieval._fitting import fit_leaf_model, fit_ranking
 from sklearn_hierret.retrieval._gallery import LeafOrigin
 from sklearn_hierret.retrieval._options import Options, constraints_of
 from sklearn_hierret.retrieval._searcher import Searcher
@@ -175,13 +175,16 @@ class HammingRetriever(BaseRetriever):
         self.alpha_ = 0.0 if isinstance(self.alpha, str) else float(self.alpha)
         if asked and y is not None:
             check_two_classes(classes)
-            names = ("hierarchy", "class_model", "alpha", "assignment", "stem", "verbose")
+            report = Options.of({**params, "alpha": 0.0}, 0.0, name).print
+            training = TrainingSet(unpack_signs(X), classes, codes)
+            leaf_model = fit_leaf_model(self.hierarchy, self.class_model, training, self.verbose, report)
             ranking = fit_ranking(
-                TrainingSet(unpack_signs(X), classes, codes),
+                training,
+                leaf_model,
                 metric="cosine",
                 scale=0.5,  # half of the cosine distance of signs is the share of bits that differ
-                **{name: params[name] for name in names},
-                report=Options.of({**params, "alpha": 0.0}, 0.0, name).print,
+                **{name: params[name] for name in ("alpha", "assignment", "stem")},
+                report=report,
             )
             self.alpha_, held_out = ranking.alpha, ranking.held_out
             model = replace(ranking.leaf_model, of_codes=True)

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils.metaestimators import available_if
 
-from sklearn_hierret._arrays import unchanged_on_error
+from sklearn_hierret._arrays import check_same_kind, unchanged_on_error
 from sklearn_hierret._sklearn import fit_context
 from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.retrieval._base import BaseRetriever, replace_searcher
 from sklearn_hierret.retrieval._discovered import discovered_table, edited, sought_again
-from sklearn_hierret.retrieval._fitting import fit_ranking
+from sklearn_hierret.retrieval._fitting import (
+    can_learn_more,
+    fit_leaf_model,
+    fit_ranking,
+    learned_more,
+    origin_after_more,
+)
 from sklearn_hierret.retrieval._gallery import LeafOrigin
+from sklearn_hierret.retrieval._leaf_model import LeafModel
 from sklearn_hierret.retrieval._options import Options, constraints_of
 from sklearn_hierret.retrieval._searcher import Searcher
 
@@ -222,7 +231,56 @@ class HierarchicalRetriever(BaseRetriever):
             Among others, for labels that a given hierarchy lacks; they are named.
         """
         with unchanged_on_error(self):
-            self._fit(TrainingSet.of(self, X, y, groups))
+            fit_retriever(self, TrainingSet.of(self, X, y, groups))
+        return self
+
+    @available_if(lambda retriever: can_learn_more(retriever.hierarchy, retriever.class_model))
+    @fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> HierarchicalRetriever:
+        """Let samples join those that hierarchy, class model, metric and alpha are made of.
+
+        The first call is `fit`. Later ones keep the samples of the gallery, whose leaves are computed
+        anew: `add_to_gallery` adds some. What held-out samples choose is chosen by the samples that the class
+        model keeps, 32,768 or 8 a class. A new class needs no `partial_fit` in order to be found, see
+        `new_classes`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,)
+            Class labels, new ones among them.
+        classes : array-like, optional
+            Accepted as scikit-learn's is; a class counts once it has samples.
+        groups : array-like of shape (n_samples,), optional
+            See `fit`; the same groups share a fold.
+
+        Returns
+        -------
+        self : object
+            The retriever.
+
+        Raises
+        ------
+        ValueError
+            Among others, for labels that a given hierarchy lacks.
+
+        Notes
+        -----
+        There is this method where the class model is a `DiscriminantClassifier`, and the hierarchy is one of
+        its class means, a given one, or of a builder with a ``partial_fit``.
+        """
+        if classes is not None:
+            check_same_kind(np.asarray(classes), np.asarray(y), "classes", "the labels")
+        if "_searcher" not in self.__dict__:
+            return self.fit(X, y) if groups is None else self.fit(X, y, groups=groups)
+        with unchanged_on_error(self):
+            block = TrainingSet.of(self, X, y, groups, is_first=False)
+            check_same_kind(block.classes, self.searcher().classes, "Labels", "those seen at fit")
+            model = learned_more(self.searcher().leaves.model.closed, block.X, block.y, groups)
+            fit_retriever(self, None, model)
         return self
 
     def discover(
@@ -262,36 +320,6 @@ class HierarchicalRetriever(BaseRetriever):
             return replace_searcher(self, sought_again)
         return replace_searcher(self, lambda searcher: edited(searcher, name, merge, drop))
 
-    def _fit(self, training: TrainingSet, **chosen: Any) -> None:
-        """Fit by the parameters, or by what was chosen instead of some."""
-        params = {**self.get_params(deep=False), **chosen}
-        options = Options.of({**params, "alpha": 0.0}, 0.0, type(self).__name__)
-        names = ("hierarchy", "class_model", "metric", "alpha", "assignment", "stem", "verbose")
-        ranking = fit_ranking(
-            training,
-            **{name: params[name] for name in names},
-            keeps_evidence=params["new_classes"] != "ignore",
-            report=options.print,
-        )
-        self.alpha_, self._gallery_leaves = ranking.alpha, params["gallery_leaves"]
-        self._new_classes = params["new_classes"]
-        model = ranking.leaf_model
-        self.hierarchy_, self.hierarchy_builder_ = model.hierarchy, model.builder
-        self.class_model_ = model.classifier
-        self.metric_, self.shrinkage_ = ranking.metric.chosen, ranking.metric.shrinkage
-        self._metric_at_fit = _snapshot(params["metric"])
-        options = Options.of(params, self.alpha_, type(self).__name__)
-        origin = LeafOrigin(
-            self._gallery_leaves, len(training.X), ranking.held_out, training.groups, self._new_classes
-        )
-        searcher = Searcher.over_nothing(
-            model, ranking.metric.visual, options, training.classes, origin, training.X.dtype
-        )
-        if searcher.leaves.heeds_novelty:
-            model.model.known_log_odds(training.X[:1])  # so that no query has to wait for it
-        model.model.release()
-        self._searcher = searcher.over(training.X, training.y, None, origin)
-
     def _late(self) -> dict[str, Any]:
         metric, at_fit = self.__dict__.get("metric"), self._metric_at_fit
         if not _is_same(metric, at_fit[0]):
@@ -313,6 +341,66 @@ class HierarchicalRetriever(BaseRetriever):
         super().__setstate__(state)
         if "_metric_at_fit" in state and state["_metric_at_fit"] is None:
             self._metric_at_fit = _snapshot(self.__dict__.get("metric"))
+
+
+def fit_retriever(
+    retriever: HierarchicalRetriever,
+    training: TrainingSet | None,
+    model: LeafModel | None = None,
+    **chosen: Any,
+) -> None:
+    """Fit a retriever by its parameters, or by what was chosen instead of some.
+
+    Parameters
+    ----------
+    retriever : HierarchicalRetriever
+    training : TrainingSet or None
+        It becomes the gallery. None: the samples that the class model keeps; the gallery stays.
+    model : LeafModel, optional
+        What has learned already.
+    **chosen : dict
+        Values of parameters.
+    """
+    names = retriever.get_params(deep=False).keys() | {"alpha", "metric", "stem"}
+    params = {name: chosen[name] if name in chosen else getattr(retriever, name) for name in names}
+    name = type(retriever).__name__
+    options = Options.of({**params, "alpha": 0.0}, 0.0, name)
+    if model is None:
+        assert training is not None
+        model = fit_leaf_model(
+            params["hierarchy"], params["class_model"], training, params["verbose"], options.print
+        )
+    kept = model.model.kept if training is None else training
+    assert kept is not None
+    ranking = fit_ranking(
+        kept,
+        model,
+        **{name: params[name] for name in ("metric", "alpha", "assignment", "stem")},
+        keeps_evidence=params["new_classes"] != "ignore",
+        report=options.print,
+    )
+    model, metric = ranking.leaf_model, ranking.metric
+    options = Options.of(params, ranking.alpha, name)
+    origin = LeafOrigin(
+        params["gallery_leaves"], len(kept.X), ranking.held_out, kept.groups, params["new_classes"]
+    )
+    searcher = Searcher.over_nothing(model, metric.visual, options, kept.classes, origin, kept.X.dtype)
+    if searcher.leaves.heeds_novelty:
+        model.model.known_log_odds(kept.X[:1])  # so that no query has to wait for it
+    if training is not None:
+        searcher = searcher.over(training.X, training.y, None, origin)
+    else:
+        gallery = retriever.searcher().gallery
+        origin = origin_after_more(gallery)
+        searcher = searcher.over(gallery.features, gallery.labels, gallery.ids, origin)
+    model.model.release()
+    retriever.alpha_, retriever._gallery_leaves = ranking.alpha, params["gallery_leaves"]
+    retriever._new_classes = params["new_classes"]
+    retriever.hierarchy_, retriever.hierarchy_builder_ = model.hierarchy, model.builder
+    retriever.class_model_ = model.classifier
+    retriever.metric_, retriever.shrinkage_ = metric.chosen, metric.shrinkage
+    retriever._metric_at_fit = _snapshot(params["metric"])
+    retriever._searcher = searcher
 
 
 def _is_same(metric: Any, other: Any) -> bool:

@@ -188,7 +188,8 @@ class CodeModel:
 
     def __init__(self, inner: ClassModel) -> None:
         self.inner = inner
-        self.classes, self.parts, self.keeps_folds = inner.classes, None, inner.keeps_folds
+        self.classes, self.keeps_folds = inner.classes, inner.keeps_folds
+        self.parts = self.kept = None
         self.runs_in_threads = inner.runs_in_threads
         self.tells_known, self.tells_proba = inner.tells_known, inner.tells_proba
 

@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 
 from sklearn_hierret._arrays import check_memory_share, check_same_kind, row_chunks, unit_rows
 from sklearn_hierret._state import value
+from sklearn_hierret._training import TrainingSet
 
 #: Rows that are kept of all classes together, and of each class at least.
 MOST_ROWS, LEAST_ROWS = 1 << 15, 8
@@ -142,6 +143,13 @@ class FoldStatistics:
     def class_counts(self) -> NDArray[np.int64]:
         """Samples of each class."""
         return self.counts.sum(axis=0)
+
+    def training_set(self, seed: int) -> TrainingSet:
+        """Return the kept rows as samples that are dealt to the folds that they are in."""
+        numbers = np.arange(64 * self.n_folds, dtype=np.uint64)
+        dealt = folds_of_groups(numbers, self.n_folds, seed)
+        of_fold = np.array([numbers[dealt == fold][0] for fold in range(self.n_folds)])
+        return TrainingSet(self.rows, self.classes, self.codes, of_fold[self.folds])
 
     def _all_moments(self) -> NDArray[np.float64]:
         """Moments, of the rows if need be."""
