@@ -114,7 +114,7 @@ class SpatialVerification(RerankingStep):
         ids: ArrayLike | None = None,
         *,
         local_features: Sequence[LocalFeatures] | None = None,
-        gallery_leaves: str | None = None,
+        **how: Any,
     ) -> Any:
         """Replace the gallery.
 
@@ -123,15 +123,15 @@ class SpatialVerification(RerankingStep):
         X, y, ids
             See `HierarchicalRetriever.set_gallery`.
         local_features : sequence of LocalFeatures, one for each sample
-        gallery_leaves
-            See `HierarchicalRetriever.set_gallery`.
+        **how : dict
+            Keyword arguments of `HierarchicalRetriever.set_gallery`.
 
         Returns
         -------
         self : object
         """
         checked = _checked(local_features, X)
-        super().set_gallery(X, y, ids, gallery_leaves=gallery_leaves)
+        super().set_gallery(X, y, ids, **how)
         self.local_features_ = checked
         return self
 

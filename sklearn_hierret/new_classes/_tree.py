@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from types import MappingProxyType
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +16,7 @@ def extended_tree(
     labels: NDArray,
     directions: NDArray | None = None,
     prototypes: NDArray | None = None,
+    places: Mapping[Hashable, int] = MappingProxyType({}),
 ) -> ClassHierarchy:
     """Add classes to a tree; distances between classes that were there stay as they are.
 
@@ -28,6 +32,8 @@ def extended_tree(
         Prototypes of the new classes; without them all new classes are children of the root.
     prototypes : ndarray of shape (n_known, n_visual), optional
         Of the first classes of the tree.
+    places : mapping from label to node, optional
+        Where some of the new classes stand instead: nodes that become their parents.
 
     Returns
     -------
@@ -39,6 +45,8 @@ def extended_tree(
     parents = np.full(len(labels), tree.root)
     if directions is not None and prototypes is not None:
         parents = np.array([_place(tree, direction, prototypes) for direction in directions])
+    for i, label in enumerate(labels.tolist()):
+        parents[i] = places.get(label, parents[i])
     n, new = tree.n_classes, len(labels)
     moved = np.where(tree.parents < n, tree.parents, tree.parents + new)  # the root's -1 stays
     names = np.asarray(labels)

@@ -60,19 +60,16 @@ class RerankingStep(ClassifierMixin, NestedParams, LazyAttributes):
         return self
 
     def set_gallery(
-        self,
-        X: ArrayLike,
-        y: ArrayLike | None = None,
-        ids: ArrayLike | None = None,
-        *,
-        gallery_leaves: str | None = None,
+        self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None, **how: Any
     ) -> Any:
         """Replace the gallery; see `HierarchicalRetriever.set_gallery`.
 
         Parameters
         ----------
-        X, y, ids, gallery_leaves
+        X, y, ids
             See there.
+        **how : dict
+            Its keyword arguments.
 
         Returns
         -------
@@ -82,32 +79,29 @@ class RerankingStep(ClassifierMixin, NestedParams, LazyAttributes):
         self._validate_params()
         with unchanged_on_error(self):
             # A copy, so that copies of this step do not change each other.
-            self.retriever_ = self.retriever_.with_gallery(X, y, ids, gallery_leaves=gallery_leaves)
+            self.retriever_ = self.retriever_.with_gallery(X, y, ids, **how)
             self._prepared_for = innermost(self).searcher()
             self._prepare()
         return self
 
     def with_gallery(
-        self,
-        X: ArrayLike,
-        y: ArrayLike | None = None,
-        ids: ArrayLike | None = None,
-        *,
-        gallery_leaves: str | None = None,
+        self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None, **how: Any
     ) -> Any:
         """Return a copy with another gallery; this step stays as it is.
 
         Parameters
         ----------
-        X, y, ids, gallery_leaves
+        X, y, ids
             See `HierarchicalRetriever.set_gallery`.
+        **how : dict
+            Its keyword arguments.
 
         Returns
         -------
         step : object
             Fitted, with the same retriever inside.
         """
-        return copy.copy(self).set_gallery(X, y, ids, gallery_leaves=gallery_leaves)
+        return copy.copy(self).set_gallery(X, y, ids, **how)
 
     def kneighbors(
         self, X: ArrayLike | None = None, n_neighbors: int | None = None, return_distance: bool = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any, ClassVar
 
@@ -364,6 +364,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         *,
         gallery_leaves: str | None = None,
         new_classes: str | None = None,
+        parents: Mapping | None = None,
     ) -> Any:
         """Replace the gallery; hierarchy and class model stay.
 
@@ -380,6 +381,10 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             For this gallery and what is added to it; default: the parameter, as it was at fit.
         new_classes : {"auto", "labels", "discover", "ignore"}, optional
             The same.
+        parents : mapping from label to name of node, optional
+            Where new classes stand in the gallery's hierarchy: children of these inner nodes (see
+            `ClassHierarchy.node_names`), of whichever hierarchies have them. Default: where linkage would put
+            them in learned hierarchies, and children of the root in given ones.
 
         Returns
         -------
@@ -390,6 +395,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         ------
         ValueError
             For "labels", among others, if there are none, or some that the hierarchy lacks; they are named.
+            For parents that are no inner nodes, and of classes that are not new or do not come with `y`.
         """
         searcher = self.searcher()
         if gallery_leaves not in (None, "auto", "predicted", "labels"):
@@ -403,36 +409,39 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         X = checked_samples(self, X)
         kept = self.__dict__.get("_new_classes", "ignore")
         searcher = searcher.with_gallery(
-            X, y, ids, gallery_leaves or self._gallery_leaves, new_classes or kept
+            X, y, ids, gallery_leaves or self._gallery_leaves, new_classes or kept, parents
         )
         with _REPLACING:
             self._searcher = searcher
         return self
 
     def with_gallery(
-        self,
-        X: ArrayLike,
-        y: ArrayLike | None = None,
-        ids: ArrayLike | None = None,
-        *,
-        gallery_leaves: str | None = None,
-        new_classes: str | None = None,
+        self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None, **how: Any
     ) -> Any:
         """Return a copy with another gallery; this retriever stays as it is.
 
         Parameters
         ----------
-        X, y, ids, gallery_leaves, new_classes
+        X, y, ids
             See `set_gallery`.
+        **how : dict
+            Its keyword arguments.
 
         Returns
         -------
         retriever : object
             Fitted, with the same class model.
         """
-        return copy.copy(self).set_gallery(X, y, ids, gallery_leaves=gallery_leaves, new_classes=new_classes)
+        return copy.copy(self).set_gallery(X, y, ids, **how)
 
-    def add_to_gallery(self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None) -> Any:
+    def add_to_gallery(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        ids: ArrayLike | None = None,
+        *,
+        parents: Mapping | None = None,
+    ) -> Any:
         """Add samples to the gallery, at its end; hierarchy and class model stay.
 
         The amortised cost depends on the new samples only, so many small additions are cheap. Codes of a
@@ -447,6 +456,8 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         ids : array-like of shape (n_samples,), optional
             Names that no sample of the gallery has; default: running numbers that none ever had,
             where the gallery's ids are integers.
+        parents : mapping from label to name of node, optional
+            See `set_gallery`; of classes that come with these samples.
 
         Returns
         -------
@@ -459,7 +470,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             For ids that are there already.
         """
         X = checked_samples(self, X, self.searcher())
-        return replace_searcher(self, lambda searcher: searcher.with_added(X, y, ids))
+        return replace_searcher(self, lambda searcher: searcher.with_added(X, y, ids, parents))
 
     def remove_from_gallery(self, ids: ArrayLike) -> Any:
         """Remove samples from the gallery; those behind them move up, their ids stay.

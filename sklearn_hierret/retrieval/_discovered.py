@@ -123,6 +123,10 @@ def edited(
 ) -> Searcher:
     """Name, merge and drop discovered leaves, in this order; see `HierarchicalRetriever.discover`."""
     new, model = discovered_of(searcher), searcher.leaves.model
+    if name is not None and not isinstance(name, Mapping):
+        raise ValueError(f"name must be a mapping from leaves to labels, got {name!r}.")
+    if isinstance(merge, (str, Mapping)) or any(isinstance(leaves, str) for leaves in merge or ()):
+        raise ValueError(f"merge must be a sequence of sequences of leaves, got {merge!r}.")
     if name:
         new = _named(new, name, model.closed.tree.classes)
     for leaves in merge or ():

@@ -171,6 +171,14 @@ def origin_after_more(gallery: Gallery) -> LeafOrigin:
     return origin._replace(n_train=int(is_trained.sum()), groups=groups)
 
 
+def parents_after_more(before: LeafModel | None, model: LeafModel) -> dict | None:
+    """Return where a user put classes that are new to a gallery still; learned trees are others now."""
+    if before is None or model.builder is not None:
+        return None
+    known = set(model.tree.classes.tolist())
+    return {label: name for label, name in before.parents if label not in known} or None
+
+
 def _with_more(estimator: Any, X: NDArray, y: NDArray, groups: ArrayLike | None) -> Any:
     """Fit a copy of an estimator partially."""
     learner = copy.copy(estimator)

@@ -20,6 +20,7 @@ from sklearn_hierret.retrieval._fitting import (
     fit_ranking,
     learned_more,
     origin_after_more,
+    parents_after_more,
 )
 from sklearn_hierret.retrieval._gallery import LeafOrigin
 from sklearn_hierret.retrieval._leaf_model import LeafModel
@@ -390,9 +391,15 @@ def fit_retriever(
     if training is not None:
         searcher = searcher.over(training.X, training.y, None, origin)
     else:
-        gallery = retriever.searcher().gallery
-        origin = origin_after_more(gallery)
-        searcher = searcher.over(gallery.features, gallery.labels, gallery.ids, origin)
+        before = retriever.searcher()
+        gallery, origin = before.gallery, origin_after_more(before.gallery)
+        searcher = searcher.over(
+            gallery.features,
+            gallery.labels,
+            gallery.ids,
+            origin,
+            parents_after_more(before.leaf_model, model),
+        )
     model.model.release()
     retriever.alpha_, retriever._gallery_leaves = ranking.alpha, params["gallery_leaves"]
     retriever._new_classes = params["new_classes"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -55,6 +56,8 @@ class LeafModel:
         Classes that a gallery brought; the last ones of the tree, unless the hierarchy knows them.
     closed_tree : ClassHierarchy, CombinedHierarchy or None
         The tree without them.
+    parents : tuple of (label, name of node) pairs
+        Where a user put some of them.
     """
 
     hierarchy: ClassHierarchy | CombinedHierarchy
@@ -66,6 +69,7 @@ class LeafModel:
     evidence: Evidence | None = None
     new: TaughtClasses | DiscoveredClasses | None = None
     closed_tree: Any = None
+    parents: tuple[tuple[Any, Any], ...] = ()
     _trees: dict = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -99,8 +103,9 @@ class LeafModel:
     def opened(self, new: TaughtClasses | DiscoveredClasses) -> LeafModel:
         """Return the same with new classes, instead of those that it has.
 
-        In trees that were learned they stand where linkage would put them, in given ones below the root, and
-        classes that the hierarchy knows where it has them.
+        In trees that were learned they stand where linkage would put them, in given ones below the root;
+        those of `parents` stand below the nodes of these names, and classes that the hierarchy knows where it
+        has them.
         """
         closed, evidence = self.closed, self.evidence
         assert evidence is not None
@@ -108,9 +113,11 @@ class LeafModel:
         labels, directions = new.labels[is_added], new.directions[is_added]
 
         def extended(tree: ClassHierarchy, is_learned: bool) -> ClassHierarchy:
+            numbers = {tree.node_names[node]: node for node in range(tree.n_classes, tree.n_nodes)}
+            places = {label: numbers[name] for label, name in self.parents if name in numbers}
             if not is_learned:
-                return extended_tree(tree, labels)
-            return extended_tree(tree, labels, directions, evidence.prototypes)
+                return extended_tree(tree, labels, places=places)
+            return extended_tree(tree, labels, directions, evidence.prototypes, places)
 
         tree, learned = closed.tree, [not of_meaning for of_meaning in self._parts_of_meaning()]
         if isinstance(tree, CombinedHierarchy):
@@ -123,6 +130,41 @@ class LeafModel:
         else:
             longer = extended(tree, all(learned))
         return replace(closed, tree=longer, new=new, closed_tree=tree, _trees={})
+
+    def placed(self, parents: Mapping | None) -> LeafModel:
+        """Return the same with parents of classes that a gallery is going to bring, besides those it has.
+
+        Raises
+        ------
+        ValueError
+            For names of nodes that the hierarchy lacks or has several times, and for classes that it has.
+        """
+        if parents is None:
+            return self
+        if not isinstance(parents, Mapping):
+            raise ValueError(
+                "parents must be a mapping from new labels to names of inner nodes, "
+                f"got {type(parents).__name__}."
+            )
+        tree = self.closed.tree
+        trees = tree.hierarchies if isinstance(tree, CombinedHierarchy) else [tree]
+        names = [of.node_names[of.n_classes :] for of in trees]
+        pairs = [(_plain(label), _plain(name)) for label, name in parents.items()]
+        for label, name in pairs:
+            if label in self.tree.classes.tolist():
+                raise ValueError(f"parents: the hierarchy has the class {label!r} already.")
+            if not any(name in of_tree for of_tree in names):
+                raise ValueError(f"parents: the hierarchy has no inner node with the name {name!r}.")
+            if any(of_tree.count(name) > 1 for of_tree in names):
+                raise ValueError(f"parents: the hierarchy has several nodes with the name {name!r}.")
+        return replace(self, parents=(*self.parents, *pairs), _trees={})
+
+    def check_placed(self) -> None:
+        """Raise a ValueError if parents were given of classes that no gallery has brought."""
+        brought = self.new.labels.tolist() if isinstance(self.new, TaughtClasses) else []
+        absent = [label for label, _ in self.parents if label not in brought]
+        if absent:
+            raise ValueError(f"parents: these labels of the gallery teach no new class: {shorten(absent)}.")
 
     def with_weights(self, weights: ArrayLike) -> LeafModel:
         """Return the same with other weights of a combined hierarchy's parts."""
@@ -181,6 +223,11 @@ class LeafModel:
                 f"{shorten(distinct[leaves < 0].tolist())}. With 'auto' such samples get predicted leaves."
             )
         return leaves[inverse]
+
+
+def _plain(item: Any) -> Any:
+    """Return a value of Python for one of NumPy."""
+    return item.item() if isinstance(item, np.generic) else item
 
 
 class CodeModel:

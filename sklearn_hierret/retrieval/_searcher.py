@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -88,12 +88,26 @@ class Searcher:
         gallery = Gallery(samples, Index(()), metric, None, np.dtype(dtype), None, origin, classes)
         return cls(leaf_model, gallery, options, classes)
 
-    def over(self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None, origin: LeafOrigin) -> Searcher:
+    def over(
+        self,
+        X: NDArray,
+        y: ArrayLike | None,
+        ids: ArrayLike | None,
+        origin: LeafOrigin,
+        parents: Mapping | None = None,
+    ) -> Searcher:
         """Search these samples; what a first query needs is computed here."""
         metric = self.gallery.metric
+        _check_parents(parents, y, self.leaf_model)
         labels = None if y is None else one_per_row(y, len(X), "labels")
         classes, samples = _joined(self.classes, labels), Samples.of(len(X), labels, ids)
-        model = opened(self.leaf_model, X, labels, origin, self.options)
+        model = self.leaf_model
+        if model is not None:
+            model = model.closed
+            model = (replace(model, parents=()) if model.parents else model).placed(parents)
+        model = opened(model, X, labels, origin, self.options)
+        if parents is not None and model is not None:
+            model.check_placed()
         searcher = Searcher.over_nothing(model, metric, self.options, self.classes, origin, X.dtype, samples)
         searcher._check_labels(labels, origin)
         kind = leaves = series = None
@@ -123,12 +137,16 @@ class Searcher:
         ids: ArrayLike | None = None,
         gallery_leaves: str = "auto",
         new_classes: str = "auto",
+        parents: Mapping | None = None,
     ) -> Searcher:
         """Search other samples."""
-        return self.over(X, y, ids, LeafOrigin(gallery_leaves, new_classes=new_classes))
+        return self.over(X, y, ids, LeafOrigin(gallery_leaves, new_classes=new_classes), parents)
 
-    def with_added(self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None) -> Searcher:
+    def with_added(
+        self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None, parents: Mapping | None = None
+    ) -> Searcher:
         """Add samples at the end of the gallery."""
+        _check_parents(parents, y, self.leaf_model)
         gallery, leaves = self.gallery, None
         if gallery.kind is None and self.options.alpha != 0 and len(gallery):
             view = self.leaves.view(of_gallery=False)
@@ -140,7 +158,10 @@ class Searcher:
         if (labels is None) == (gallery.labels is None):  # `added` raises otherwise
             classes = _joined(classes, labels)
             if labels is not None:
-                model = taught_more(self.leaf_model, X, labels, gallery)
+                before = None if self.leaf_model is None else self.leaf_model.placed(parents)
+                model = taught_more(before, X, labels, gallery)
+                if model is not None and parents is not None:
+                    model.check_placed()
                 if model is not None and model is not self.leaf_model:
                     gallery = gallery.with_series(model.tree.leaf_order)
                     searcher = replace(self, leaf_model=model, gallery=gallery)
@@ -379,6 +400,13 @@ def _same_leaves(model: LeafModel, other: LeafModel | None) -> bool:
 def _same_for_all(distances: NDArray[np.float64], leaves: NDArray) -> NDArray[np.float64]:
     """Return the same distances to all classes for each query."""
     return np.repeat(distances[None], len(leaves), axis=0)
+
+
+def _check_parents(parents: Mapping | None, y: Any, leaf_model: LeafModel | None) -> None:
+    if parents is not None and (y is None or leaf_model is None):
+        raise ValueError(
+            "parents are those of labels that teach new classes: pass y, to a retriever with leaves."
+        )
 
 
 def _joined(classes: NDArray, labels: NDArray | None) -> NDArray:

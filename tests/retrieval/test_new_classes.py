@@ -155,6 +155,75 @@ def test_given_trees_have_new_classes_below_the_root_or_where_they_know_them(dat
         assert np.mean(retriever.leaves(G + 0.01) == t) > 0.9
 
 
+def taxonomy(n=N_KNOWN):
+    """Classes by threes, in groups that are called so."""
+    groups = np.arange(n) // 3
+    names = [*range(n), *(f"group {i}" for i in range(groups.max() + 1)), "root"]
+    parents = [*(n + groups), *[n + groups.max() + 1] * (groups.max() + 1), -1]
+    heights = [0] * n + [1] * (groups.max() + 1) + [2]
+    return ClassHierarchy(np.arange(n), parents, heights, names)
+
+
+def test_users_say_where_new_classes_stand(data):
+    X, y, G, t = data
+    fitted = HierarchicalRetriever(taxonomy()).fit(X, y)
+    before = fitted.hierarchy_.distance_matrix()
+    old = t != N_ALL - 1
+    retriever = fitted.with_gallery(
+        G[old], t[old], parents={N_KNOWN: "group 1", np.int64(N_KNOWN + 1): "group 3"}
+    )
+
+    def check(retriever, placed):
+        tree = retriever.gallery_hierarchy_
+        for label in np.unique(retriever.searcher().gallery.labels)[N_KNOWN:]:
+            members = placed.get(label, [])
+            expected = np.where(np.isin(tree.classes, [*members, label]), 0.5, 1.0)
+            expected[tree.classes == label] = 0
+            np.testing.assert_allclose(tree.distance(label, tree.classes), expected)
+        np.testing.assert_allclose(tree.distance_matrix()[:N_KNOWN, :N_KNOWN], before)
+
+    placed = {N_KNOWN: [3, 4, 5], N_KNOWN + 1: [9, 10, 11]}
+    check(retriever, placed)
+    retriever.add_to_gallery(G[~old], t[~old], parents={N_ALL - 1: "group 0"})
+    placed[N_ALL - 1] = [0, 1, 2]
+    check(retriever, placed)
+    retriever.remove_from_gallery(retriever.gallery_ids_[:5])
+    check(retriever, placed)
+    check(pickle.loads(pickle.dumps(retriever)), placed)
+    of_group = retriever.retrieve(G[t == 4], 150)["label"].to_numpy().reshape(-1, 150)
+    unplaced = fitted.with_gallery(G, t).retrieve(G[t == 4], 150)["label"].to_numpy().reshape(-1, 150)
+    assert np.mean(of_group == N_KNOWN) > 2 * np.mean(unplaced == N_KNOWN)
+    retriever.partial_fit(X, y)
+    check(retriever, placed)
+    check(retriever.set_gallery(G, t), {})  # that was said of another gallery
+
+
+@pytest.mark.parametrize(
+    ("parents", "message"),
+    [
+        ({N_KNOWN: "group 9"}, "no inner node with the name 'group 9'"),
+        ({N_KNOWN: 3}, "no inner node with the name 3"),
+        ({0: "group 1"}, "has the class 0 already"),
+        ({99: "group 1"}, "teach no new class: 99"),
+        (["group 1"], "must be a mapping"),
+        ("group 1", "must be a mapping"),
+    ],
+)
+def test_bad_parents_change_nothing(data, parents, message):
+    X, y, G, t = data
+    retriever = HierarchicalRetriever(taxonomy()).fit(X, y)
+    before = retriever.searcher()
+    for change in (retriever.set_gallery, retriever.add_to_gallery):
+        with pytest.raises(ValueError, match=message):
+            change(G, t, parents=parents)
+        assert retriever.searcher() is before
+    for how in ({"new_classes": "ignore"}, {"gallery_leaves": "predicted"}):
+        with pytest.raises(ValueError, match="teach no new class"):
+            retriever.set_gallery(G, t, parents={N_KNOWN: "group 1"}, **how)
+    with pytest.raises(ValueError, match="parents"):
+        retriever.set_gallery(G, parents={N_KNOWN: "group 1"})
+
+
 def test_clusters_are_found_and_do_not_depend_on_the_order(data, fitted, rng):
     _, _, G, t = data
     retriever = fitted.with_gallery(G)
@@ -230,12 +299,16 @@ def test_added_rows_join_the_leaves_that_there_are(data, fitted):
         ({"name": {"first": 3}}, "have these names already: 3"),
         ({"name": {"first": "pear"}}, "text and numbers never match"),
         ({"merge": [["first"]]}, "Two leaves or more"),
+        ({"merge": ["first"]}, "sequence of sequences"),
+        ({"merge": "first"}, "sequence of sequences"),
+        ({"name": ["first"]}, "name must be a mapping"),
+        ({"name": "first"}, "name must be a mapping"),
     ],
 )
 def test_bad_changes_change_nothing(data, fitted, how, message):
     retriever = fitted.with_gallery(data[2])
     before, first = retriever.discovered_, retriever.discovered_["leaf"][0]
-    if "name" in how:
+    if isinstance(how.get("name"), dict):
         how = {"name": {first if key == "first" else key: value for key, value in how["name"].items()}}
     if how.get("merge") == [["first"]]:
         how = {"merge": [[first]]}
