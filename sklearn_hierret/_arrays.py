@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.extensions import ExtensionArray
 from sklearn import get_config
 from sklearn.utils.validation import validate_data
 
@@ -53,6 +54,25 @@ def checked_rows(estimator: Any, X: Any, dtype: Any = None) -> NDArray:
         if is_finite:
             return rows
     return validate_data(estimator, X, dtype=feature_dtype(X, dtype), order="C", reset=False)
+
+
+def plain_labels(labels: Any) -> Any:
+    """Return pandas' nullable integers and booleans as NumPy's, which scikit-learn would make floats of.
+
+    All other labels stay as they are, and so do those some of which are missing.
+    """
+    if isinstance(labels, pd.DataFrame):
+        if labels.shape[1] != 1:
+            return labels
+        plain = plain_labels(labels.iloc[:, 0])
+        return labels if isinstance(plain, pd.Series) else plain[:, None]
+    if not isinstance(labels, (pd.Series, pd.Index, ExtensionArray)) or isinstance(labels.dtype, np.dtype):
+        return labels
+    name = str(labels.dtype).lower()
+    if not name.startswith(("int", "uint", "bool")) or pd.isna(labels).any():
+        return labels
+    kind = bool if name.startswith("bool") else np.uint64 if name.startswith("u") else np.int64
+    return labels.to_numpy(dtype=kind)
 
 
 def check_none_missing(values: NDArray, what: str) -> None:

@@ -22,8 +22,10 @@ from sklearn_hierret._arrays import (
     check_none_missing,
     check_two_classes,
     feature_dtype,
+    plain_labels,
     unchanged_on_error,
 )
+from sklearn_hierret._names import warn_of_twins
 from sklearn_hierret._sklearn import fit_context
 from sklearn_hierret._state import VersionedState
 
@@ -67,13 +69,20 @@ class TrainingSet:
         """
         least = 2 if is_first else 1
         X, y = validate_data(
-            estimator, X, y, dtype=feature_dtype(X), order="C", ensure_min_samples=least, reset=is_first
+            estimator,
+            X,
+            plain_labels(y),
+            dtype=feature_dtype(X),
+            order="C",
+            ensure_min_samples=least,
+            reset=is_first,
         )
         check_none_missing(y, "labels of y")
         check_classification_targets(y)
         classes, codes = np.unique(y, return_inverse=True)
         if is_first:
             check_two_classes(classes)
+        warn_of_twins(classes)
         return cls(X, classes, codes, None if groups is None else hashed_groups(groups, len(X)))
 
     @cached_property

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from sklearn_hierret._arrays import checked_rows, unchanged_on_error
+from sklearn_hierret._arrays import checked_rows, plain_labels, unchanged_on_error
 from sklearn_hierret._sklearn import Interval, StrOptions, fit_context
 from sklearn_hierret._training import NestedParams, TrainingSet, take_features_of
 from sklearn_hierret.embedding._class_embedding import class_embedding
@@ -274,7 +274,7 @@ class HierarchicalEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, N
         """
         check_is_fitted(self)
         X = checked_rows(self, X)
-        labels = None if y is None else column_or_1d(y, warn=True)
+        labels = None if y is None else column_or_1d(plain_labels(y), warn=True)
         check_consistent_length(X, labels)
         leaves = self._searcher.leaves.in_gallery(X, labels)
         return self._vectors(self._searcher.gallery.as_queries(X), leaves, self._gallery_weight())

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret.hierarchy import _tree
-from sklearn_hierret.hierarchy._formats import TreeFormats
 from sklearn_hierret.hierarchy._html import html_from_nodes
 from sklearn_hierret.hierarchy._labels import Labels, frozen
 from sklearn_hierret.hierarchy._nodes import as_label_array, number_nodes, shorten, sorted_labels
+from sklearn_hierret.hierarchy._readers import TreeReaders
+from sklearn_hierret.hierarchy._writers import TreeWriters
 
 
-class ClassHierarchy(TreeFormats):
+class ClassHierarchy(TreeReaders, TreeWriters):
     """Immutable rooted tree whose leaves are class labels.
 
     Nodes are numbered with children before parents: nodes ``0 .. n_classes - 1`` are

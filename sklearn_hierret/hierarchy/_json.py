@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret.hierarchy._nodes import Nodes, as_label_array
-from sklearn_hierret.hierarchy._sources import is_file, name_of, read_text, write_text
+from sklearn_hierret.hierarchy._sources import MARK, read_source, write_text
 
 _FORMAT = "sklearn_hierret.ClassHierarchy/1"
 _KEYS = ("classes", "parents", "heights", "node_names")
@@ -18,12 +18,7 @@ _KEYS = ("classes", "parents", "heights", "node_names")
 
 def nodes_from_json(source: Any) -> Nodes:
     """Nodes from JSON; see `ClassHierarchy.from_json`."""
-    if isinstance(source, str) and source.lstrip()[:1] in ("{", "[", '"', ""):
-        text, title = source, "JSON"
-    elif is_file(source):
-        text, title = read_text(source), name_of(source)
-    else:
-        raise TypeError(f"JSON is a path, a text file or a text, got {type(source).__name__}.")
+    text, title = read_source(source, "JSON", is_json)
     try:
         tree = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -41,6 +36,11 @@ def nodes_from_json(source: Any) -> Nodes:
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{title}: {error}") from None
     return Nodes(as_label_array(tree["classes"]), parents, heights, tuple(tree["node_names"]))
+
+
+def is_json(text: str) -> bool:
+    """Tell JSON from a path."""
+    return text.removeprefix(MARK).lstrip()[:1] in ("{", "[", '"')
 
 
 def json_from_nodes(

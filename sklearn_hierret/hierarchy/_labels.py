@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_hierret._names import hint
 from sklearn_hierret.hierarchy._nodes import as_label_array, first_repeated, shorten
 
 
@@ -41,8 +42,10 @@ class Labels:
             unknown = dict.fromkeys(np.asarray(array[codes < 0]).ravel().tolist())
             kinds = {"text" if isinstance(label, str) else "not text" for label in unknown}
             own = {"text" if isinstance(label, str) else "not text" for label in self._lookup}
-            hint = "" if kinds & own else f" Its labels are {own.pop()}, these are {kinds.pop()}."
-            raise ValueError(f"Labels missing in the hierarchy: {shorten(list(unknown))}.{hint}")
+            remark = hint(unknown, self._lookup)
+            if not kinds & own:
+                remark = f" Its labels are {own.pop()}, these are {kinds.pop()}."
+            raise ValueError(f"Labels missing in the hierarchy: {shorten(list(unknown))}.{remark}")
         return np.asarray(codes, dtype=np.intp)
 
 

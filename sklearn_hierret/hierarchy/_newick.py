@@ -3,46 +3,48 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret.hierarchy._nodes import Nodes, first_repeated, number_nodes, sorted_labels
-from sklearn_hierret.hierarchy._sources import is_file, name_of, read_text, write_text
+from sklearn_hierret.hierarchy._sources import read_source, write_text
 
-_TOKEN = re.compile(r"\s*('(?:[^']|'')*'|[(),:;]|\[[^\]]*\]|[^\s(),:;'\[\]]+)")
-_PLAIN = re.compile(r"[^\s(),:;'\[\]]+")
+#: Quotes inside quoted labels are doubled, or come after a backslash; a backslash before the last quote is
+#: a part of the label.
+_SINGLE = r"'(?:[^'\\]|''|\\'(?=[^\s(),:;\[])|\\)*'"
+_DOUBLE = _SINGLE.replace("'", '"')
+_TOKEN = re.compile(rf"({_SINGLE}|{_DOUBLE}|[(),:;]|[^\s(),:;'\"\[\]]+)")
+_PLAIN = re.compile(r"[^\s(),:;'\"\[\]_]+")
+_BRACKET = re.compile(r"[\[\]]")
 
 
-def nodes_from_newick(source: Any) -> Nodes:
+def nodes_from_newick(source: Any, ignore_lengths: bool = False) -> Nodes:
     """Nodes from Newick notation; see `ClassHierarchy.from_newick`."""
-    if isinstance(source, str):
-        return _nodes_of(source)
-    if not is_file(source):
-        raise TypeError(f"Newick notation is a string or a file, got {type(source).__name__}.")
+    text, title = read_source(source, "Newick", lambda text: "(" in text or ";" in text)
     try:
-        return _nodes_of(read_text(source))
+        return _nodes_of(text, ignore_lengths)
     except ValueError as error:
-        name = name_of(source)
-        raise error if str(error).startswith(name) else ValueError(f"{name}: {error}") from None
+        raise ValueError(f"{title}: {error}") from None
 
 
-def _nodes_of(text: str) -> Nodes:
+def _nodes_of(text: str, ignore_lengths: bool) -> Nodes:
     names: list[str] = [""]
     lengths: list[float | None] = [None]
     parent: dict[int, int] = {}
     has_children: set[int] = set()
     node, expects_length, ended = 0, False, False
-    for token, where in _tokens(text):
+    tree, new_name_of = _tree_of_nexus(text)
+    for token, where in _tokens(tree):
         if ended:
-            raise ValueError(f"Newick: text after ';' at character {where}.")
+            raise ValueError(f"text after ';' at character {where}; one tree is expected.")
         if token == "(" or token == ",":
             if token == "," and node not in parent:
-                raise ValueError(f"Newick: ',' outside of parentheses at character {where}.")
+                raise ValueError(f"',' outside of parentheses at character {where}.")
             if token == "(" and (node in has_children or names[node]):
-                raise ValueError(f"Newick: '(' after a node at character {where}.")
+                raise ValueError(f"'(' after a node at character {where}.")
             above = node if token == "(" else parent[node]
             has_children.add(above)
             node = len(names)
@@ -51,7 +53,7 @@ def _nodes_of(text: str) -> Nodes:
             parent[node] = above
         elif token == ")":
             if node not in parent:
-                raise ValueError(f"Newick: ')' without '(' at character {where}.")
+                raise ValueError(f"')' without '(' at character {where}.")
             node = parent[node]
         elif token == ":":
             expects_length = True
@@ -59,24 +61,31 @@ def _nodes_of(text: str) -> Nodes:
         elif token == ";":
             ended = True
         elif expects_length:
-            lengths[node] = _length(token, where)
+            lengths[node] = None if ignore_lengths else _length(token, where)
         elif names[node]:
-            raise ValueError(f"Newick: two names in a row at character {where}.")
+            raise ValueError(f"two names in a row at character {where}.")
         else:
-            names[node] = token[1:-1].replace("''", "'") if token[0] == "'" else token
+            name = _unquoted(token)
+            names[node] = new_name_of.get(name, name)
         if expects_length and token in "(),;":
-            raise ValueError(f"Newick: a length is expected at character {where}.")
+            raise ValueError(f"a length is expected at character {where}.")
         expects_length = False
     if not ended or node != 0:
-        raise ValueError("Newick: the text ends before the tree does (';' or ')' missing).")
+        raise ValueError("the text ends before the tree does (';' or ')' missing).")
     if not has_children:
-        raise ValueError("Newick: a tree needs a root above its classes.")
+        raise ValueError("a tree needs a root above its classes.")
+    return _numbered(names, lengths, parent, has_children)
+
+
+def _numbered(
+    names: list[str], lengths: list[float | None], parent: dict[int, int], has_children: set[int]
+) -> Nodes:
     leaves = [n for n in range(1, len(names)) if n not in has_children]
     if any(not names[n] for n in leaves):
-        raise ValueError("Newick: every leaf needs a name.")
+        raise ValueError("every leaf needs a name.")
     twice = first_repeated(names[n] for n in leaves)
     if twice is not None:
-        raise ValueError(f"Newick: class {twice!r} occurs twice.")
+        raise ValueError(f"class {twice!r} occurs twice.")
     leaf_of = {names[n]: n for n in leaves}
     classes = sorted_labels(leaf_of)
     heights: dict[int, float] | None = None
@@ -87,6 +96,31 @@ def _nodes_of(text: str) -> Nodes:
             heights[above] = max(heights[above], heights[n] + lengths[n])  # type: ignore[operator]
     inner_names = {n: names[n] or f"node {n}" for n in range(len(names))}
     return number_nodes(parent, [leaf_of[c] for c in classes], np.array(classes), heights, inner_names)
+
+
+def _tree_of_nexus(text: str) -> tuple[str, dict[str, str]]:
+    """Return the one tree of a NEXUS file, and what its names stand for; other text stays as it is."""
+    if text.lstrip()[:6].upper() != "#NEXUS":
+        return text, {}
+    start = text.index("#") + 6
+    statements: list[list[tuple[str, int]]] = [[]]
+    for token, where in _tokens(text[start:]):
+        statements[-1].append((token, where + start))
+        if token == ";":
+            statements.append([])
+    trees = [s for s in statements if len(s) > 2 and s[0][0].upper() in ("TREE", "UTREE")]
+    if len(trees) != 1:
+        raise ValueError(f"one tree is expected in a NEXUS file, got {len(trees)}.")
+    new_name_of: dict[str, str] = {}
+    for statement in statements:
+        if statement and statement[0][0].upper() == "TRANSLATE":
+            words = [token for token, _ in statement[1:] if token not in ",;"]
+            new_name_of = {_unquoted(a): _unquoted(b) for a, b in zip(words[::2], words[1::2], strict=False)}
+    first = next((where for token, where in trees[0] if token == "("), None)
+    if first is None:
+        raise ValueError("the tree of a NEXUS file has no parentheses.")
+    # Blanks keep the characters' numbers those of the file.
+    return " " * first + text[first : trees[0][-1][1] + 1], new_name_of
 
 
 def newick_from_nodes(
@@ -125,30 +159,54 @@ def newick_from_nodes(
     return text
 
 
-def _tokens(text: str) -> list[tuple[str, int]]:
-    tokens, position = [], 0
-    end = len(text.rstrip())
+def _tokens(text: str) -> Iterator[tuple[str, int]]:
+    """Yield names, lengths and signs with their places; comments, which may be nested, are passed over."""
+    position, end = 0, len(text.rstrip())
     while position < end:
-        match = _TOKEN.match(text, position)
-        if match is None:
-            raise ValueError(
-                f"Newick: unexpected {text[position : position + 10]!r} at character {position}."
-            )
-        if match[1][0] != "[":  # a comment
-            tokens.append((match[1], match.start(1)))
-        position = match.end()
-    return tokens
+        if text[position].isspace():
+            position += 1
+        elif text[position] == "[":
+            position = _end_of_comment(text, position)
+        else:
+            match = _TOKEN.match(text, position)
+            if match is None:
+                is_quote = text[position] in "'\""
+                what = "a quote that is never closed" if is_quote else f"unexpected {text[position]!r}"
+                raise ValueError(f"{what} at character {position}.")
+            yield match[1], position
+            position = match.end()
+
+
+def _end_of_comment(text: str, start: int) -> int:
+    depth = 0
+    for match in _BRACKET.finditer(text, start):
+        depth += 1 if match[0] == "[" else -1
+        if depth == 0:
+            return match.end()
+    raise ValueError(f"a comment that is never closed at character {start}.")
 
 
 def _length(token: str, where: int) -> float:
     try:
         length = float(token)
     except ValueError:
-        raise ValueError(f"Newick: {token!r} at character {where} is no edge length.") from None
+        raise ValueError(f"{token!r} at character {where} is no edge length.") from None
     if not 0 <= length < np.inf:
-        raise ValueError(f"Newick: edge length {token} at character {where} is negative or infinite.")
+        raise ValueError(
+            f"edge length {token} at character {where} is negative or infinite; ignore_lengths=True takes "
+            "the longest path in edges as height."
+        )
     return length
 
 
+def _unquoted(token: str) -> str:
+    quote = token[0]
+    if quote not in "'\"" or len(token) < 2:
+        return token
+    inside = token[1:-1].replace(2 * quote, quote)
+    return inside.replace("\\" + quote, quote)
+
+
 def _quoted(name: str) -> str:
+    """Quote a name; readers may take '_' outside of quotes for a blank."""
     return name if _PLAIN.fullmatch(name) else "'" + name.replace("'", "''") + "'"

@@ -133,6 +133,44 @@ def number_nodes(
     )
 
 
+def retyped(nodes: Nodes, id_type: type | None, names: Mapping[Any, str]) -> Nodes:
+    """Give the classes another type, and nodes the names of their ids.
+
+    Raises
+    ------
+    ValueError
+        For a class that cannot have the type; it is named.
+    """
+    if id_type is None and not names:
+        return nodes
+    labels = nodes.classes.tolist()
+    if id_type is not None:
+        labels = [_typed(label, id_type) for label in labels]
+        twice = first_repeated(labels)
+        if twice is not None:
+            raise ValueError(f"As {id_type.__name__} the class {twice!r} occurs twice.")
+    n = len(labels)
+    old_names = nodes.node_names or tuple(range(len(nodes.parents)))
+    ids = [*labels, *old_names[n:]]
+    if id_type is not None:  # ids of inner nodes may be of the type, and need not be
+        ids[n:] = [_typed(name, id_type, name) for name in ids[n:]]
+    leaf_of = {label: i for i, label in enumerate(labels)}
+    ordered = sorted_labels(labels)
+    parent = {node: above for node, above in enumerate(nodes.parents.tolist()) if above >= 0}
+    heights = None if nodes.heights is None else dict(enumerate(nodes.heights.tolist()))
+    new_names = {node: names.get(ids[node], ids[node]) for node in range(len(ids))}
+    return number_nodes(parent, [leaf_of[c] for c in ordered], as_label_array(ordered), heights, new_names)
+
+
+def _typed(label: Any, id_type: type, default: Any = None) -> Any:
+    try:
+        return id_type(label)
+    except (TypeError, ValueError):
+        if default is not None:
+            return default
+        raise ValueError(f"The class {label!r} is no {id_type.__name__}.") from None
+
+
 def shorten(values: Sequence, limit: int = 10) -> str:
     """Return the values as text for an error message, the first `limit` of them."""
     shown = ", ".join(repr(v) for v in values[:limit])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable
 from typing import Any
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from sklearn_hierret.hierarchy._nodes import Nodes, as_label_array, number_nodes, sorted_labels
 from sklearn_hierret.hierarchy._parent_child import check_choice, join_roots
-from sklearn_hierret.hierarchy._sources import is_int, name_of, read_text, write_text
+from sklearn_hierret.hierarchy._sources import is_int, read_source, write_text
 
 #: An outline of a deep chain has half the square of its depth.
 MOST_INDENTS = 10**8
@@ -20,12 +19,9 @@ MOST_INDENTS = 10**8
 def nodes_from_outline(source: Any, id_type: type | None, multiple_roots: str) -> Nodes:
     """Nodes from an outline; see `ClassHierarchy.from_outline`."""
     check_choice(multiple_roots, "multiple_roots", ("error", "join"))
-    if isinstance(source, str) and ("\n" in source or not source.strip()):
-        text, title = source, "outline"
-    elif isinstance(source, (str, os.PathLike)) or hasattr(source, "read"):
-        text, title = read_text(source), name_of(source)
-    else:
-        raise TypeError(f"An outline is a path, a text file or a text, got {type(source).__name__}.")
+    text, title = read_source(source, "An outline", lambda text: "\n" in text)
+    if title == "An outline":
+        title = "outline"
     names: list[str] = []
     where: list[str] = []
     parent: dict[Any, Any] = {}

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_hierret._frames import as_frame, is_table
+from sklearn_hierret._names import hint
 from sklearn_hierret.hierarchy._dag import topological_order, tree_of_root_paths
 from sklearn_hierret.hierarchy._nodes import (
     Nodes,
@@ -86,7 +88,8 @@ def classes_of(edges: Edges, classes: ArrayLike | None) -> list[Hashable]:
     labels = sorted_labels(dict.fromkeys(np.asarray(classes).ravel().tolist()))
     unknown = [label for label in labels if label not in edges.nodes]
     if unknown:
-        raise ValueError(f"{edges.source}: classes that are no node: {shorten(unknown)}.")
+        remark = hint(unknown, edges.nodes)
+        raise ValueError(f"{edges.source}: classes that are no node: {shorten(unknown)}.{remark}")
     return labels
 
 
@@ -175,8 +178,16 @@ def check_choice(value: Any, name: str, allowed: tuple[str, str]) -> None:
 
 def _pairs(source: Any, id_type: type | None) -> Iterable[tuple[Hashable, Hashable, str]]:
     """(first, second, where) of each edge; ids typed as in the whole source."""
+    if is_table(source):
+        frame = as_frame(source)
+        if frame.shape[1] != 2:
+            raise ValueError(
+                f"A DataFrame of edges has two columns, parent and child (is_a=True: child and parent), got "
+                f"{frame.shape[1]}: {list(frame.columns)}."
+            )
+        source = list(frame.astype(object).itertuples(index=False, name=None))
     if not is_file(source) and not isinstance(source, Iterable):
-        raise TypeError(f"Edges are a path, a text file or pairs, got {type(source).__name__}.")
+        raise TypeError(f"Edges are a path, a text file, pairs or a DataFrame, got {type(source).__name__}.")
     if not is_file(source):
         results = [(pair, f"pair {i}") for i, pair in enumerate(source)]
     else:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sklearn_hierret._files import written_whole
+
+#: What some programs begin a text with.
+MARK = "\ufeff"
 
 
 def is_file(source: Any) -> bool:
@@ -38,11 +41,36 @@ def read_text(source: Any) -> str:
             text = source.read()
     except UnicodeDecodeError as error:
         raise ValueError(f"{name_of(source)}: this is no UTF-8 text file ({error.reason}).") from None
-    if not isinstance(text, str):
+    if isinstance(text, str):
+        text = text.removeprefix(MARK)
+    else:
         raise ValueError(f"{name_of(source)}: open it as a text file, not in binary mode.")
     if "\0" in text:
         raise ValueError(f"{name_of(source)}: this is no text file (it has NUL characters).")
     return text
+
+
+def read_source(source: Any, what: str, is_text: Callable[[str], bool]) -> tuple[str, str]:
+    """Return the text of a path, an open file or a text, and what error messages call it.
+
+    Parameters
+    ----------
+    source : str, path or text file object
+    what : str
+        What texts of this kind are called.
+    is_text : callable
+        Tells of a string whether it is the text and no path.
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError
+        If there is no such file, or it is no text.
+    """
+    if isinstance(source, str) and (not source.strip() or is_text(source)):
+        return source.removeprefix(MARK), what
+    if not is_file(source):
+        raise TypeError(f"{what} is a path, a text file or a text, got {type(source).__name__}.")
+    return read_text(source), name_of(source)
 
 
 def write_text(text: str, path: Any) -> None:

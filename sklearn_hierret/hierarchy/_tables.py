@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from io import StringIO
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_hierret.hierarchy._nodes import Nodes, as_label_array, number_nodes, sorted_labels
+from sklearn_hierret._frames import as_frame
+from sklearn_hierret._names import is_blank
+from sklearn_hierret.hierarchy._nodes import Nodes, as_label_array, number_nodes, shorten, sorted_labels
+from sklearn_hierret.hierarchy._sources import name_of, read_text
 
 
 def nodes_from_levels(levels: ArrayLike, classes: ArrayLike | None, heights: ArrayLike | None) -> Nodes:
@@ -50,23 +55,23 @@ def nodes_from_levels(levels: ArrayLike, classes: ArrayLike | None, heights: Arr
     return number_nodes(parent, list(range(n_classes)), labels, node_height, names)
 
 
-def nodes_from_frame(frame: Any) -> Nodes:
+def nodes_from_frame(table: Any) -> Nodes:
     """Nodes from a DataFrame, one row a class; see `ClassHierarchy.from_frame`."""
-    if not hasattr(frame, "itertuples"):
-        raise TypeError(f"A DataFrame with one row a class is expected, got {type(frame).__name__}.")
-    missing = frame.isna().to_numpy()
-    rows = [tuple(row) for row in frame.itertuples(index=False, name=None)]
+    frame = as_frame(table)
+    rows = [tuple(row) for row in frame.astype(object).itertuples(index=False, name=None)]
     if not rows:
         raise ValueError("The frame has no row: one row a class is expected.")
+    missing = frame.isna().to_numpy() | np.array([[is_blank(value) for value in row] for row in rows])
     if missing[:, -1].any():
         raise ValueError(f"Row {int(np.flatnonzero(missing[:, -1])[0])} has no class in the last column.")
+    paths_of: dict[Hashable, dict[tuple, list[int]]] = {}
+    for number, (row, gaps) in enumerate(zip(rows, missing, strict=True)):
+        path = tuple((i, _plain(v)) for i, v in enumerate(row[:-1]) if not gaps[i])
+        paths_of.setdefault(_plain(row[-1]), {}).setdefault(path, []).append(number)
+    _check_one_path(paths_of, rows)
+    path_of = {label: next(iter(paths)) for label, paths in paths_of.items()}
     parent: dict[Hashable, Hashable] = {}
-    path_of: dict[Hashable, tuple] = {}
-    for row, gaps in zip(rows, missing, strict=True):
-        path = tuple((i, v) for i, v in enumerate(row[:-1]) if not gaps[i])
-        label = row[-1]
-        if path_of.setdefault(label, path) != path:
-            raise ValueError(f"Class {label!r} occurs below two different paths.")
+    for path in path_of.values():
         for depth in range(len(path), 0, -1):
             parent[path[:depth]] = path[: depth - 1]
     labels = sorted_labels(path_of)
@@ -77,10 +82,59 @@ def nodes_from_frame(frame: Any) -> Nodes:
     return number_nodes(parent, list(range(len(labels))), as_label_array(labels), None, names)
 
 
+def nodes_from_csv(source: Any, columns: Sequence[Any] | None, sep: str) -> Nodes:
+    """Nodes from a text table with a header; see `ClassHierarchy.from_csv`."""
+    title = name_of(source)
+    try:
+        frame = pd.read_csv(StringIO(read_text(source)), sep=sep, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{title}: this is no table ({str(error).strip()}).") from None
+    frame = frame.rename(columns=str.strip).apply(lambda column: column.str.strip())
+    if columns is not None:
+        absent = [name for name in columns if name not in frame.columns]
+        if absent:
+            raise ValueError(
+                f"{title} has no columns {shorten(absent)}; it has {shorten(list(frame.columns))}."
+            )
+        frame = frame[list(columns)]
+    try:
+        return nodes_from_frame(frame)
+    except ValueError as error:
+        raise ValueError(f"{title}: {error}") from None
+
+
+def _check_one_path(paths_of: dict[Hashable, dict[tuple, list[int]]], rows: list[tuple]) -> None:
+    """Raise a ValueError that names the classes below several paths, with the rows of each path."""
+    several = {label: paths for label, paths in paths_of.items() if len(paths) > 1}
+    if not several:
+        return
+    shown = [
+        f"{label!r} "
+        + ", ".join(
+            f"below {' / '.join(str(v) for _, v in path) or 'the root'} in {_rows(numbers)}"
+            for path, numbers in paths.items()
+        )
+        for label, paths in list(several.items())[:10]
+    ]
+    more = f"; {len(several)} classes in all" if len(several) > 10 else ""
+    first = [row[0] for row in rows]
+    is_reversed = len(rows[0]) > 1 and len(set(first)) == len(set(rows)) > len({row[-1] for row in rows})
+    advice = " The columns seem to be fine to coarse: reverse them." if is_reversed else ""
+    raise ValueError(f"Classes occur below two different paths: {'; '.join(shown)}{more}.{advice}")
+
+
+def _rows(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+    return f"row{'s' if len(numbers) > 1 else ''} {shown}"
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of Python for one of NumPy."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def frame_from_nodes(parents: NDArray[np.intp], node_names: tuple[Hashable, ...], classes: NDArray) -> Any:
     """DataFrame of the way from the root (left out) to each class, left-aligned."""
-    import pandas as pd
-
     above = parents.tolist()
     paths = []
     for leaf in range(len(classes)):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
-from sklearn_hierret._arrays import check_none_missing, check_same_kind, row_chunks
+from sklearn_hierret._arrays import check_none_missing, check_same_kind, plain_labels, row_chunks
 
 #: Bytes for each retrieved item while it is judged: distance, index, label, and some curves.
 _ITEM_BYTES = 100
@@ -17,7 +17,7 @@ _ITEM_BYTES = 100
 
 def labels_of_queries(X: Any, y: ArrayLike) -> NDArray:
     """Labels as an array, one for each row of X and none missing."""
-    labels = np.asarray(y)
+    labels = np.asarray(plain_labels(y))
     if labels.ndim != 1:
         raise ValueError(f"y must be one-dimensional, got shape {labels.shape}.")
     check_none_missing(labels, "labels of y")

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory, column_or_1d
 from skorch.utils import to_device
 from torch.utils.data import DataLoader
 
-from sklearn_hierret._arrays import check_two_classes
+from sklearn_hierret._arrays import check_two_classes, plain_labels
 from sklearn_hierret.images import ImageSource
 from sklearn_hierret.nn import _saving
 from sklearn_hierret.nn._data import ImageDataset
@@ -393,7 +393,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
             raise ValueError("This estimator requires y to be passed, but the target y is None.")
         self._check_parameters()
         source = ImageSource(X, self.image_size) if classes is None else self._source(X)
-        labels = column_or_1d(y, warn=True)
+        labels = column_or_1d(plain_labels(y), warn=True)
         check_consistent_length(source, labels)
         check_classification_targets(labels)
         seen, codes = np.unique(labels, return_inverse=True)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
-from sklearn_hierret._arrays import check_two_classes, unchanged_on_error
+from sklearn_hierret._arrays import check_two_classes, plain_labels, unchanged_on_error
 from sklearn_hierret._sklearn import fit_context
 from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.hashing import check_codes, unpack_signs
@@ -159,7 +159,7 @@ class HammingRetriever(BaseRetriever):
         asked = asked or self.alpha not in (0, "auto")
         classes = np.empty(0)
         if y is not None:
-            y = column_or_1d(y, warn=True)
+            y = column_or_1d(plain_labels(y), warn=True)
             check_consistent_length(X, y)
             check_classification_targets(y)
             classes, codes = np.unique(y, return_inverse=True)

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import column_or_1d
 
-from sklearn_hierret._arrays import check_none_missing, check_same_kind
+from sklearn_hierret._arrays import check_none_missing, check_same_kind, plain_labels
 from sklearn_hierret._state import value
 
 #: Samples are numbered anew when this many more were removed than are left, and this many.
@@ -200,7 +200,7 @@ class Samples:
 
 def one_per_row(values: ArrayLike, n_rows: int, what: str) -> NDArray:
     """Check labels or ids, and copy them, for the caller's array may change."""
-    array = column_or_1d(values, warn=True) if what == "labels" else np.asarray(values)
+    array = column_or_1d(plain_labels(values), warn=True) if what == "labels" else np.asarray(values)
     if array.ndim != 1:
         raise ValueError(f"{what} must be one-dimensional, got shape {array.shape}.")
     if len(array) != n_rows:

@@ -18,6 +18,7 @@ from sklearn_hierret._arrays import (
     check_same_kind,
     check_two_classes,
     feature_dtype,
+    plain_labels,
     unchanged_on_error,
 )
 from sklearn_hierret._blocks import is_dask, statistics_of_blocks
@@ -163,7 +164,7 @@ class StreamingEstimator(SupervisedEstimator):
         """
         is_first = not hasattr(self, "classes_")
         with unchanged_on_error(self):
-            X, y = validate_data(self, X, y, dtype=feature_dtype(X), order="C", reset=is_first)
+            X, y = validate_data(self, X, plain_labels(y), dtype=feature_dtype(X), order="C", reset=is_first)
             check_none_missing(y, "labels of y")
             check_classification_targets(y)
             if classes is not None:

@@ -159,7 +159,7 @@ def test_from_frame_by_hand():
 
 
 def test_things_that_are_no_tree():
-    with pytest.raises(TypeError, match="Newick notation is a string or a file, got NoneType"):
+    with pytest.raises(TypeError, match="Newick is a path, a text file or a text, got NoneType"):
         ClassHierarchy.from_newick(None)
     with pytest.raises(TypeError, match="DataFrame"):
         ClassHierarchy.from_frame("tree.csv")
