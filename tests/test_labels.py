@@ -46,9 +46,9 @@ def test_nullable_integers_are_integers(data, estimator, dtype):
             estimator.fit(X, labels)
         assert estimator.classes_.tolist() == [start + i for i in range(5)]
         assert estimator.classes_.dtype.kind in "iu"
-        if hasattr(estimator, "partial_fit") and not isinstance(estimator, HierarchicalRetriever):
-            if isinstance(labels, pd.Series):
-                assert estimator.partial_fit(X, labels).classes_.tolist() == [start + i for i in range(5)]
+        streams = hasattr(estimator, "partial_fit") and not isinstance(estimator, HierarchicalRetriever)
+        if streams and isinstance(labels, pd.Series):
+            assert estimator.partial_fit(X, labels).classes_.tolist() == [start + i for i in range(5)]
 
 
 def test_nullable_labels_of_galleries_and_queries(data):
@@ -82,10 +82,10 @@ def test_missing_labels_are_refused_everywhere(data):
         HierarchyBuilder(),
     ):
         for labels in missing:
-            with pytest.raises(ValueError, match="missing|NaN|null"):
+            with pytest.raises(ValueError, match=r"missing|NaN|null"):
                 estimator.fit(X, labels)
             if hasattr(estimator, "partial_fit"):
-                with pytest.raises(ValueError, match="missing|NaN|null"):
+                with pytest.raises(ValueError, match=r"missing|NaN|null"):
                     estimator.partial_fit(X, labels)
 
 

@@ -69,7 +69,7 @@ def _listed(tree: Any, title: str) -> tuple[list[Hashable], dict[int, int]]:
             if above >= 0:
                 parent[node] = above
             if isinstance(children, Mapping) and not _keys_of(children):
-                waiting += [({key: value}, node) for key, value in reversed(children.items())]
+                waiting += [({key: value}, node) for key, value in reversed(list(children.items()))]
             else:
                 below = [children] if isinstance(children, Mapping) else children
                 waiting += [(child, node) for child in reversed(below)]

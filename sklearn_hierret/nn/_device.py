@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
 
 
 def settled_device(device: Any) -> Any:
@@ -44,31 +41,3 @@ def memory_hint(device: Any, batch_size: int) -> Iterator[None]:
             f"Out of memory on {device} with batch_size={batch_size}: try a smaller "
             "batch_size, smaller images or mixed_precision=True."
         ) from error
-
-
-def digest_of_module(module: nn.Module) -> str:
-    """Return what tells a module from others: types, plain attributes and weights of all its parts."""
-    parts = []
-    for name, part in module.named_modules():
-        plain = {
-            key: value
-            if isinstance(value, (int, float, str, bytes, tuple, list, type(None)))
-            else type(value).__name__
-            for key, value in sorted(vars(part).items())
-            if not key.startswith("_") and key != "training"
-        }
-        parts.append((name, type(part).__module__, type(part).__qualname__, repr(plain)))
-    return digest_of_state(module, repr(parts))
-
-
-def digest_of_state(module: nn.Module, more: str = "") -> str:
-    """Return what tells a network from others: a hash of its weights, and of a text."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in module.state_dict().items():
-        digest.update(name.encode())
-        values = tensor.detach().cpu().contiguous()
-        # NumPy has no bfloat16.
-        values = values.float() if values.dtype == torch.bfloat16 else values
-        digest.update(np.ascontiguousarray(values.numpy()).tobytes())
-    digest.update(more.encode())
-    return digest.hexdigest()

@@ -21,7 +21,7 @@ from sklearn_hierret._arrays import check_two_classes, plain_labels
 from sklearn_hierret.images import ImageSource
 from sklearn_hierret.nn import _saving
 from sklearn_hierret.nn._data import ImageDataset
-from sklearn_hierret.nn._device import digest_of_state
+from sklearn_hierret.nn._digest import UntellableError, digest_of
 from sklearn_hierret.nn._head import HeadClassifier
 from sklearn_hierret.nn._net import ImageNeuralNet, as_float
 from sklearn_hierret.nn._network import ImageNetwork
@@ -429,7 +429,13 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         return caught[0].flatten(2).mean(dim=2) if caught[0].ndim > 2 else caught[0]
 
     def _state_hash(self) -> str:
-        return digest_of_state(self.module_, str(self.mixed_precision))
+        try:
+            return digest_of(self.module_, bool(self.mixed_precision))
+        except UntellableError as error:
+            raise ValueError(
+                f"memory= needs to tell the network from others, and {error} Give the backbone or pooling an "
+                "attribute cache_key that changes whenever its results do, or do without memory=."
+            ) from error
 
 
 def _cached_features(

@@ -26,6 +26,7 @@ from sklearn_hierret._arrays import unchanged_on_error
 from sklearn_hierret._sklearn import Interval, StrOptions, fit_context
 from sklearn_hierret.images import ImageList
 from sklearn_hierret.nn._device import autocast, memory_hint
+from sklearn_hierret.nn._digest import UntellableError
 from sklearn_hierret.nn.backbones._adapter import n_features_of
 from sklearn_hierret.nn.frozen._loading import ahead, prepare
 from sklearn_hierret.nn.frozen._network import FrozenNetwork
@@ -92,7 +93,8 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     memory : str, path or joblib.Memory, default=None
         Folder in which features are kept, found by the content of the image. An image is computed once,
         whatever its name, its position or its fold, and an interrupted run continues where it stopped. A
-        function needs an attribute ``cache_key`` that changes whenever its results do.
+        network is told from others by its weights, attributes, hooks and code. A function, and a network with
+        parts that cannot be read, need an attribute ``cache_key`` that changes whenever their results do.
     on_error : {"raise", "warn"}, default="raise"
         "warn": files that are missing or damaged are named in a warning, and their features are NaN. The
         rows keep their positions.
@@ -232,13 +234,16 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         )
         settings.n_features = n_features_of(network, len(mean), size)
         if settings.memory is not None:
-            digest = source.digest()
-            if digest is None:
+            try:
+                digest = source.digest()
+                if digest is None:
+                    raise UntellableError("a function cannot be told from others.")
+                settings.key = key_of(digest, network, settings)
+            except UntellableError as error:
                 raise ValueError(
-                    "memory= needs to tell the network from others, and a function can't be told: give it an "
-                    "attribute cache_key that changes whenever its results do."
-                )
-            settings.key = key_of(digest, network, settings)
+                    f"memory= needs to tell the network from others, and {error} Give it an attribute "
+                    "cache_key that changes whenever its results do."
+                ) from error
         self.network_ = network.to(device, memory_format=torch.channels_last)
         self._settings = settings
         self._make_ready()

@@ -13,7 +13,8 @@ import joblib
 import numpy as np
 import torch
 
-from sklearn_hierret.nn._device import check_device, digest_of_module, settled_device
+from sklearn_hierret.nn._device import check_device, settled_device
+from sklearn_hierret.nn._digest import digest_of
 from sklearn_hierret.nn.frozen._network import FrozenNetwork
 
 #: Pixels of a batch on a processor. EfficientNet-Lite0 takes 65 images of 224 x 224 a second so, and 47 in
@@ -99,7 +100,7 @@ def folder_of(memory: Any) -> Path | None:
 
 def key_of(digest: str, network: FrozenNetwork, settings: Settings) -> str:
     """Name everything that features depend on."""
-    pooling = digest_of_module(network.pooling)
+    pooling = digest_of(network.pooling)
     statistics = network.mean.flatten().tolist(), network.std.flatten().tolist()
     how = settings.image_size, settings.resize, settings.grid, settings.mixed_precision
     text = repr((digest, pooling, network.layers, statistics, how))

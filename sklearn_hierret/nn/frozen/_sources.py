@@ -6,6 +6,8 @@ import contextlib
 import copy
 import hashlib
 import io
+import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,9 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_hierret.nn._device import digest_of_module
+from sklearn_hierret.nn._digest import digest_of
 from sklearn_hierret.nn.backbones._pretrained import Inside, pretrained_network
 
+#: How an ONNX file names another one: the key "location" as protocol buffers write it, and a length.
+_LOCATION = re.compile(rb"\x0a\x08location\x12([\x00-\xff])", re.DOTALL)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -37,11 +41,11 @@ class Source:
         return not isinstance(self.body, (Called, ONNX, Script))
 
     def digest(self) -> str | None:
-        """Return what tells the network from others; None if nothing does."""
+        """Return what tells the network from others; None, or an `UntellableError` error, if nothing does."""
         if isinstance(self.body, Called):
             key = getattr(self.body.function, "cache_key", None)
             return None if key is None else str(key)
-        return self.body.digest if isinstance(self.body, ONNX) else digest_of_module(self.body)
+        return self.body.digest if isinstance(self.body, ONNX) else digest_of(self.body)
 
 
 def open_network(network: Any, weights: Any, *, pools: bool, picks_layers: bool) -> Source:
@@ -127,7 +131,7 @@ class ONNX(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.path, self.digest = path, _digest_of_file(path)
+        self.path, self.digest = path, _digest_of_onnx(path)
         self._open()
 
     def _open(self) -> None:
@@ -160,7 +164,7 @@ class ONNX(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if not self.path.is_file() or _digest_of_file(self.path) != self.digest:
+        if not self.path.is_file() or _digest_of_onnx(self.path) != self.digest:
             raise ValueError(
                 f"{self.path} is not there, or is not the file that the network was fitted with."
             )
@@ -182,8 +186,23 @@ def _from_file(path: Path) -> nn.Module:
         ) from error
 
 
-def _digest_of_file(path: Path) -> str:
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+def _digest_of_onnx(path: Path) -> str:
+    """Hash an ONNX file, and the files that it says its weights lie in."""
+    content = path.read_bytes()
+    digest = hashlib.blake2b(content, digest_size=16)
+    names = set()
+    for match in _LOCATION.finditer(content):
+        start, n = match.end(), match[1][0]
+        if n > 127:  # the length takes two bytes
+            start, n = start + 1, (n & 127) + 128 * content[start]
+        names.add(content[start : start + n])
+    for name in sorted(names):
+        digest.update(name)
+        other = path.parent / os.fsdecode(name)
+        if other.is_file():
+            with open(other, "rb") as file:
+                digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,12 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+#: Bytes of a checksum.
+CHECK = 8
+
 
 class FeatureStore:
-    """One SQLite file for a network and its settings: digest of an image -> its features.
+    """One SQLite file for a network and its settings: digest of an image -> its features and a checksum.
 
     Each batch is a transaction: what a killed run has written is found by the next one, and several processes
-    may use the file.
+    may use the file. Features whose checksum is wrong are not returned.
 
     Parameters
     ----------
@@ -50,13 +54,18 @@ class FeatureStore:
                     f"SELECT digest, numbers FROM features WHERE digest IN ({marks})", subset
                 )
                 for digest, values in rows:
-                    if isinstance(values, bytes) and len(values) == 4 * self.n_features:
-                        results[digest] = np.frombuffer(values, dtype="<f4").astype(np.float32)
+                    if isinstance(values, bytes) and len(values) == 4 * self.n_features + CHECK:
+                        numbers = values[:-CHECK]
+                        if _check(digest, numbers) == values[-CHECK:]:
+                            results[digest] = np.frombuffer(numbers, dtype="<f4").astype(np.float32)
         return results
 
     def put(self, digests: Sequence[bytes], features: NDArray[np.float32]) -> None:
         """Keep features, one row for each digest."""
-        rows = [(d, row.astype("<f4").tobytes()) for d, row in zip(digests, features, strict=True)]
+        rows = []
+        for digest, row in zip(digests, features, strict=True):
+            numbers = row.astype("<f4").tobytes()
+            rows.append((digest, numbers + _check(digest, numbers)))
         with self._lock, self._named(), self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", rows)
 
@@ -75,3 +84,7 @@ class FeatureStore:
             raise ValueError(
                 f"{self.path} is damaged ({error}): delete it, and features are computed again."
             ) from error
+
+
+def _check(digest: bytes, numbers: bytes) -> bytes:
+    return hashlib.blake2b(digest + numbers, digest_size=CHECK).digest()
