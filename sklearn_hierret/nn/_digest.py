@@ -8,6 +8,7 @@ import functools
 import hashlib
 import io
 import logging
+import re
 import sys
 import sysconfig
 import types
@@ -25,6 +26,8 @@ from torch import fx, nn
 IGNORED = {"training"}
 #: Dictionaries by running numbers: of these only the values count.
 NUMBERED = "hooks"
+#: How torch tells classes of one name apart within a process.
+_MANGLED = re.compile(rb"[./]?___torch_mangle_\d+")
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), torch.dtype, torch.device)
 _BUILT_IN = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType, np.ufunc)
 _LIBRARIES = tuple(
@@ -214,11 +217,14 @@ class _Digest:
             buffer = io.BytesIO()
             torch.jit.save(script, buffer)
         with zipfile.ZipFile(buffer) as archive:
-            for name in sorted(archive.namelist()):
-                inner = name.partition("/")[2]
+            records = [
+                (_MANGLED.sub(b"", name.partition("/")[2].encode()), _MANGLED.sub(b"", archive.read(name)))
+                for name in archive.namelist()
                 # Places in the source, and a number of this very archive.
-                if not inner.endswith(".debug_pkl") and "serialization_id" not in inner:
-                    self.write("TorchScript", inner, archive.read(name))
+                if not name.endswith(".debug_pkl") and "serialization_id" not in name
+            ]
+        for name, content in sorted(records):
+            self.write("TorchScript", name, content)
 
     def _add_graph(self, module: fx.GraphModule, where: str) -> None:
         self.write("graph", module.code)
