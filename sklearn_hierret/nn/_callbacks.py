@@ -13,7 +13,7 @@ from skorch.callbacks import Callback
 from skorch.utils import to_device
 
 from sklearn_hierret.metrics import map_at_k
-from sklearn_hierret.nn._data import labels_of
+from sklearn_hierret.nn._data import images_in, labels_of
 
 
 class RetrievalScoring(Callback):
@@ -99,7 +99,7 @@ class ClassCenters(Callback):
         with torch.no_grad(), net._autocast():
             for batch in net.get_iterator(dataset_train, training=False):
                 images, codes = batch
-                outputs = net.module_.features(to_device(images, net.device))
+                outputs = net.module_.features(to_device(images_in(images), net.device))
                 sums.index_add_(0, codes.cpu(), outputs.cpu().double())
                 counts += torch.bincount(codes.cpu(), minlength=len(counts))
             has_some = counts > 0

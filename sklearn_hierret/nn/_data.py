@@ -24,23 +24,34 @@ class ImageDataset(Dataset):
     X : ImageSource, or what it takes
     y : ndarray of shape (n,), optional
         Codes; default: zeros.
+    weights : ndarray of shape (n,), optional
+        Of the losses; a batch then holds them beside its images.
     """
 
-    def __init__(self, X: Any, y: NDArray | None = None) -> None:
+    def __init__(self, X: Any, y: NDArray | None = None, weights: NDArray | None = None) -> None:
         self.source = X if isinstance(X, ImageSource) else ImageSource(X)
         self.codes = np.zeros(len(self.source), dtype=np.int64) if y is None else np.asarray(y, np.int64)
+        self.weights = weights
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
         images, codes = self.__getitems__([row])
-        return images[0], codes[0]
+        return images_in(images)[0], codes[0]
 
-    def __getitems__(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def __getitems__(self, rows: Sequence[int]) -> tuple[Tensor | dict[str, Tensor], Tensor]:
         index = np.asarray(rows, dtype=np.intp)
-        images = np.ascontiguousarray(self.source.batch(index))
-        return torch.from_numpy(images), torch.from_numpy(self.codes[index])
+        images = torch.from_numpy(np.ascontiguousarray(self.source.batch(index)))
+        codes = torch.from_numpy(self.codes[index])
+        if self.weights is None:
+            return images, codes
+        return {"images": images, "weights": torch.from_numpy(self.weights[index])}, codes
+
+
+def images_in(batch: Any) -> Any:
+    """Return the images of a batch that may hold weights beside them."""
+    return batch["images"] if isinstance(batch, dict) else batch
 
 
 def loader(dataset: Dataset, batch_size: int, training: bool, **params: Any) -> DataLoader:

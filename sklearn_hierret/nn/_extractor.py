@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -12,15 +12,18 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import TransformerTags, check_consistent_length
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, check_memory, column_or_1d
+from skorch.dataset import Dataset as SkorchDataset
 from skorch.utils import to_device
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from sklearn_hierret._arrays import check_two_classes, plain_labels
+from sklearn_hierret._sklearn import check_sample_weight
 from sklearn_hierret.images import ImageSource
 from sklearn_hierret.nn import _saving
-from sklearn_hierret.nn._data import ImageDataset
+from sklearn_hierret.nn._data import ImageDataset, images_in
 from sklearn_hierret.nn._digest import UntellableError, digest_of
 from sklearn_hierret.nn._head import HeadClassifier
 from sklearn_hierret.nn._net import ImageNeuralNet, as_float
@@ -59,6 +62,13 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         `transform` gives the output of the module of that name, such as "backbone.network", maps
         averaged over places. None: what comes before the classifier, that is, the vectors of the
         backbone, or for "corr" losses the semantic embedding.
+    freeze : str or sequence of str, default=None
+        Names of modules that do not learn, such as "backbone" or "backbone.network.0", as in
+        ``module_.named_modules()``. They, and parts of a given backbone whose weights have
+        ``requires_grad=False``, stay in evaluation mode: statistics of batch normalisation stay as well.
+    class_weight : "balanced", mapping from label to weight, or None, default=None
+        Weights of the losses, for losses that are means over images: "cross_entropy", "center", "corr",
+        "corr+cls", "hyperbolic", and criteria. "balanced": inverse to the classes' frequencies.
     samples_per_class : int, default=None
         Images of each of several classes in a batch, for losses on the distances within a batch;
         None: batches are drawn at random.
@@ -86,7 +96,14 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
     batch_size : int, default=128
     verbose : int, default=0
         1 prints a line an epoch; 2 adds a progress bar.
-    module, criterion, dataset, train_split, **params
+    criterion : loss of torch, default=Identity
+        Takes scores of classes and their codes, such as ``torch.nn.CrossEntropyLoss``, in place of the loss
+        "cross_entropy"; ``criterion__label_smoothing`` and ``criterion__weight`` (in the order of `classes_`)
+        alone mean that loss. Other losses have their own.
+    train_split : callable, default=None
+        skorch's, such as ``predefined_split(Dataset(images, labels))``. Its scores by
+        ``EpochScoring("accuracy")`` and the like compare codes of classes, not labels.
+    module, dataset, **params
         skorch's.
 
     Attributes
@@ -129,6 +146,8 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         augmentation: Any = None,
         image_size: tuple[int, int] | None = None,
         feature_layer: str | None = None,
+        freeze: str | Sequence[str] | None = None,
+        class_weight: str | Mapping | None = None,
         samples_per_class: int | None = None,
         validation_fraction: float = 0.0,
         retrieval_k: int = 20,
@@ -155,6 +174,8 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         self.augmentation = augmentation
         self.image_size = image_size
         self.feature_layer = feature_layer
+        self.freeze = freeze
+        self.class_weight = class_weight
         self.samples_per_class = samples_per_class
         self.validation_fraction = validation_fraction
         self.retrieval_k = retrieval_k
@@ -190,7 +211,9 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
 
     # -------------------------------------------------------------------- learning
 
-    def fit(self, X: Any, y: ArrayLike, **fit_params: Any) -> CNNFeatureExtractor:
+    def fit(
+        self, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None, **fit_params: Any
+    ) -> CNNFeatureExtractor:
         """Train on images.
 
         Parameters
@@ -199,6 +222,8 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
             uint8, or floats from 0 to 1; or paths of image files.
         y : array-like of shape (n,)
             Class labels, of any kind, at least two distinct ones.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the losses; see `class_weight` for the losses that take some.
         **fit_params
             skorch's.
 
@@ -207,13 +232,18 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         self : object
         """
         starts_anew = not (self.warm_start and self.initialized_)
-        data = self._training_data(X, y, None if starts_anew else self.classes_)
+        data = self._training_data(X, y, None if starts_anew else self.classes_, sample_weight)
         with self._seeded(), self._memory_hint():
             super().fit(data, data.codes, **fit_params)
         return self
 
     def partial_fit(
-        self, X: Any, y: ArrayLike | None = None, classes: ArrayLike | None = None, **fit_params: Any
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        **fit_params: Any,
     ) -> CNNFeatureExtractor:
         """Train on, for `max_epochs` more epochs.
 
@@ -223,6 +253,8 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
             See `fit`.
         classes : array-like, optional
             All labels that may come, needed at the first call if `y` lacks some.
+        sample_weight : array-like of shape (n,), optional
+            See `fit`.
         **fit_params
             skorch's.
 
@@ -233,7 +265,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         if isinstance(X, ImageDataset):  # from fit
             return super().partial_fit(X, y, **fit_params)
         is_new = not self.initialized_
-        data = self._training_data(X, y, classes if is_new else self.classes_)
+        data = self._training_data(X, y, classes if is_new else self.classes_, sample_weight)
         with self._seeded() if is_new else contextlib.nullcontext(), self._memory_hint():
             return super().partial_fit(data, data.codes, **fit_params)
 
@@ -279,7 +311,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         features, start = np.empty((0, 0), dtype=np.float32), 0
         with torch.inference_mode(), self._autocast(), self._memory_hint():
             for images, _ in self.get_iterator(dataset, training=False):
-                batch = self._layer_output(to_device(images, self.device))
+                batch = self._layer_output(to_device(images_in(images), self.device))
                 if not start:
                     features = np.empty((len(dataset), batch.shape[1]), dtype=np.float32)
                 features[start : start + len(batch)] = batch.float().cpu().numpy()
@@ -318,6 +350,12 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         labels : ndarray of shape (n,)
         """
         codes = self.predict_proba(X).argmax(axis=1)
+        if self._compares_codes and isinstance(X, Dataset):
+            if len(self.classes_) < self.n_outputs_:
+                raise ValueError(
+                    "Scores by skorch compare clusters; 'valid_acc' has the accuracy of classes."
+                )
+            return codes
         return self.classes_[codes]
 
     def as_class_model(self) -> HeadClassifier:
@@ -387,8 +425,22 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
 
     # --------------------------------------------------------------------- inside
 
-    def _training_data(self, X: Any, y: ArrayLike | None, classes: ArrayLike | None) -> ImageDataset:
+    def _training_data(
+        self,
+        X: Any,
+        y: ArrayLike | None,
+        classes: ArrayLike | None,
+        sample_weight: ArrayLike | None = None,
+    ) -> ImageDataset:
         """Check images and labels; what the network depends on is noted when it is new."""
+        if isinstance(X, SkorchDataset):
+            X, y = X.X, X.y if y is None else y
+        elif isinstance(X, Dataset):
+            raise TypeError(
+                f"X is a {type(X).__name__}: pass images, or paths, and labels as arrays "
+                "(sklearn_hierret.datasets.load_image_folder gives those of class folders), or "
+                "skorch.dataset.Dataset(images, labels)."
+            )
         if y is None:
             raise ValueError("This estimator requires y to be passed, but the target y is None.")
         self._check_parameters()
@@ -408,7 +460,11 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
             self.label_classes_ = known
             self.image_shape_ = source.image_shape
             self.image_statistics_ = source.statistics()
-        return ImageDataset(source, np.searchsorted(known, seen)[codes])
+        weights = None
+        if sample_weight is not None or self.class_weight is not None:
+            weights = check_sample_weight(sample_weight, labels, dtype=np.float32, ensure_non_negative=True)
+            weights = weights * compute_sample_weight(self.class_weight, labels).astype(np.float32)
+        return ImageDataset(source, np.searchsorted(known, seen)[codes], weights)
 
     def _layer_output(self, images: torch.Tensor) -> torch.Tensor:
         """Features of a batch, or the output of `feature_layer`, maps averaged."""

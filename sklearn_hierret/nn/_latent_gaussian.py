@@ -75,12 +75,14 @@ class LatentGaussianExtractor(CNNFeatureExtractor):
         self.n_rounds = n_rounds
         super().__init__(backbone, **params)
 
-    def fit(self, X: Any, y: ArrayLike, **fit_params: Any) -> LatentGaussianExtractor:
+    def fit(
+        self, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None, **fit_params: Any
+    ) -> LatentGaussianExtractor:
         """Train, split, train on.
 
         Parameters
         ----------
-        X, y, **fit_params
+        X, y, sample_weight, **fit_params
             See `CNNFeatureExtractor.fit`.
 
         Returns
@@ -88,8 +90,8 @@ class LatentGaussianExtractor(CNNFeatureExtractor):
         self : object
         """
         self.cluster_classes_ = None
-        super().fit(X, y, **fit_params)
-        data = self._training_data(X, y, self.classes_)
+        super().fit(X, y, sample_weight, **fit_params)
+        data = self._training_data(X, y, self.classes_, sample_weight)
         codes = data.codes
         for _ in range(self.n_rounds):
             features = self.features_of(ImageDataset(data.source))
@@ -101,7 +103,7 @@ class LatentGaussianExtractor(CNNFeatureExtractor):
             if len(of_cluster) == len(self.classes_):
                 break
             with self._seeded(), self._memory_hint():
-                self._go_on(ImageDataset(data.source, clusters), of_cluster)
+                self._go_on(ImageDataset(data.source, clusters, data.weights), of_cluster)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
@@ -138,13 +140,18 @@ class LatentGaussianExtractor(CNNFeatureExtractor):
         return codes if self.cluster_classes_ is None else self.cluster_classes_[codes]
 
     def partial_fit(
-        self, X: Any, y: ArrayLike | None = None, classes: ArrayLike | None = None, **fit_params: Any
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        **fit_params: Any,
     ) -> LatentGaussianExtractor:
         """Train on; possible only before classes are split, since new images have no clusters.
 
         Parameters
         ----------
-        X, y, classes, **fit_params
+        X, y, classes, sample_weight, **fit_params
             See `CNNFeatureExtractor.partial_fit`.
 
         Returns
@@ -155,7 +162,7 @@ class LatentGaussianExtractor(CNNFeatureExtractor):
             self.cluster_classes_ = None
         if self.cluster_classes_ is not None and not isinstance(X, ImageDataset):
             raise ValueError("Classes are split: new images have no clusters. Call fit with all of them.")
-        return super().partial_fit(X, y, classes, **fit_params)
+        return super().partial_fit(X, y, classes, sample_weight, **fit_params)
 
     @property
     def n_outputs_(self) -> int:

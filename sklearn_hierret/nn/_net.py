@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from skorch import NeuralNetClassifier
 from skorch.callbacks import (
@@ -20,12 +23,13 @@ from skorch.callbacks import (
     PrintLog,
     ProgressBar,
 )
-from skorch.dataset import ValidSplit
+from skorch.dataset import Dataset as SkorchDataset
 from skorch.utils import to_device
+from torch.utils.data import Subset
 
 from sklearn_hierret.images import ImageSource
 from sklearn_hierret.nn._callbacks import DivergenceCheck, RetrievalScoring, code_accuracy
-from sklearn_hierret.nn._data import ImageDataset, loader
+from sklearn_hierret.nn._data import ImageDataset, images_in, loader
 from sklearn_hierret.nn._device import autocast, check_device, memory_hint, settled_device
 from sklearn_hierret.nn._network import Vectors
 from sklearn_hierret.nn.backbones import make_backbone, make_pooling
@@ -39,6 +43,8 @@ class ImageNeuralNet(NeuralNetClassifier):
     A network is made when the images and classes are known, `image_shape_`, `image_statistics_` and
     `label_classes_`; losses are those of its objective.
     """
+
+    _compares_codes = False
 
     @property
     def device(self) -> str:
@@ -121,7 +127,12 @@ class ImageNeuralNet(NeuralNetClassifier):
         backbone = make_backbone(self.backbone, n_channels)
         pooling = make_pooling(self.pooling, n_channels_of(backbone, n_channels, (height, width)))
         n_features = n_features_of(Vectors(backbone, pooling), n_channels, (height, width))
-        self.module_ = self.module(
+        self.module_ = self._module_of(backbone, pooling, n_features)
+        freeze(self.module_, self.freeze)
+        return self
+
+    def _module_of(self, backbone: Any, pooling: Any, n_features: int) -> Any:
+        return self.module(
             backbone,
             pooling,
             self._objective(n_features),
@@ -129,6 +140,18 @@ class ImageNeuralNet(NeuralNetClassifier):
             self.augmentation,
             **self.get_params_for("module"),
         )
+
+    def initialize_criterion(self) -> ImageNeuralNet:
+        """Make the criterion, where the loss is one.
+
+        Returns
+        -------
+        self : object
+            The network.
+        """
+        params = self.get_params_for("criterion")
+        of_objective = self.criterion is torch.nn.Identity
+        self.criterion_ = (torch.nn.CrossEntropyLoss if of_objective and params else self.criterion)(**params)
         return self
 
     def check_training_readiness(self) -> None:
@@ -171,10 +194,10 @@ class ImageNeuralNet(NeuralNetClassifier):
             The second may be None.
         """
         if self.train_split is not None or not self.validation_fraction:
-            return super().get_split_datasets(X, y, **fit_params)
+            train, valid = super().get_split_datasets(X, y, **fit_params)
+            return train, self._own_images(valid)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        split = ValidSplit(float(self.validation_fraction), stratified=True, random_state=seed)
-        return split(X, y)
+        return split_off(X, np.asarray(y), float(self.validation_fraction), seed)
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Make batches of a dataset.
@@ -212,7 +235,7 @@ class ImageNeuralNet(NeuralNetClassifier):
             Of the module.
         """
         with self._autocast():
-            return super().infer(x, **fit_params)
+            return super().infer(images_in(x), **fit_params)
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> torch.Tensor:
         """Compute the loss of a batch, that of the objective.
@@ -223,8 +246,8 @@ class ImageNeuralNet(NeuralNetClassifier):
             Outputs of the module.
         y_true : tensor
             Codes of classes.
-        X : tensor, optional
-            Not used.
+        X : tensor or dict, optional
+            The batch, with weights of its samples perhaps.
         training : bool, default=False
             Not used.
 
@@ -233,7 +256,30 @@ class ImageNeuralNet(NeuralNetClassifier):
         loss : tensor
             A scalar.
         """
-        return self.module_.objective.loss(as_float(y_pred), to_device(y_true, self.device))
+        outputs, codes = as_float(y_pred), to_device(y_true, self.device)
+        weights = to_device(X["weights"], self.device) if isinstance(X, dict) else None
+        return loss_of(self.module_.objective, self.criterion_, outputs, codes, weights)
+
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        """Tell callbacks what happens; meanwhile `predict` of a dataset gives codes, as its labels are.
+
+        Parameters
+        ----------
+        method_name : str
+            Of the callbacks.
+        **cb_kwargs : dict
+            Skorch's.
+        """
+        self._compares_codes = True
+        try:
+            super().notify(method_name, **cb_kwargs)
+        finally:
+            self._compares_codes = False
+
+    def _set_training(self, training: bool = True) -> None:
+        super()._set_training(training)
+        if training:
+            keep_frozen(self.module_)
 
     @property
     def _default_callbacks(self) -> list:
@@ -286,8 +332,39 @@ class ImageNeuralNet(NeuralNetClassifier):
             raise ValueError(f"Images of {sizes[0]}, but the network was trained on {sizes[1]}.")
         return source
 
+    def _own_images(self, valid: Any) -> Any:
+        """Make images with codes of skorch's dataset of images and labels."""
+        if valid is None or isinstance(valid, Subset) or hasattr(valid, "codes"):
+            return valid
+        if not isinstance(valid, SkorchDataset) or valid.y is None:
+            raise ValueError(
+                "train_split must give parts of the training images, or a validation set as "
+                "skorch.dataset.Dataset(images, labels)."
+            )
+        labels = np.asarray(valid.y)
+        unknown = np.setdiff1d(labels, self.label_classes_)
+        if len(unknown):
+            raise ValueError(f"The validation set has labels that y lacks: {unknown.tolist()[:10]}.")
+        return ImageDataset(self._source(valid.X), np.searchsorted(self.label_classes_, labels))
+
+    def _check_criterion(self) -> None:
+        params = self.get_params_for("criterion")
+        if self.criterion is torch.nn.Identity and not params:
+            return
+        if self.loss != "cross_entropy":
+            raise ValueError(
+                f"criterion is for loss='cross_entropy', and loss={self.loss!r} has its own: "
+                f"{', '.join(['criterion', *(f'criterion__{name}' for name in params)])} would not be used."
+            )
+        if isinstance(self.criterion, type) and issubclass(self.criterion, torch.nn.NLLLoss):
+            raise ValueError(
+                "criterion=NLLLoss takes logarithms of probabilities, and the network gives scores: use "
+                "CrossEntropyLoss."
+            )
+
     def _check_parameters(self) -> None:
         self._check_loss()
+        self._check_criterion()
         if self.hierarchy is not None and not hasattr(self.hierarchy, "distance_matrix"):
             raise TypeError(
                 f"hierarchy must be a ClassHierarchy, got {type(self.hierarchy).__name__}; fit a builder "
@@ -335,6 +412,77 @@ class ImageNeuralNet(NeuralNetClassifier):
 
     def _memory_hint(self) -> Any:
         return memory_hint(self.device, self.batch_size)
+
+
+def loss_of(
+    objective: Objective, criterion: Any, outputs: Any, codes: torch.Tensor, weights: torch.Tensor | None
+) -> torch.Tensor:
+    """Compute the loss of a batch by an objective, or a criterion of its outputs; a mean by weights.
+
+    Raises
+    ------
+    ValueError
+        If there are weights, and the loss is no mean over samples.
+    """
+    has_criterion = not isinstance(criterion, torch.nn.Identity)
+    if weights is None:
+        return criterion(outputs, codes) if has_criterion else objective.loss(outputs, codes)
+    if has_criterion:
+        if not hasattr(criterion, "reduction"):
+            raise ValueError(f"{type(criterion).__name__} takes no weights of samples: it has no reduction.")
+        each = copy.copy(criterion)
+        each.reduction = "none"
+        losses = each(outputs, codes)
+    else:
+        try:
+            losses = objective.losses(outputs, codes)
+        except NotImplementedError:
+            raise ValueError(
+                f"{type(objective).__name__} compares the samples of a batch, and takes no weights of "
+                "samples or classes."
+            ) from None
+    total = weights.sum()
+    return (weights * losses).sum() / torch.where(total > 0, total, 1)
+
+
+def freeze(module: torch.nn.Module, names: Any) -> None:
+    """Take parts of a network, by name, out of training."""
+    if names is None:
+        return
+    modules = dict(module.named_modules())
+    for name in [names] if isinstance(names, str) else names:
+        if name not in modules:
+            raise ValueError(
+                f"freeze={name!r} is no module of the network; some that are: "
+                f"{[known for known in modules if known][:12]}."
+            )
+        modules[name].requires_grad_(False)
+
+
+def keep_frozen(module: torch.nn.Module) -> None:
+    """Put parts none of whose weights learn into evaluation mode: their statistics stay, too."""
+    weights = list(module.parameters())
+    if weights and not any(weight.requires_grad for weight in weights):
+        module.eval()
+        return
+    for part in module.children():
+        keep_frozen(part)
+
+
+def split_off(images: Any, codes: NDArray, share: float, seed: int) -> tuple[Subset, Subset]:
+    """Split off a stratified part to validate on; images that are alone in their class stay."""
+    alone = np.bincount(codes)[codes] < 2
+    others = np.flatnonzero(~alone)
+    n_valid, n_classes = round(share * len(others)), len(np.unique(codes[others]))
+    if not len(others) or not n_classes <= n_valid <= len(others) - n_classes:
+        raise ValueError(
+            f"validation_fraction={share:g} of {len(codes)} images is not enough for {n_classes} classes "
+            "with two images or more: one image of each is needed in both parts."
+        )
+    split = StratifiedShuffleSplit(1, test_size=n_valid, random_state=seed)
+    train, valid = next(split.split(np.empty(len(others)), codes[others]))
+    train = np.sort(np.concatenate([others[train], np.flatnonzero(alone)]))
+    return Subset(images, train.tolist()), Subset(images, np.sort(others[valid]).tolist())
 
 
 def as_float(outputs: Any) -> Any:

@@ -40,10 +40,10 @@ class CenterLoss(CrossEntropy):
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         return self.classifier(features), features
 
-    def loss(self, outputs: tuple[Tensor, Tensor], codes: Tensor) -> Tensor:
+    def losses(self, outputs: tuple[Tensor, Tensor], codes: Tensor) -> Tensor:
         logits, features = outputs
         distances = (features - self.centers[codes]).pow(2).sum(dim=1)
-        return F.cross_entropy(logits, codes) + self.weight / 2 * distances.mean()
+        return F.cross_entropy(logits, codes, reduction="none") + self.weight / 2 * distances
 
     def probabilities(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
         return outputs[0].softmax(dim=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -70,12 +69,11 @@ class Correlation(Objective):
         similarities = features @ self.embedding.T
         return (similarities,) if self.classifier is None else (similarities, self.classifier(features))
 
-    def loss(self, outputs: tuple[Tensor, ...], codes: Tensor) -> Tensor:
-        own = outputs[0].gather(1, codes[:, None])
-        loss = torch.mean(1.0 - own)
+    def losses(self, outputs: tuple[Tensor, ...], codes: Tensor) -> Tensor:
+        losses = 1.0 - outputs[0].gather(1, codes[:, None])[:, 0]
         if self.classifier is not None:
-            loss = loss + self.weight * F.cross_entropy(outputs[1], codes)
-        return loss
+            losses = losses + self.weight * F.cross_entropy(outputs[1], codes, reduction="none")
+        return losses
 
     def probabilities(self, outputs: tuple[Tensor, ...]) -> Tensor:
         if self.decision == "softmax":

@@ -31,8 +31,8 @@ class CrossEntropy(Objective):
     def forward(self, features: Tensor) -> Tensor:
         return self.classifier(features)
 
-    def loss(self, outputs: Tensor, codes: Tensor) -> Tensor:
-        return F.cross_entropy(outputs, codes, label_smoothing=self.label_smoothing)
+    def losses(self, outputs: Tensor, codes: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, codes, label_smoothing=self.label_smoothing, reduction="none")
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(dim=1)

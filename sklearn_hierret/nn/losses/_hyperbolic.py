@@ -66,8 +66,8 @@ class HyperbolicEmbedding(Objective):
         with torch.autocast(features.device.type, enabled=False):
             return -poincare_distances(_whole(features), self.embedding) / self.temperature
 
-    def loss(self, outputs: Tensor, codes: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(outputs, codes)
+    def losses(self, outputs: Tensor, codes: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(outputs, codes, reduction="none")
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(dim=1)

@@ -31,9 +31,26 @@ class Objective(nn.Module):
         """Compute outputs of the head from `features`."""
         raise NotImplementedError
 
+    def losses(self, outputs: Tensor | tuple[Tensor, ...], codes: Tensor) -> Tensor:
+        """Loss of each sample, (n,); for objectives whose loss is a mean over samples, which takes weights.
+
+        Parameters
+        ----------
+        outputs : tensor or tuple of tensors
+            Of `forward`.
+        codes : tensor of shape (n,)
+            Positions of classes.
+
+        Returns
+        -------
+        losses : tensor of shape (n,)
+            Of as many samples.
+        """
+        raise NotImplementedError
+
     def loss(self, outputs: Tensor | tuple[Tensor, ...], codes: Tensor) -> Tensor:
         """Mean loss of a batch; `codes` are positions of classes."""
-        raise NotImplementedError
+        return self.losses(outputs, codes).mean()
 
     def probabilities(self, outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
         """Class probabilities, (n, n_classes)."""
