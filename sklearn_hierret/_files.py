@@ -29,7 +29,7 @@ def written_whole(target: Path) -> Iterator[Path]:
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        workplace = Path(tempfile.mkdtemp(dir=target.parent, prefix=_PREFIX))
+        workplace = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{_PREFIX}{os.getpid()}-"))
     except OSError as error:
         raise OSError(f"{target.parent} can't be written to: {error.strerror or error}.") from error
     try:
@@ -49,6 +49,21 @@ def written_whole(target: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what `written_whole` left in a folder and those below it when its process was killed."""
+    """Remove what `written_whole` left in a folder and those below it when its process was killed.
+
+    What a process that runs is writing stays.
+    """
     for path in folder.rglob(f"{_PREFIX}*"):
-        shutil.rmtree(path, ignore_errors=True)
+        if not _runs(path.name.removeprefix(_PREFIX).partition("-")[0]):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(number: str) -> bool:
+    """Tell whether a process of this number runs here."""
+    try:
+        os.kill(int(number), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True

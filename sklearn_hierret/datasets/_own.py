@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
+from sklearn_hierret._frames import as_frame, is_table
 from sklearn_hierret.datasets._files import require
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.images import EXTENSIONS, image_files
@@ -127,7 +128,9 @@ def load_image_table(
     """
     columns = [label_columns] if isinstance(label_columns, str) else list(label_columns)
     title = "The table"
-    if not isinstance(table, pd.DataFrame):
+    if is_table(table):
+        table = as_frame(table)
+    else:
         source = require(Path(table).expanduser(), "a CSV file")
         folder = source.parent if folder is None else folder
         title = str(source)

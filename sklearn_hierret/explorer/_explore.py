@@ -160,8 +160,8 @@ def explore(
         check_consistent_length(rows, y)
         labels = [_name(label, class_names) for label in np.asarray(y).tolist()]
     n_neighbors = min(n_neighbors, len(source) - 1)
-    searched = retriever.with_gallery(X, gallery_leaves="predicted", new_classes="ignore")
-    searcher = searched.searcher()
+    searcher = retriever.searcher().over_images_of_fit(rows)
+    searched = retriever.with_searcher(searcher)
     visual_only = replace(searcher.options, alpha=0.0, alpha_is_chosen=False)
     data = {
         "title": title,
@@ -177,7 +177,8 @@ def explore(
         "stem": searcher.leaves.stem,
         **_for_marks(searcher),
     }
-    page = _page(data, title)
+    # Names of files that are not UTF-8 become escapes.
+    page = _page(data, title).encode("utf-8", "backslashreplace").decode("utf-8")
     if path is not None:
         path = Path(path)
         with written_whole(path) as part:

@@ -56,7 +56,19 @@ def json_from_nodes(
         if not isinstance(value, (str, int, float, bool)):
             raise ValueError(f"JSON holds text and numbers, not {value!r}.")
     values = [_FORMAT, classes.tolist(), parents.tolist(), heights.tolist(), names]
-    text = json.dumps(dict(zip(("format", *_KEYS), values, strict=True)), ensure_ascii=False) + "\n"
+    tree = dict(zip(("format", *_KEYS), values, strict=True))
+    text = json.dumps(tree, ensure_ascii=False) + "\n"
+    if not _is_text(text):
+        text = json.dumps(tree) + "\n"
     if path is not None:
         write_text(text, path)
     return text
+
+
+def _is_text(text: str) -> bool:
+    """Tell whether UTF-8 can hold a text; names of files that are not UTF-8 are no text."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -74,7 +74,20 @@ def read_source(source: Any, what: str, is_text: Callable[[str], bool]) -> tuple
 
 
 def write_text(text: str, path: Any) -> None:
-    """Write a text as UTF-8 with plain line ends; if that fails, a file that was there stays."""
+    """Write a text as UTF-8 with plain line ends; if that fails, a file that was there stays.
+
+    Raises
+    ------
+    ValueError
+        For names that are no text, such as those of files whose names are not UTF-8.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        around = text[max(0, error.start - 20) : error.end + 20]
+        raise ValueError(
+            f"A name is no text that UTF-8 can hold, at {around!r}; to_json writes it."
+        ) from None
     with written_whole(Path(path)) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
 

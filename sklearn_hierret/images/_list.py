@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_hierret.images._reading import image_files, paths_of, pixels_of, read_image
+from sklearn_hierret.images._reading import (
+    encoded_of,
+    image_files,
+    name_of_image,
+    paths_of,
+    pixels_of,
+    read_image,
+)
 from sklearn_hierret.images._source import ImageSource
 
 
@@ -19,7 +26,8 @@ class ImageList:
 
     Parameters
     ----------
-    X : array of images, sequence of images of any sizes, of PIL images, of paths; data frame of paths; folder
+    X : array of images, sequence of images of any sizes, of PIL images, of paths, of files' bytes; folder
+        Paths and bytes may be a column of a table, of pandas or polars.
     n_channels : {1, 3}
         Grey images are repeated, colours averaged, as a network needs.
     """
@@ -27,13 +35,13 @@ class ImageList:
     def __init__(self, X: Any, n_channels: int) -> None:
         self.n_channels = n_channels
         self.images: Any = None
-        self.paths: list[str] | None = None
+        self.paths: list[str] | list[bytes] | None = None
         if isinstance(X, (str, os.PathLike)):
             if not Path(X).expanduser().is_dir():
                 raise ValueError(f"{X} is no folder; pass a list to transform a single image.")
             self.paths = [str(path) for path in image_files(X)]
             return
-        self.paths = paths_of(X)
+        self.paths = encoded_of(X) or paths_of(X)
         if self.paths is None:
             self.images = _checked(X)
 
@@ -42,16 +50,19 @@ class ImageList:
 
     def name(self, i: int) -> str:
         """Return what an image is called in messages."""
-        return f"image {i}" if self.paths is None else self.paths[i]
+        return f"image {i}" if self.paths is None else name_of_image(self.paths[i], i)
 
     def content(self, i: int) -> Any:
         """Bytes of a file, or the pixels."""
-        return self.images[i] if self.paths is None else Path(self.paths[i]).read_bytes()
+        if self.paths is None:
+            return self.images[i]
+        path = self.paths[i]
+        return path if isinstance(path, bytes) else Path(path).read_bytes()
 
     def pixels(self, i: int, content: Any, at_least: tuple[int, int] | None = None) -> NDArray:
         """Convert what `content` gave to an image, (height, width, n_channels); see `read_image`."""
         if self.paths is not None:
-            return read_image(content, self.n_channels, name=self.paths[i], at_least=at_least)
+            return read_image(content, self.n_channels, name=self.name(i), at_least=at_least)
         return with_channels(content, self.n_channels)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sklearn_hierret._frames import as_list
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -17,6 +19,8 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 def image_files(folder: Any, extensions: Sequence[str] = EXTENSIONS) -> list[Path]:
     """Paths of the images in a folder and all folders below it, sorted; hidden ones are passed over.
+
+    Links to folders are followed, but not back to a folder that holds the link.
 
     Raises
     ------
@@ -28,18 +32,58 @@ def image_files(folder: Any, extensions: Sequence[str] = EXTENSIONS) -> list[Pat
         raise ValueError(f"{root} is no folder.")
     results = sorted(
         path
-        for path in root.rglob("*")
-        if path.suffix.lower() in extensions
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and path.is_file()
+        for place, names in _folders(root)
+        for name in names
+        if (path := place / name).suffix.lower() in extensions and path.is_file()
     )
     if not results:
         raise ValueError(f"{root}: no image found ({', '.join(extensions)}).")
     return results
 
 
+def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield the folders that are not hidden, and the names of files in them that are not."""
+    for place, folders, files in os.walk(root, followlinks=True):
+        above = os.path.realpath(place)
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".")
+            and not f"{above}{os.sep}".startswith(f"{os.path.realpath(os.path.join(place, name))}{os.sep}")
+        ]
+        yield Path(place), [name for name in files if not name.startswith(".")]
+
+
+#: What files of images begin with.
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF", b"P5", b"P6")
+
+
+def encoded_of(X: Any) -> list[bytes] | None:
+    """Return images that are given as the bytes of their files, or as rows of Hugging Face's data sets.
+
+    None if X holds something else.
+    """
+    items: Any = as_list(X)
+    if isinstance(items, np.ndarray) and items.dtype.kind in "OS":
+        items = items.ravel().tolist()
+    if not isinstance(items, Sequence) or isinstance(items, (str, bytes)) or not len(items):
+        return None
+    if isinstance(items[0], dict) and isinstance(items[0].get("bytes"), (bytes, bytearray, memoryview)):
+        items = [item.get("bytes") if isinstance(item, dict) else item for item in items]
+    if not isinstance(items[0], (bytes, bytearray, memoryview)):
+        return None
+    if not bytes(items[0][:4]).startswith(_SIGNATURES):
+        return None  # a path
+    for i, item in enumerate(items):
+        if not isinstance(item, (bytes, bytearray, memoryview)):
+            raise TypeError(f"The first image is a file's bytes, but number {i} is a {type(item).__name__}.")
+    return [bytes(item) for item in items]
+
+
 def paths_of(X: Any) -> list[str] | None:
     """Paths in a list, an array, or a data frame of one column; None if X holds something else."""
+    if not hasattr(X, "iloc"):
+        X = as_list(X)
     if isinstance(X, np.ndarray):
         if X.dtype.kind in "US" or (
             X.dtype == object and X.size > 0 and isinstance(X.flat[0], (str, os.PathLike))
@@ -65,6 +109,11 @@ def _decoded(paths: Sequence) -> list[str]:
     if not len(paths):
         raise ValueError("There is no image.")
     return [os.fsdecode(path) for path in paths]
+
+
+def name_of_image(image: Any, number: int) -> str:
+    """Return what messages call an image: its path, or its number."""
+    return f"image {number}" if isinstance(image, bytes) else str(image)
 
 
 def read_image(

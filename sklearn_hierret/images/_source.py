@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._arrays import row_chunks
-from sklearn_hierret.images._reading import paths_of, read_image
+from sklearn_hierret.images._reading import encoded_of, name_of_image, paths_of, read_image
 
 _CHANNELS = (1, 3, 4)
 
@@ -21,7 +21,7 @@ class ImageSource:
     Parameters
     ----------
     X : array-like of shape (n, height, width) or (n, height, width, channels), or paths
-        uint8, or floats from 0 to 1; or a sequence of paths of image files.
+        uint8, or floats from 0 to 1; or a sequence, or a table's column, of paths or bytes of image files.
     image_size : (int, int), optional
         (height, width) that files are resized to; default: they must be of one size.
     n_channels : int, optional
@@ -55,14 +55,14 @@ class ImageSource:
     def __init__(
         self, X: Any, image_size: tuple[int, int] | None = None, n_channels: int | None = None
     ) -> None:
-        self._paths: list[str] | None = None
+        self._paths: list[str] | list[bytes] | None = None
         self._resize = image_size is not None
         self._size, self._n_channels = image_size, n_channels
         if isinstance(X, (str, os.PathLike)):
             raise TypeError("X is one path; pass a list of paths.")
-        paths = paths_of(X)
+        paths = encoded_of(X) or paths_of(X)
         if paths is not None:
-            first = self._read(paths[0])
+            first = self._read(paths[0], 0)
             self._paths = paths
             self._size, self._n_channels = first.shape[:2], first.shape[2]
             self.image_shape = first.shape
@@ -87,7 +87,7 @@ class ImageSource:
             uint8 or float32.
         """
         if self._paths is not None:
-            return np.stack([self._read(self._paths[i]) for i in np.arange(len(self))[rows]])
+            return np.stack([self._read(self._paths[i], i) for i in np.arange(len(self))[rows]])
         images = self._images[rows]
         return images if images.dtype == np.uint8 else images.astype(np.float32, copy=False)
 
@@ -101,6 +101,8 @@ class ImageSource:
         """
         if self._paths is None:
             return self._images
+        if isinstance(self._paths[0], bytes):
+            return self._size, self._paths
         files = [os.stat(path) for path in self._paths]
         return self._size, [(p, f.st_size, f.st_mtime_ns) for p, f in zip(self._paths, files, strict=True)]
 
@@ -132,10 +134,11 @@ class ImageSource:
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
         return mean.astype(np.float32), np.where(deviation > 1e-6, deviation, 1.0).astype(np.float32)
 
-    def _read(self, path: str) -> NDArray[np.uint8]:
-        array = read_image(path, self._n_channels)
+    def _read(self, image: str | bytes, number: int) -> NDArray[np.uint8]:
+        name = name_of_image(image, number)
+        array = read_image(image, self._n_channels, name=name)
         if self._size is not None and array.shape[:2] != tuple(self._size):
-            return self._resized(array, path)
+            return self._resized(array, name)
         return array
 
     def _resized(self, array: NDArray[np.uint8], path: str) -> NDArray[np.uint8]:

@@ -68,7 +68,7 @@ def read_description(path: Path, cls: Any, largest: int) -> dict[str, Any]:
         "not_saved": _not_saved,
         "hierarchy": _hierarchy,
         "classes": lambda value: _classes(value, results["dtype_of_classes"]),
-        "cluster_classes": _clusters,
+        "cluster_classes": lambda value: _clusters(value, len(results["classes"]), largest),
         "image_shape": lambda value: _image_shape(value, largest),
         "image_statistics": lambda value: _statistics(value, results["image_shape"]),
     }
@@ -97,7 +97,33 @@ def _parameters(values: dict, cls: Any, largest: int) -> dict[str, Any]:
                 raise ValueError(f"{name} is {number!r}: too large.")
             if not isinstance(number, (str, Real, type(None))):
                 raise ValueError(f"{name} must be text or numbers, got {number!r}.")
+    _check_values(values)
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _check_values(values: dict[str, Any]) -> None:
+    """Raise a ValueError for values that the parameters cannot have."""
+    kinds: dict[str, tuple[Callable[[Any], bool], str]] = {
+        "image_size": (_is_size, "None, or height and width"),
+        "feature_layer": (lambda v: v is None or isinstance(v, str), "None or a name"),
+        "retrieval_k": (lambda v: _is_number(v, 1), "a positive integer"),
+        "mixed_precision": (lambda v: isinstance(v, bool), "true or false"),
+        "batch_size": (lambda v: _is_number(v, 1) or v == -1, "a positive integer, or -1"),
+        "n_bits": (lambda v: _is_number(v, 1), "a positive integer"),
+        "n_hidden": (lambda v: v is None or _is_number(v, 1), "None or a positive integer"),
+    }
+    for name, (is_right, expected) in kinds.items():
+        if name in values and not is_right(values[name]):
+            raise ValueError(f"{name} must be {expected}, got {values[name]!r}.")
+
+
+def _is_number(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_size(value: Any) -> bool:
+    is_pair = isinstance(value, list) and len(value) == 2
+    return value is None or (is_pair and all(_is_number(v, 1) and v <= MOST_SIDE for v in value))
 
 
 def _not_saved(values: dict) -> dict[str, str]:
@@ -129,12 +155,14 @@ def _classes(values: list, dtype: str) -> np.ndarray:
     return classes
 
 
-def _clusters(values: list | None) -> np.ndarray | None:
+def _clusters(values: list | None, n_classes: int, largest: int) -> np.ndarray | None:
     if values is None:
         return None
-    clusters = np.array(values)
-    if clusters.ndim != 1 or clusters.dtype.kind not in "iu":
-        raise ValueError("one number a cluster is expected.")
+    if len(values) > largest or not all(_is_number(value, 0) for value in values):
+        raise ValueError("the class of each cluster is expected, by number.")
+    clusters = np.array(values, dtype=np.intp)
+    if not np.array_equal(np.unique(clusters), np.arange(n_classes)):
+        raise ValueError(f"clusters must be of the {n_classes} classes, and each class must have some.")
     return clusters
 
 
@@ -156,4 +184,6 @@ def _statistics(values: list, shape: tuple[int, int, int]) -> tuple[np.ndarray, 
     for part in (mean, deviation):
         if part.shape != (shape[2],) or not np.all(np.isfinite(part)):
             raise ValueError(f"one finite number a channel is expected, got {part.tolist()!r}.")
+    if not np.all(deviation > 0):
+        raise ValueError(f"deviations must be above 0, got {deviation.tolist()!r}.")
     return mean, deviation

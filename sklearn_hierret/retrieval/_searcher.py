@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_hierret._arrays import check_positive_integer, check_same_kind
+from sklearn_hierret._arrays import check_positive_integer, check_same_kind, unit_rows
 from sklearn_hierret._state import value
+from sklearn_hierret._training import TrainingSet
+from sklearn_hierret.class_models import HeldOutLeaves
 from sklearn_hierret.distance import VisualMetric
-from sklearn_hierret.leaves import float_dtype, likeliest
+from sklearn_hierret.leaves import float_dtype, hard_leaves, likeliest
 from sklearn_hierret.retrieval._gallery import Gallery, LeafOrigin, View
 from sklearn_hierret.retrieval._gallery_leaves import GalleryLeaves
 from sklearn_hierret.retrieval._leaf_model import LeafModel
@@ -141,6 +143,35 @@ class Searcher:
     ) -> Searcher:
         """Search other samples."""
         return self.over(X, y, ids, LeafOrigin(gallery_leaves, new_classes=new_classes), parents)
+
+    def over_images_of_fit(self, X: NDArray) -> Searcher:
+        """Search samples some of which the fit may have seen, without labels; their leaves are held out.
+
+        A class model that keeps folds tells by a row's hash which model did not see it. Otherwise the
+        gallery's samples of the fit are looked up.
+        """
+        if self.leaf_model is None:
+            return self.with_gallery(X, None, None, "predicted", "ignore")
+        searcher = replace(self, leaf_model=self.leaf_model.closed)
+        model, assignment = searcher.leaves.model.known_model, self.options.assignment
+        origin = self.gallery.origin
+        if model.keeps_folds and origin.groups is None:
+            nobody = np.zeros(len(X), dtype=np.intp)
+            leaves = model.held_out(TrainingSet(X, model.classes, nobody), assignment).leaves
+        else:
+            leaves = searcher.leaves.predicted(X)
+            trained = np.flatnonzero(self.gallery.samples.serials < origin.n_train)
+            row_of = {
+                row.tobytes(): i for i, row in enumerate(unit_rows(self.gallery.features_at(trained))[0])
+            }
+            place = np.array([row_of.get(row.tobytes(), -1) for row in unit_rows(X)[0]], dtype=np.intp)
+            if np.any(place >= 0):
+                held = searcher.leaves.view(of_gallery=True).leaves()[trained]
+                leaves[place >= 0] = held[place[place >= 0]]
+        if assignment == "hard":
+            leaves = hard_leaves(likeliest(leaves), leaves.dtype["probability"])
+        held_out = HeldOutLeaves(leaves, np.zeros(len(X), dtype=np.int8))
+        return searcher.over(X, None, None, LeafOrigin("predicted", len(X), held_out, None, "ignore"))
 
     def with_added(
         self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None, parents: Mapping | None = None

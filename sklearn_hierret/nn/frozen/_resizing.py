@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
+
+#: An enlarged image has so many pixels at most, before its middle is cut out.
+MOST_PIXELS = 1 << 22
 
 
 def resized(pixels: NDArray, size: tuple[int, int], how: str) -> Tensor:
@@ -22,6 +27,8 @@ def resized(pixels: NDArray, size: tuple[int, int], how: str) -> Tensor:
     how : {"stretch", "crop", "pad"}
         What becomes of the sides' ratio.
     """
+    if how == "crop":
+        pixels = _middle(pixels, size)
     images = torch.from_numpy(np.array(np.moveaxis(pixels, -1, 1), dtype=np.float32, order="C"))
     if pixels.dtype == np.uint8:
         images /= 255
@@ -40,6 +47,20 @@ def resized(pixels: NDArray, size: tuple[int, int], how: str) -> Tensor:
     elif how == "pad":
         images = pad(images, (left, size[1] - inner[1] - left, top, size[0] - inner[0] - top), value=0.5)
     return images
+
+
+def _middle(pixels: NDArray, size: tuple[int, int]) -> NDArray:
+    """Cut off what would be enlarged to more than so many pixels, and then thrown away."""
+    sides = pixels.shape[1:3]
+    scale = max(size[0] / sides[0], size[1] / sides[1])
+    if sides[0] * sides[1] * scale**2 <= MOST_PIXELS:
+        return pixels
+    cut = []
+    for length, wanted in zip(sides, size, strict=True):
+        # A margin for the interpolation; as much on both sides, so that the middle stays the middle.
+        margin = max(0, (length - math.ceil(wanted / scale)) // 2 - 8)
+        cut.append(slice(margin, length - margin))
+    return pixels[:, cut[0], cut[1]]
 
 
 def tiled(image: Tensor, rows: int, columns: int) -> Tensor:
