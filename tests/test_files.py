@@ -54,6 +54,17 @@ def test_links_are_followed(tmp_path):
     assert real.read_text() == "new"
 
 
+def test_what_another_run_is_writing_stays(tmp_path):
+    with written_whole(tmp_path / "steps" / "one.txt") as part:
+        part.write_text("half")
+        killed = part.parent.with_name(".part-999999999-abc")  # no process has this number
+        killed.mkdir()
+        remove_unfinished(tmp_path)
+        assert not killed.exists()
+        part.write_text("whole")
+    assert (tmp_path / "steps" / "one.txt").read_text() == "whole"
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"file can't be written to"), written_whole(tmp_path / "file" / "x"):

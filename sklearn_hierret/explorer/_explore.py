@@ -160,7 +160,7 @@ def explore(
         check_consistent_length(rows, y)
         labels = [_name(label, class_names) for label in np.asarray(y).tolist()]
     n_neighbors = min(n_neighbors, len(source) - 1)
-    searcher = retriever.searcher().over_images_of_fit(rows)
+    searcher = retriever.searcher().over_samples(rows)
     searched = retriever.with_searcher(searcher)
     visual_only = replace(searcher.options, alpha=0.0, alpha_is_chosen=False)
     data = {

@@ -72,7 +72,8 @@ def encoded_of(X: Any) -> list[bytes] | None:
         items = [item.get("bytes") if isinstance(item, dict) else item for item in items]
     if not isinstance(items[0], (bytes, bytearray, memoryview)):
         return None
-    if not bytes(items[0][:4]).startswith(_SIGNATURES):
+    start = bytes(items[0][:64])
+    if not start.startswith(_SIGNATURES) and b"\0" not in start:
         return None  # a path
     for i, item in enumerate(items):
         if not isinstance(item, (bytes, bytearray, memoryview)):
@@ -97,7 +98,7 @@ def paths_of(X: Any) -> list[str] | None:
                 f"A data frame of paths has one column, got {values.shape[1]}: pass that column."
             )
         return paths_of(values)
-    if isinstance(X, Sequence) and len(X) > 0 and isinstance(X[0], (str, os.PathLike)):
+    if isinstance(X, Sequence) and len(X) > 0 and isinstance(X[0], (str, bytes, os.PathLike)):
         return _decoded(X)
     return None
 

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_hierret._arrays import check_positive_integer, check_same_kind, unit_rows
+from sklearn_hierret._arrays import check_positive_integer, check_same_kind
 from sklearn_hierret._state import value
 from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.class_models import HeldOutLeaves
 from sklearn_hierret.distance import VisualMetric
-from sklearn_hierret.leaves import float_dtype, hard_leaves, likeliest
+from sklearn_hierret.leaves import float_dtype, likeliest
 from sklearn_hierret.retrieval._gallery import Gallery, LeafOrigin, View
 from sklearn_hierret.retrieval._gallery_leaves import GalleryLeaves
 from sklearn_hierret.retrieval._leaf_model import LeafModel
@@ -24,6 +24,7 @@ from sklearn_hierret.retrieval._options import Options
 from sklearn_hierret.retrieval._samples import Samples, one_per_row
 from sklearn_hierret.retrieval._within import classes_below, mask_or_labels
 from sklearn_hierret.search import COSINE, Index, LeafDistance, copies_first, search, search_by_faiss
+from sklearn_hierret.statistics import row_keys
 
 
 class Result(NamedTuple):
@@ -144,34 +145,33 @@ class Searcher:
         """Search other samples."""
         return self.over(X, y, ids, LeafOrigin(gallery_leaves, new_classes=new_classes), parents)
 
-    def over_images_of_fit(self, X: NDArray) -> Searcher:
-        """Search samples some of which the fit may have seen, without labels; their leaves are held out.
+    def over_samples(self, X: NDArray) -> Searcher:
+        """Search samples without labels; the leaves of those that the fit has seen are held out.
 
-        A class model that keeps folds tells by a row's hash which model did not see it. Otherwise the
-        gallery's samples of the fit are looked up.
+        They are told by the samples of the fit that are in the gallery, or that the class model keeps.
         """
         if self.leaf_model is None:
             return self.with_gallery(X, None, None, "predicted", "ignore")
         searcher = replace(self, leaf_model=self.leaf_model.closed)
-        model, assignment = searcher.leaves.model.known_model, self.options.assignment
-        origin = self.gallery.origin
+        model, origin = searcher.leaves.model.known_model, self.gallery.origin
+        leaves, keys = searcher.leaves.predicted(X), row_keys(X)
+        trained = np.flatnonzero(self.gallery.samples.serials < origin.n_train)
+        of_gallery = row_keys(self.gallery.features_at(trained))
         if model.keeps_folds and origin.groups is None:
-            nobody = np.zeros(len(X), dtype=np.intp)
-            leaves = model.held_out(TrainingSet(X, model.classes, nobody), assignment).leaves
+            kept = model.kept
+            seen = np.isin(keys, of_gallery if kept is None else np.append(of_gallery, row_keys(kept.X)))
+            nobody = np.zeros(int(seen.sum()), dtype=np.intp)
+            held_out = model.held_out(TrainingSet(X[seen], model.classes, nobody), "soft")
         else:
-            leaves = searcher.leaves.predicted(X)
-            trained = np.flatnonzero(self.gallery.samples.serials < origin.n_train)
-            row_of = {
-                row.tobytes(): i for i, row in enumerate(unit_rows(self.gallery.features_at(trained))[0])
-            }
-            place = np.array([row_of.get(row.tobytes(), -1) for row in unit_rows(X)[0]], dtype=np.intp)
-            if np.any(place >= 0):
-                held = searcher.leaves.view(of_gallery=True).leaves()[trained]
-                leaves[place >= 0] = held[place[place >= 0]]
-        if assignment == "hard":
-            leaves = hard_leaves(likeliest(leaves), leaves.dtype["probability"])
-        held_out = HeldOutLeaves(leaves, np.zeros(len(X), dtype=np.int8))
-        return searcher.over(X, None, None, LeafOrigin("predicted", len(X), held_out, None, "ignore"))
+            seen, order = np.isin(keys, of_gallery), np.argsort(of_gallery)
+            of_fit = searcher.leaves.view(of_gallery=True).leaves()[trained]
+            place = order[np.searchsorted(of_gallery[order], keys[seen])]
+            held_out = HeldOutLeaves(of_fit[place], np.zeros(len(place), dtype=np.int8))
+        if np.any(seen):
+            held = held_out.of_kind(self.options.assignment)
+            leaves[seen] = held_out.leaves if held is None else held
+        all_leaves = HeldOutLeaves(leaves, np.zeros(len(X), dtype=np.int8))
+        return searcher.over(X, None, None, LeafOrigin("predicted", len(X), all_leaves, None, "ignore"))
 
     def with_added(
         self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None, parents: Mapping | None = None

@@ -7,6 +7,7 @@ import json
 import time
 import zipfile
 from collections.abc import Iterator
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,9 @@ class Study:
     ) -> None:
         if network.partition(":")[0] == "frozen" and not network.partition(":")[2]:
             raise ValueError("network 'frozen' needs a name, such as frozen:efficientnet-lite0.")
+        for name, value, least in (("epochs", epochs, 0), ("n_queries", n_queries, 2), ("size", size, 1)):
+            if value is not None and (not isinstance(value, Integral) or value < least):
+                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
         self.data, self.out = data, Path(out)
         self.network, self.epochs = network, epochs
         self.kinds = ("clean", *(_corruptions_of(data) if robustness else ()), *(REGIMES if regimes else ()))
@@ -119,6 +123,9 @@ class Study:
         if path.exists():
             with _step(path):
                 before = json.loads(path.read_text(encoding="utf-8"))
+            if before != self.config and not any((self.out / "steps").glob("[!.]*")):
+                self._write_config(path)  # that one ended before its first step did
+                return
             if before != self.config:
                 names = [
                     name for name in self.config if name not in before or before[name] != self.config[name]
@@ -130,6 +137,9 @@ class Study:
             remove_unfinished(self.out)
             self._say(f"going on with what is in {self.out}")
             return
+        self._write_config(path)
+
+    def _write_config(self, path: Path) -> None:
         with written_whole(path) as part:
             part.write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
 
@@ -238,6 +248,12 @@ class Study:
         seen = None if tree is None else tree.restrict(classes)
         n = len(arrays["y_test"])
         is_labelled = kind == "labelled"
+        labels, counts = np.unique(arrays["y_test"], return_counts=True)
+        if not (np.isin(labels, classes).any() if is_labelled else (counts > 1).any()):
+            raise ValueError(
+                f"{kind}: no test sample has another one of its class to find; the test part needs classes "
+                "of two samples or more."
+            )
         ks = [k for k in KS if k < (len(arrays["y_fit"]) if is_labelled else n)]
         metrics = ["map"] if tree is None else ["map", "ahp"]
         truth: dict[str, Any] = {} if tree is None else {"hierarchy": tree}

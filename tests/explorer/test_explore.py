@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -128,3 +129,35 @@ def test_large_images_become_small(data, rng):
     images = rng.integers(0, 256, (30, 300, 200, 3), dtype=np.uint8)
     page = explore(HierarchicalRetriever().fit(X, y), Q, images=images, path=None, thumbnail=64)
     assert len(page.html) < 300_000
+
+
+@pytest.mark.parametrize("class_model", [None, GaussianNB(), "grouped"])
+def test_images_of_the_fit_have_held_out_leaves(rng, class_model):
+    """A wrong label is not what the page shows as the leaf of its image."""
+    X, y = blobs(rng, n_classes=4, n_features=40)
+    wrong = rng.permutation(len(y))[:12]
+    labels = y.copy()
+    labels[wrong] = (labels[wrong] + 1) % 4
+    images = rng.integers(0, 256, (len(X), 4, 4, 3), dtype=np.uint8)
+    groups = np.arange(len(X)) // 2 if class_model == "grouped" else None
+    retriever = HierarchicalRetriever(class_model=None if groups is not None else class_model)
+    retriever.fit(X, labels, groups)
+    expected = retriever.leaves()  # cross-fitted
+    searcher = retriever.searcher().over_samples(X)
+    shown = searcher.leaves.labels_of(searcher.leaves.view(of_gallery=True).leaves())
+    np.testing.assert_array_equal(shown, expected)
+    explore(retriever, X, labels, images=images, path=None)
+    if class_model is None:  # its class model keeps samples, whatever the gallery is
+        other = retriever.with_gallery(X[:5]).searcher().over_samples(X)
+        np.testing.assert_array_equal(
+            other.leaves.labels_of(other.leaves.view(of_gallery=True).leaves()), expected
+        )
+
+
+def test_names_that_are_no_text_are_shown_as_escapes(rng, tmp_path):
+    X, y = blobs(rng, n_classes=2, n_features=5)
+    names = np.array(["caf\udce9", "the"], dtype=object)[y]
+    retriever = HierarchicalRetriever().fit(X, names)
+    images = rng.integers(0, 256, (len(X), 4, 4, 3), dtype=np.uint8)
+    explore(retriever, X, names, images=images, path=tmp_path / "page.html", title="caf\udce9")
+    assert "\\udce9" in (tmp_path / "page.html").read_text(encoding="utf-8")

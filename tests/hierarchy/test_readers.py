@@ -361,3 +361,14 @@ def test_no_reader_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ClassHierarchy.from_csv(io.StringIO("a,b\nx,1\ny,2\n"))
+
+
+def test_names_that_utf_8_cannot_hold(tmp_path):
+    """Of files whose names are not UTF-8."""
+    tree = ClassHierarchy.flat(["caf\udce9", "the"])
+    tree.to_json(tmp_path / "tree.json")
+    assert ClassHierarchy.from_json(tmp_path / "tree.json") == tree
+    for write in (tree.to_newick, tree.to_outline, tree.to_parent_child):
+        with pytest.raises(ValueError, match="no text that UTF-8 can hold"):
+            write(tmp_path / "tree.txt")
+    assert not (tmp_path / "tree.txt").exists()

@@ -184,3 +184,57 @@ def test_sources_read_them_so(picture, tmp_path):
     source = ImageSource([tmp_path / "turned.png", tmp_path / "upright.png"])
     turned, upright = source.batch([0, 1])
     np.testing.assert_array_equal(turned, upright)
+
+
+def test_links_to_folders_are_followed(picture, tmp_path):
+    for name in ("set/cat/1.png", "elsewhere/bird/1.png", "set/cat/.hidden/2.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.fromarray(picture).save(path)
+    os.symlink(tmp_path / "elsewhere" / "bird", tmp_path / "set" / "bird")
+    os.symlink(tmp_path / "set", tmp_path / "set" / "cat" / "again")  # a circle
+    found = [str(path.relative_to(tmp_path / "set")) for path in image_files(tmp_path / "set")]
+    assert found == ["bird/1.png", "cat/1.png"]
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_images_as_bytes(picture, format):
+    one = stored(PIL.fromarray(picture), format=format)
+    rows = [{"bytes": one, "path": None}] * 2  # as Hugging Face's data sets have them
+    import pandas as pd
+
+    for given in (
+        [one, one],
+        np.array([one, one], dtype=object),
+        rows,
+        pd.Series([one, one]),
+        [bytearray(one)] * 2,
+    ):
+        source, images = ImageSource(given), ImageList(given, 3)
+        expected = read_image(one)
+        np.testing.assert_array_equal(source.batch([1])[0], expected)
+        np.testing.assert_array_equal(images.pixels(1, images.content(1)), read_image(one, 3))
+        assert images.name(1) == "image 1"
+
+
+def test_messages_on_bytes_are_short(picture):
+    one = stored(PIL.fromarray(picture), format="PNG")
+    with pytest.raises(ValueError, match=r"^image 0: this is no image") as caught:
+        ImageSource([one[:40]])
+    assert len(str(caught.value)) < 300
+    assert str(caught.value).isprintable()
+    with pytest.raises(TypeError, match="number 1 is a str"):
+        ImageSource([one, "b.png"])
+    with pytest.raises(FileNotFoundError):
+        ImageSource([b"folder/a.png"])  # a path in bytes
+
+
+def test_paths_in_tables_of_polars(picture, tmp_path):
+    polars = pytest.importorskip("polars", reason="needs polars")
+    paths = []
+    for i in range(2):
+        PIL.fromarray(picture).save(tmp_path / f"{i}.png")
+        paths.append(str(tmp_path / f"{i}.png"))
+    table = polars.DataFrame({"path": paths, "label": ["x", "y"]})
+    assert paths_of(table["path"]) == paths_of(table.select("path")) == paths
+    assert len(ImageSource(table["path"])) == 2

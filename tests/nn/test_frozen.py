@@ -630,3 +630,15 @@ def test_missing_packages_are_named(monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, missing, None)
         with pytest.raises(ImportError, match=f"python -m pip install {missing.replace('_', '-')}"):
             FrozenFeatureExtractor(name).fit()
+
+
+@pytest.mark.parametrize("shape", [(1, 3000), (3000, 1), (2, 40), (40, 2), (16, 16), (5, 700)])
+def test_thin_images_are_cut_before_they_are_enlarged(shape, monkeypatch):
+    """The middle is that of the enlarged image, to within a pixel of it."""
+    pixels = np.random.default_rng(0).integers(0, 256, (1, *shape, 3), dtype=np.uint8)
+    pixels = np.sort(pixels, axis=1 if shape[0] > shape[1] else 2)  # so that a shift by a pixel is little
+    cut = resized(pixels, (64, 64), "crop")
+    monkeypatch.setattr("sklearn_hierret.nn.frozen._resizing.MOST_PIXELS", 10**12)
+    whole = resized(pixels, (64, 64), "crop")
+    assert cut.shape == whole.shape == (1, 3, 64, 64)
+    torch.testing.assert_close(cut, whole, atol=0.02, rtol=0)

@@ -181,6 +181,13 @@ def test_what_is_wrong_is_said(features, tmp_path, capsys):
             "missing in the hierarchy: 2",
         ),
         (["--features", str(features), "--out", str(tmp_path / "file" / "out")], "can't be written to"),
+        (
+            ["--features", str(features), "--queries", "-1"],
+            "n_queries must be an integer of at least 2, got -1",
+        ),
+        (["--features", str(features), "--epochs", "-3"], "epochs must be an integer of at least 0"),
+        (["--features", str(features), "--size", "0"], "size must be an integer of at least 1"),
+        (["--features", str(features), "--seed", "-1"], "Seed must be between 0"),
     ]
     for arguments, message in wrong:
         out = [] if "--out" in arguments else ["--out", str(tmp_path / "out")]
@@ -234,6 +241,26 @@ def test_damaged_steps_are_named(features, tmp_path, capsys):
         (out / name).unlink()
         assert main(arguments) == 0
     assert (out / "report.md").read_bytes() == report
+
+
+def test_queries_with_nothing_to_find_are_said(tmp_path, rng, capsys):
+    y = np.arange(60) % 3
+    X = rng.normal(size=(63, 5)) + 3 * np.eye(5)[np.r_[y, 0, 1, 2]]
+    np.savez(tmp_path / "one.npz", X_train=X[:60], y_train=y, X_test=X[60:], y_test=[0, 1, 2])
+    assert main(["--features", str(tmp_path / "one.npz"), "--out", str(tmp_path / "out")]) == 2
+    assert "no test sample has another one of its class to find" in capsys.readouterr().err
+
+
+def test_a_study_that_failed_at_once_can_be_corrected(features, tmp_path, capsys):
+    """A wrong name, and then the right one, in the same folder."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "config.json").write_text('{"network": "frozen:of-no-such-name"}')
+    study = ["--features", str(features), "--out", str(out), "--queries", "60"]
+    assert main(study) == 0, capsys.readouterr().err
+    (out / "config.json").write_text('{"network": "frozen:other"}')  # there are steps now
+    assert main(study) == 2
+    assert "holds another study" in capsys.readouterr().err
 
 
 @pytest.mark.slow
