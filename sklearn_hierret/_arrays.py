@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.extensions import ExtensionArray
+from scipy.sparse import csr_array, csr_matrix
 from sklearn import get_config
 from sklearn.utils.validation import validate_data
 
@@ -150,6 +151,24 @@ def rows_of(X: Any, rows: slice, n_rows: int) -> Any:
     if rows == slice(0, n_rows):
         return X
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
+def neighbor_graph(weights: NDArray, indices: NDArray[np.intp], n_columns: int) -> Any:
+    """Make the sparse graph of neighbours, (n_rows, n_columns), as scikit-learn's transformer returns it.
+
+    Numbers of columns are 32-bit integers where they fit: some programs take no others.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_rows, k)
+    indices : ndarray of shape (n_rows, k)
+    n_columns : int
+    """
+    n, k = indices.shape
+    dtype = np.int32 if max(n * k, n_columns) <= np.iinfo(np.int32).max else np.int64
+    kind = csr_array if get_config().get("sparse_interface") == "sparray" else csr_matrix
+    starts = np.arange(0, n * k + 1, max(k, 1), dtype=dtype) if k else np.zeros(n + 1, dtype=dtype)
+    return kind((weights.ravel(), indices.ravel().astype(dtype), starts), shape=(n, n_columns))
 
 
 def few_rows(n_rows: int, n_columns: int, n_bytes: int = 1 << 20) -> Iterator[slice]:

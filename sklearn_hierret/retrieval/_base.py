@@ -10,12 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
 from scipy.stats import mode as most_frequent
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_hierret._arrays import check_positive_integer, checked_rows, rows_of
+from sklearn_hierret._arrays import check_positive_integer, checked_rows, neighbor_graph, rows_of
 from sklearn_hierret._blocks import is_dask
 from sklearn_hierret._training import LazyAttributes, NestedParams
 from sklearn_hierret.hashing import check_codes
@@ -133,7 +132,10 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         if is_dask(X):
             k = searcher.options.n_neighbors if n_neighbors is None else n_neighbors
             check_positive_integer(k, "n_neighbors")
-            lazily = kneighbors_of_blocks(self, searcher.distance_dtype, X, int(k), within)
+            # Later changes of the gallery, the parameters or `within` change nothing.
+            snapshot = self.with_searcher(searcher)
+            within = None if within is None else copy.deepcopy(within)
+            lazily = kneighbors_of_blocks(snapshot, searcher.distance_dtype, X, int(k), within)
             return lazily if return_distance else lazily[1]
         result = searcher.neighbors(checked_queries(self, X, searcher), n_neighbors, within=within)
         if not return_distance:
@@ -142,7 +144,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
 
     def kneighbors_graph(
         self, X: ArrayLike | None = None, n_neighbors: int | None = None, mode: str = "connectivity"
-    ) -> csr_array:
+    ) -> Any:
         """Make the graph of the nearest gallery samples, as scikit-learn's neighbours estimators do.
 
         Parameters
@@ -154,20 +156,17 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
 
         Returns
         -------
-        graph : csr_array of shape (n_queries, n_gallery)
+        graph : sparse matrix of shape (n_queries, n_gallery), in CSR format
             Edges of each query in the order of the distances.
         """
         if mode not in ("connectivity", "distance"):
             raise ValueError(f"mode must be 'connectivity' or 'distance', got {mode!r}.")
         searcher = self.searcher()
         result = searcher.neighbors(checked_queries(self, X, searcher), n_neighbors)
-        n_queries, k = result.indices.shape
-        weights = np.ones(result.indices.size)
+        weights = np.ones(result.indices.shape)
         if mode == "distance":
-            weights = searcher.rounded(result.distances).ravel()
-        starts = np.arange(0, n_queries * k + 1, k)
-        shape = (n_queries, len(searcher.gallery))
-        return csr_array((weights, result.indices.ravel(), starts), shape=shape)
+            weights = searcher.rounded(result.distances)
+        return neighbor_graph(weights, result.indices, len(searcher.gallery))
 
     def exact_neighbors(
         self, X: ArrayLike | None, n_neighbors: int

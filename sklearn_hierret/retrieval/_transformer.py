@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_hierret._arrays import unchanged_on_error
+from sklearn_hierret._arrays import neighbor_graph, unchanged_on_error
 from sklearn_hierret._sklearn import HasMethods, Interval, StrOptions, fit_context
 from sklearn_hierret.retrieval._inside import fit_inside
 
@@ -20,7 +19,8 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
     """Sparse graph of nearest neighbours by the combined distance.
 
     It is to a retriever what scikit-learn's `KNeighborsTransformer` is to its nearest neighbours: t-SNE,
-    UMAP, DBSCAN and `KNeighborsClassifier` with ``metric="precomputed"`` work on the graph.
+    UMAP, DBSCAN and `KNeighborsClassifier` with ``metric="precomputed"``, and spectral clustering and
+    embedding with ``affinity="precomputed_nearest_neighbors"``, work on the graph.
 
     Parameters
     ----------
@@ -30,6 +30,10 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
         Edges of the combined distances, or of weight 1.
     n_neighbors : int, default=5
         With "distance" one more is given, since a training sample is its own neighbour, at distance 0.
+    symmetric : bool, default=True
+        Whether `fit_transform` gives the distance of each edge to its other end, too, as UMAP asks for: rows
+        then have more edges than `n_neighbors`, which no program minds. False is what
+        `KNeighborsTransformer` gives, for the mode "connectivity" always.
 
     Attributes
     ----------
@@ -64,14 +68,23 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
         "retriever": [None, HasMethods(["fit", "kneighbors_graph"])],
         "mode": [StrOptions({"distance", "connectivity"})],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "symmetric": ["boolean"],
     }
 
     retriever_: Any
 
-    def __init__(self, retriever: Any = None, *, mode: str = "distance", n_neighbors: int = 5) -> None:
+    def __init__(
+        self,
+        retriever: Any = None,
+        *,
+        mode: str = "distance",
+        n_neighbors: int = 5,
+        symmetric: bool = True,
+    ) -> None:
         self.retriever = retriever
         self.mode = mode
         self.n_neighbors = n_neighbors
+        self.symmetric = symmetric
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> HierarchicalNeighborsTransformer:
@@ -91,7 +104,7 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
             self.n_samples_fit_ = self._n_features_out = fit_inside(self, X, y).n_samples_fit_
         return self
 
-    def transform(self, X: ArrayLike) -> csr_array:
+    def transform(self, X: ArrayLike) -> Any:
         """Compute edges from samples to their nearest training samples.
 
         Parameters
@@ -100,7 +113,7 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
 
         Returns
         -------
-        graph : csr_array of shape (n_samples, n_samples_fit)
+        graph : sparse matrix of shape (n_samples, n_samples_fit), in CSR format
             The edges of a row in the order of the distances.
         """
         check_is_fitted(self)
@@ -108,7 +121,7 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
         k = self.n_neighbors + (self.mode == "distance")
         return self.retriever_.kneighbors_graph(X, k, mode=self.mode)
 
-    def fit_transform(self, X: ArrayLike, y: ArrayLike | None = None) -> csr_array:
+    def fit_transform(self, X: ArrayLike, y: ArrayLike | None = None) -> Any:
         """Fit, and return the edges between the training samples, each one's own included.
 
         Parameters
@@ -118,12 +131,11 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
 
         Returns
         -------
-        graph : csr_array of shape (n_samples, n_samples)
+        graph : sparse matrix of shape (n_samples, n_samples), in CSR format
         """
         self.fit(X, y)
         k = self.n_neighbors - (self.mode == "connectivity")
         n = self.n_samples_fit_
-        starts = np.arange(n + 1) * (k + 1)
         indices = np.empty((n, k + 1), dtype=np.intp)
         weights = np.full(indices.shape, float(self.mode == "connectivity"))
         indices[:, 0] = np.arange(n)
@@ -131,9 +143,27 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
             graph = self.retriever_.kneighbors_graph(None, k, mode=self.mode)
             indices[:, 1:] = graph.indices.reshape(n, k)
             weights[:, 1:] = graph.data.reshape(n, k)
-        return csr_array((weights.ravel(), indices.ravel(), starts), shape=(n, n))
+        graph = neighbor_graph(weights, indices, n)
+        return with_other_ends(graph) if self.symmetric and self.mode == "distance" else graph
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
+
+
+def with_other_ends(graph: Any) -> Any:
+    """Give each edge of a square graph to its other end, too, where there is none yet.
+
+    The edges of a row are in the order of the distances, then of the columns.
+    """
+    n = graph.shape[0]
+    rows, columns = np.repeat(np.arange(n), np.diff(graph.indptr)), graph.indices.astype(np.intp)
+    number, reverse = rows * n + columns, columns * n + rows
+    is_new = ~np.isin(reverse, number)
+    rows, columns = np.append(rows, columns[is_new]), np.append(columns, rows[is_new])
+    weights = np.append(graph.data, graph.data[is_new])
+    order = np.lexsort((columns, weights, columns != rows, rows))
+    dtype = graph.indices.dtype if len(order) <= np.iinfo(graph.indices.dtype).max else np.int64
+    starts = np.append(0, np.cumsum(np.bincount(rows, minlength=n))).astype(dtype)
+    return type(graph)((weights[order], columns[order].astype(dtype), starts), shape=graph.shape)

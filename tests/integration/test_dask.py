@@ -114,3 +114,19 @@ def test_queries_that_are_codes(cluster, rng):
     for found, wanted in zip(lazy, expected, strict=True):
         assert found.dtype == wanted.dtype
         np.testing.assert_array_equal(found.compute(), wanted)
+
+
+def test_lazy_neighbours_are_those_of_the_gallery_when_asked(rng):
+    """Whatever becomes of gallery, parameters and `within` before they are computed."""
+    X, y = rng.normal(size=(300, 6)), np.arange(300) % 5
+    Q = rng.normal(size=(40, 6))
+    retriever = HierarchicalRetriever(alpha=0.5).fit(X, y)
+    mask = np.arange(300) < 250
+    expected = retriever.kneighbors(Q, 5, within=mask)
+    lazy = retriever.kneighbors(da.from_array(Q, chunks=(10, 6)), 5, within=mask)
+    retriever.set_params(alpha=8.0, n_neighbors=2, stem=0.1)
+    retriever.remove_from_gallery(np.arange(100))
+    mask[:] = False
+    retriever.fit(X[::-1], y)
+    for one, other in zip(lazy, expected, strict=True):
+        np.testing.assert_allclose(one.compute(scheduler="sync"), other)

@@ -1,10 +1,13 @@
 """The graph of neighbours as a transformer."""
 
+import warnings
+
 import numpy as np
 import pytest
-from sklearn.cluster import DBSCAN
+from sklearn.cluster import DBSCAN, SpectralClustering
 from sklearn.exceptions import NotFittedError
-from sklearn.manifold import TSNE
+from sklearn.manifold import TSNE, SpectralEmbedding
+from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsTransformer
 from sklearn.pipeline import make_pipeline
@@ -33,7 +36,9 @@ def sorted_rows(graph):
 @pytest.mark.parametrize("mode", ["distance", "connectivity"])
 def test_without_leaves_it_is_scikit_learns(data, mode):
     X, y, Q, _ = data
-    ours = HierarchicalNeighborsTransformer(HierarchicalRetriever(alpha=0), mode=mode, n_neighbors=4)
+    ours = HierarchicalNeighborsTransformer(
+        HierarchicalRetriever(alpha=0), mode=mode, n_neighbors=4, symmetric=False
+    )
     theirs = KNeighborsTransformer(mode=mode, n_neighbors=4, metric="cosine")
     for mine, its in [
         (ours.fit_transform(X, y), theirs.fit_transform(X)),
@@ -46,7 +51,7 @@ def test_without_leaves_it_is_scikit_learns(data, mode):
 
 def test_edges_are_those_of_the_retriever(data):
     X, y, Q, _ = data
-    transformer = HierarchicalNeighborsTransformer(n_neighbors=6)
+    transformer = HierarchicalNeighborsTransformer(n_neighbors=6, symmetric=False)
     indices, weights = sorted_rows(transformer.fit_transform(X, y))
     assert np.array_equal(indices[:, 0], np.arange(len(X)))
     assert not weights[:, 0].any()
@@ -71,6 +76,56 @@ def test_what_takes_precomputed_graphs(data):
     assert np.isfinite(found.fit_transform(graph)).all()
     clusters = DBSCAN(np.quantile(graph.data, 0.2), metric="precomputed").fit_predict(graph)
     assert clusters.max() >= 1
+
+
+def test_the_graph_is_of_the_kind_that_scikit_learn_returns(data):
+    X, y, Q, _ = data
+    ours = HierarchicalNeighborsTransformer(n_neighbors=4)
+    theirs = KNeighborsTransformer(n_neighbors=4)
+    pairs = [(ours.fit_transform(X, y), theirs.fit_transform(X)), (ours.transform(Q), theirs.transform(Q))]
+    pairs.append((ours.retriever_.kneighbors_graph(Q), theirs.kneighbors_graph(Q)))
+    for mine, its in pairs:
+        assert type(mine) is type(its)
+        assert mine.indices.dtype == mine.indptr.dtype == np.int32
+
+
+@pytest.mark.parametrize("mode", ["distance", "connectivity"])
+def test_edges_have_both_ends(data, mode):
+    X, y, _, _ = data
+    plain = HierarchicalNeighborsTransformer(n_neighbors=6, mode=mode, symmetric=False).fit_transform(X, y)
+    graph = HierarchicalNeighborsTransformer(n_neighbors=6, mode=mode).fit_transform(X, y)
+    if mode == "connectivity":
+        assert (graph != plain).nnz == 0
+        return
+    one, other = plain.toarray(), graph.toarray()
+    has_edge = np.zeros(one.shape, dtype=bool)
+    has_edge[np.repeat(np.arange(len(X)), 7), plain.indices] = True
+    for i in range(len(X)):
+        row = slice(graph.indptr[i], graph.indptr[i + 1])
+        assert graph.indices[row][0] == i
+        assert np.all(np.diff(graph.data[row]) >= 0)
+        assert set(graph.indices[row]) == {*np.flatnonzero(has_edge[i]), *np.flatnonzero(has_edge[:, i])}
+    np.testing.assert_array_equal(other, np.where(has_edge, one, np.where(has_edge.T, one.T, 0)))
+
+
+def test_spectral_methods(data):
+    X, y, _, _ = data
+    graph = HierarchicalNeighborsTransformer(n_neighbors=30).fit_transform(X, y)  # connected
+    clusters = SpectralClustering(5, affinity="precomputed_nearest_neighbors", n_neighbors=30, random_state=0)
+    assert adjusted_rand_score(y, clusters.fit_predict(graph)) > 0.5
+    embedding = SpectralEmbedding(2, affinity="precomputed_nearest_neighbors", n_neighbors=30, random_state=0)
+    assert np.isfinite(embedding.fit_transform(graph)).all()
+
+
+def test_umap(data):
+    umap = pytest.importorskip("umap", reason="needs umap-learn")
+    X, y, _, _ = data
+    graph = HierarchicalNeighborsTransformer(n_neighbors=15).fit_transform(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own threads and seeds
+        found = umap.UMAP(metric="precomputed", n_neighbors=10, random_state=0).fit_transform(graph)
+    assert found.shape == (len(X), 2)
+    assert np.isfinite(found).all()
 
 
 def test_codes_and_bad_input(data):
