@@ -273,7 +273,8 @@ class HierarchyBuilder(NestedParams, SupervisedEstimator):
             levels = merge_overlapping(model, self.threshold, self.threshold_decay, report=report)
         else:
             levels, heights = cluster_overlap(model.overlap_of(), self.threshold, self.linkage)
-        return levels, ClassHierarchy.from_levels(levels, model.classes_, heights)
+        tree = ClassHierarchy.from_levels(levels, model.classes_, heights)
+        return levels, tree.with_origin("features")
 
 
 def _fitted(

@@ -139,7 +139,9 @@ class CombinedHierarchyBuilder(BaseComposition, SupervisedEstimator):
             else:  # a frozen builder may know more classes
                 distances = of_classes(part.class_distances(), part.classes_, self.classes_)
             total += weight / distances.mean() * distances
-        return linked(total, self.classes_, self._fit_linkage, "rank")[1]
+        of_features = all(tree.origin == "features" for tree in trees)
+        tree = linked(total, self.classes_, self._fit_linkage, "rank")[1]
+        return tree.with_origin("features" if of_features else "mixed")
 
     def _checked_parts(self) -> list[tuple[str, Any]]:
         parts = list(self.hierarchies)

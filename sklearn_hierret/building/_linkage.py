@@ -140,7 +140,8 @@ class LinkageHierarchyBuilder(NestedParams, SupervisedEstimator):
             raise ValueError(f"method='ward' needs metric='euclidean', got metric={self.metric!r}.")
         self.classes_, self.means_, self._fit_metric = classes, means, self.metric
         distances = self.class_distances()
-        self.linkage_matrix_, self.hierarchy_ = linked(distances, classes, self.method, self.heights)
+        self.linkage_matrix_, tree = linked(distances, classes, self.method, self.heights)
+        self.hierarchy_ = tree.with_origin("features")
 
     def class_distances(self) -> NDArray[np.float64]:
         """Compute the distances of all pairs of classes.

@@ -105,7 +105,8 @@ class TextHierarchyBuilder(SupervisedEstimator):
         names = self._names_of(classes)
         vectors = self._encoded(names)
         distances = distances_of_vectors(vectors, "cosine", classes, "vector")
-        self.linkage_matrix_, self.hierarchy_ = linked(distances, classes, self.method, self.heights)
+        self.linkage_matrix_, tree = linked(distances, classes, self.method, self.heights)
+        self.hierarchy_ = tree.with_origin("mixed")
         self.classes_, self.names_, self.vectors_ = classes, names, vectors
 
     def class_distances(self) -> NDArray[np.float64]:

@@ -36,7 +36,7 @@ class ClassifierModel:
 
     Held-out leaves are those of clones without each of three stratified folds. Where a clone cannot be
     fitted, as where classes are too small to do without a sample, the leaves of its fold are the classifier's
-    own. A frozen classifier was not fitted to these samples.
+    own. A frozen classifier was not fitted to these samples, unless it keeps folds, which tell.
 
     Attributes
     ----------
@@ -47,8 +47,12 @@ class ClassifierModel:
 
     classifier: Any
     inner: ClassModel | None = None
-    keeps_folds = False
     parts = kept = None
+
+    @property
+    def keeps_folds(self) -> bool:
+        """Return whether a frozen classifier was fitted without each fold of its own."""
+        return self.inner is not None and self.inner.keeps_folds
 
     @property
     def classes(self) -> NDArray:
@@ -109,6 +113,8 @@ class ClassifierModel:
 
     def held_out(self, training: TrainingSet, assignment: str, *, with_sample: bool = False) -> HeldOutLeaves:
         """Compute leaves by clones that do not see a fold."""
+        if self.inner is not None and self.inner.keeps_folds:
+            return self.inner.held_out(training, assignment, with_sample=with_sample)
         X, y, n_classes = training.X, training.y, len(self.classes)
         folds, leaves, proba = np.zeros(len(X), dtype=np.int8), self.leaves(X, assignment), None
         sample = held_out_sample(len(X), n_classes)

@@ -17,6 +17,9 @@ from sklearn_hierret.hierarchy._nodes import as_label_array, number_nodes, short
 from sklearn_hierret.hierarchy._readers import TreeReaders
 from sklearn_hierret.hierarchy._writers import TreeWriters
 
+#: What a tree may be made of.
+ORIGINS = ("given", "features", "mixed")
+
 
 class ClassHierarchy(TreeReaders, TreeWriters):
     """Immutable rooted tree whose leaves are class labels.
@@ -42,6 +45,9 @@ class ClassHierarchy(TreeReaders, TreeWriters):
         Heights of the nodes; default: the longest path to a leaf, in edges.
     node_names : sequence of length n_nodes, optional
         Names of the nodes, for drawings and files. They take no part in ``==``.
+    origin : {"given", "features", "mixed"}, default="given"
+        What the tree was made of: builders say "features", or "mixed" where names or given trees are a part.
+        The default of a retriever's `stem` follows from it. It takes no part in ``==``.
 
     Attributes
     ----------
@@ -52,6 +58,7 @@ class ClassHierarchy(TreeReaders, TreeWriters):
     height : float
         Height of the root.
     node_names : tuple of length n_nodes
+    origin : str
 
     Raises
     ------
@@ -81,7 +88,12 @@ class ClassHierarchy(TreeReaders, TreeWriters):
         parents: ArrayLike,
         heights: ArrayLike | None = None,
         node_names: Sequence[Hashable] | None = None,
+        *,
+        origin: str = "given",
     ) -> None:
+        if origin not in ORIGINS:
+            raise ValueError(f"origin must be one of {ORIGINS}, got {origin!r}.")
+        self._origin = origin
         self._labels = Labels(classes)
         self._classes = self._labels.array
         self._parents = frozen(np.asarray(parents, dtype=np.intp))
@@ -114,6 +126,10 @@ class ClassHierarchy(TreeReaders, TreeWriters):
     @property
     def node_names(self) -> tuple[Hashable, ...]:
         return self._node_names
+
+    @property
+    def origin(self) -> str:
+        return self._origin
 
     @property
     def n_classes(self) -> int:
@@ -171,7 +187,7 @@ class ClassHierarchy(TreeReaders, TreeWriters):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("classes", "parents", "heights", "node_names")
+        names = ("classes", "parents", "heights", "node_names", "origin")
         return {name: getattr(self, f"_{name}") for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -485,8 +501,23 @@ class ClassHierarchy(TreeReaders, TreeWriters):
                 labels,
                 dict(enumerate(self._heights.tolist())),
                 dict(enumerate(self._node_names)),
-            )
+            ),
+            origin=self._origin,
         )
+
+    def with_origin(self, origin: str) -> ClassHierarchy:
+        """Return the same tree, made of something else.
+
+        Parameters
+        ----------
+        origin : {"given", "features", "mixed"}
+
+        Returns
+        -------
+        hierarchy : ClassHierarchy
+            An equal one.
+        """
+        return ClassHierarchy(self._classes, self._parents, self._heights, self._node_names, origin=origin)
 
     def relabel(self, labels: Mapping | ArrayLike) -> ClassHierarchy:
         """Return the same tree over other labels, such as names instead of numbers.
@@ -510,7 +541,7 @@ class ClassHierarchy(TreeReaders, TreeWriters):
         if len(new) != self.n_classes:
             raise ValueError(f"{self.n_classes} classes, but {len(new)} new labels.")
         names = [*new.tolist(), *self._node_names[self.n_classes :]]
-        tree = ClassHierarchy(new, self._parents, self._heights, names)
+        tree = ClassHierarchy(new, self._parents, self._heights, names, origin=self._origin)
         return tree.restrict(as_label_array(sorted_labels(new.tolist())))
 
     def permute(
@@ -555,7 +586,7 @@ class ClassHierarchy(TreeReaders, TreeWriters):
             return self
         heights = np.minimum(stem * self.height + (1 - stem) * self._heights, self.height)
         heights[: self.n_classes], heights[-1] = 0, self.height
-        return ClassHierarchy(self._classes, self._parents, heights, self._node_names)
+        return ClassHierarchy(self._classes, self._parents, heights, self._node_names, origin=self._origin)
 
     # --------------------------------------------------------------------- inside
 

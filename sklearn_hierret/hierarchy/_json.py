@@ -16,8 +16,8 @@ _FORMAT = "sklearn_hierret.ClassHierarchy/1"
 _KEYS = ("classes", "parents", "heights", "node_names")
 
 
-def nodes_from_json(source: Any) -> Nodes:
-    """Nodes from JSON; see `ClassHierarchy.from_json`."""
+def nodes_from_json(source: Any) -> tuple[Nodes, str]:
+    """Nodes and origin from JSON; see `ClassHierarchy.from_json`."""
     text, title = read_source(source, "JSON", is_json)
     try:
         tree = json.loads(text)
@@ -35,7 +35,8 @@ def nodes_from_json(source: Any) -> Nodes:
         hash(tuple(tree["node_names"] + tree["classes"]))
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{title}: {error}") from None
-    return Nodes(as_label_array(tree["classes"]), parents, heights, tuple(tree["node_names"]))
+    nodes = Nodes(as_label_array(tree["classes"]), parents, heights, tuple(tree["node_names"]))
+    return nodes, tree.get("origin", "given")
 
 
 def is_json(text: str) -> bool:
@@ -48,6 +49,7 @@ def json_from_nodes(
     parents: NDArray[np.intp],
     heights: NDArray[np.float64],
     node_names: tuple[Hashable, ...],
+    origin: str,
     path: Any,
 ) -> str:
     """JSON text; see `ClassHierarchy.to_json`."""
@@ -57,6 +59,8 @@ def json_from_nodes(
             raise ValueError(f"JSON holds text and numbers, not {value!r}.")
     values = [_FORMAT, classes.tolist(), parents.tolist(), heights.tolist(), names]
     tree = dict(zip(("format", *_KEYS), values, strict=True))
+    if origin != "given":
+        tree["origin"] = origin
     text = json.dumps(tree, ensure_ascii=False) + "\n"
     if not _is_text(text):
         text = json.dumps(tree) + "\n"

@@ -28,7 +28,7 @@ class TreeReaders:
     if TYPE_CHECKING:
 
         def __init__(
-            self, classes: Any, parents: Any, heights: Any = None, node_names: Any = None
+            self, classes: Any, parents: Any, heights: Any = None, node_names: Any = None, *, origin: str = ""
         ) -> None: ...
 
     @classmethod
@@ -207,7 +207,8 @@ class TreeReaders:
         hierarchy : ClassHierarchy
             Equal to the one that was written.
         """
-        return cls(*_json.nodes_from_json(source))
+        nodes, origin = _json.nodes_from_json(source)
+        return cls(*nodes, origin=origin)
 
     @classmethod
     def from_frame(cls, frame: Any, *, id_type: type | None = None, names: Any = None) -> Self:

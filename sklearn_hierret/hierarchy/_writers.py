@@ -33,6 +33,8 @@ class TreeWriters:
         def heights(self) -> NDArray[np.float64]: ...
         @property
         def node_names(self) -> tuple[Hashable, ...]: ...
+        @property
+        def origin(self) -> str: ...
         @cached_property
         def _intervals(
             self,
@@ -106,7 +108,9 @@ class TreeWriters:
         text : str
             JSON.
         """
-        return _json.json_from_nodes(self.classes, self.parents, self.heights, self.node_names, path)
+        return _json.json_from_nodes(
+            self.classes, self.parents, self.heights, self.node_names, self.origin, path
+        )
 
     def to_frame(self) -> Any:
         """Make a DataFrame with one row a class, columns from coarse to fine, without the root.

@@ -55,6 +55,7 @@ def extended_tree(
         np.concatenate([moved[:n], parents + new, moved[n:]]),
         np.concatenate([tree.heights[:n], np.zeros(new), tree.heights[n:]]),
         [*tree.node_names[:n], *names.tolist(), *tree.node_names[n:]],
+        origin=tree.origin,
     )
 
 

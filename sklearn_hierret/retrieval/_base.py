@@ -50,8 +50,10 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         "gallery_labels_": lambda self: self._searcher.gallery.labels,
         "gallery_ids_": lambda self: self._searcher.gallery.ids,
         "n_samples_fit_": lambda self: len(self._searcher.gallery),
+        "alpha_": lambda self: _alpha_of(self.__dict__.get("alpha"), self._alpha_at_fit),
     }
     _searcher: Searcher
+    _alpha_at_fit: float
 
     def searcher(self) -> Searcher:
         """Return the value that searches, by the gallery and the parameters as they are now.
@@ -64,7 +66,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         check_is_fitted(self, "class_model_")
         searcher = self.__dict__["_searcher"]
         late = self._late()
-        return searcher.optioned(late, lambda: Options.of(late, self.alpha_, type(self).__name__))
+        return searcher.optioned(late, lambda: Options.of(late, self._alpha_at_fit, type(self).__name__))
 
     def _late(self) -> dict[str, Any]:
         """Return the parameters that may be set after fit."""
@@ -91,7 +93,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         if searcher.leaf_model is not None:
             other.hierarchy_ = searcher.leaf_model.hierarchy
         if "alpha" in params and not isinstance(params["alpha"], str):
-            other.alpha_ = params["alpha"]
+            other._alpha_at_fit = params["alpha"]
         return other.set_params(**params)
 
     # --------------------------------------------------------------------- questions
@@ -490,6 +492,11 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             For an id that is not there; nothing is removed then.
         """
         return replace_searcher(self, lambda searcher: searcher.with_removed(ids))
+
+
+def _alpha_of(alpha: Any, at_fit: float) -> float:
+    """Return alpha as it is now: it may be set after fit."""
+    return at_fit if alpha is None or isinstance(alpha, str) else float(alpha)
 
 
 def replace_searcher(retriever: Any, change: Callable[[Searcher], Searcher]) -> Any:

@@ -64,7 +64,7 @@ class HammingRetriever(BaseRetriever):
     hierarchy_builder_ : fitted builder, or None if a hierarchy was given
     class_model_ : fitted classifier, or None
     alpha_ : float
-        What was chosen, or the number that was given, at fit.
+        What fit chose, or the number that `alpha` is.
     n_features_in_ : int
         Bytes of a code.
     feature_names_in_ : ndarray of shape (n_bytes,)
@@ -172,7 +172,7 @@ class HammingRetriever(BaseRetriever):
         params, name = self.get_params(deep=False), type(self).__name__
         self._gallery_leaves, model, held_out = self.gallery_leaves, None, None
         self.hierarchy_ = self.hierarchy_builder_ = self.class_model_ = None
-        self.alpha_ = 0.0 if isinstance(self.alpha, str) else float(self.alpha)
+        self._alpha_at_fit = 0.0 if isinstance(self.alpha, str) else float(self.alpha)
         if asked and y is not None:
             check_two_classes(classes)
             report = Options.of({**params, "alpha": 0.0}, 0.0, name).print
@@ -186,12 +186,12 @@ class HammingRetriever(BaseRetriever):
                 **{name: params[name] for name in ("alpha", "assignment", "stem")},
                 report=report,
             )
-            self.alpha_, held_out = ranking.alpha, ranking.held_out
+            self._alpha_at_fit, held_out = ranking.alpha, ranking.held_out
             model = replace(ranking.leaf_model, of_codes=True)
             self.hierarchy_, self.hierarchy_builder_ = model.hierarchy, model.builder
             self.class_model_ = model.classifier
             model.model.release()
-        options = Options.of(params, self.alpha_, name)
+        options = Options.of(params, self._alpha_at_fit, name)
         origin = LeafOrigin(self._gallery_leaves, len(X), held_out)
         searcher = Searcher.over_nothing(model, None, options, classes, origin, X.dtype)
         self._searcher = searcher.over(X, y, None, origin)

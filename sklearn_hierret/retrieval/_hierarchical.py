@@ -115,7 +115,7 @@ class HierarchicalRetriever(BaseRetriever):
     hierarchy_builder_ : fitted builder, or None if a hierarchy was given
     class_model_ : fitted classifier
     alpha_ : float
-        What was chosen for known classes, or the number that was given, at fit.
+        What fit chose for known classes, or the number that `alpha` is.
     metric_ : "cosine", "whitened" or fitted transformer
         What was chosen, or given.
     discovered_ : DataFrame
@@ -401,7 +401,7 @@ def fit_retriever(
             parents_after_more(before.leaf_model, model),
         )
     model.model.release()
-    retriever.alpha_, retriever._gallery_leaves = ranking.alpha, params["gallery_leaves"]
+    retriever._alpha_at_fit, retriever._gallery_leaves = ranking.alpha, params["gallery_leaves"]
     retriever._new_classes = params["new_classes"]
     retriever.hierarchy_, retriever.hierarchy_builder_ = model.hierarchy, model.builder
     retriever.class_model_ = model.classifier

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn_hierret._arrays import row_chunks
 from sklearn_hierret._state import value
 from sklearn_hierret._training import TrainingSet
-from sklearn_hierret.building import CombinedHierarchyBuilder, TextHierarchyBuilder
+from sklearn_hierret.building import CombinedHierarchyBuilder
 from sklearn_hierret.class_models import ClassModel, HeldOutLeaves, class_model_of
 from sklearn_hierret.hashing import unpack_signs
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, shorten
@@ -119,7 +119,7 @@ class LeafModel:
                 return extended_tree(tree, labels, places=places)
             return extended_tree(tree, labels, directions, evidence.prototypes, places)
 
-        tree, learned = closed.tree, [not of_meaning for of_meaning in self._parts_of_meaning()]
+        tree, learned = closed.tree, [origin == "features" for origin in self._origins()]
         if isinstance(tree, CombinedHierarchy):
             if len(learned) != len(tree.hierarchies):
                 learned = [False] * len(tree.hierarchies)
@@ -182,17 +182,20 @@ class LeafModel:
         """Return a stem as a number."""
         if not isinstance(stem, str):
             return float(stem)
-        if self.builder is None:
-            return GIVEN_STEM
-        return MIXED_STEM if any(self._parts_of_meaning()) else LEARNED_STEM
+        origins = self._origins()
+        if set(origins) == {"features"}:
+            return LEARNED_STEM
+        return GIVEN_STEM if self.builder is None and set(origins) == {"given"} else MIXED_STEM
 
-    def _parts_of_meaning(self) -> list[bool]:
-        """Tell of each part of the hierarchy whether it was given or made of names."""
+    def _origins(self) -> list[str]:
+        """Return the origin of each part of the hierarchy."""
         if self.builder is None:
-            return [True]
-        parts = [part for _, part in getattr(self.builder, "builders_", [("", self.builder)])]
-        parts = [getattr(part, "estimator", part) for part in parts]  # of frozen ones
-        return [isinstance(part, (ClassHierarchy, TextHierarchyBuilder)) for part in parts]
+            tree = self.hierarchy
+            parts: list[Any] = list(tree.hierarchies) if isinstance(tree, CombinedHierarchy) else [tree]
+        else:
+            parts = [part for _, part in getattr(self.builder, "builders_", [("", self.builder)])]
+        trees = [getattr(part, "hierarchy_", part) for part in parts]
+        return [tree.origin if isinstance(tree, ClassHierarchy) else "mixed" for tree in trees]
 
     def ranking_tree(self, stem: float | str) -> ClassHierarchy | CombinedHierarchy:
         """Return the tree that distances are taken from: those of different leaves are at least the stem."""

@@ -100,6 +100,8 @@ class Samples:
         if ids is None:
             if self.ids.parts[0].dtype.kind not in "iu":
                 raise ValueError("The gallery was given ids: give the new samples ids too.")
+            if self.next_id + n - 1 > np.iinfo(np.int64).max:
+                raise ValueError("The gallery's ids leave no running numbers: give the new samples ids too.")
             numbers = np.arange(self.next_id, self.next_id + n)
         else:
             numbers = distinct(ids, n)

@@ -125,10 +125,12 @@ def test_stems_are_those_of_what_the_tree_is_made_of(rng):
     X, y = blobs(rng, n_classes=4)
     looks = LinkageHierarchyBuilder()
     text = TextHierarchyBuilder(encode, dict(enumerate(VECTORS)))
-    tree = looks.fit(X, y).hierarchy_
+    learned = looks.fit(X, y).hierarchy_
+    tree = learned.with_origin("given")
     for hierarchy, stem in (
         (looks, 0.7),
         (tree, 0.5),
+        (learned, 0.7),
         (text, 0.6),
         (FrozenEstimator(clone(text).fit(X, y)), 0.6),
         (CombinedHierarchyBuilder([("looks", looks), ("names", text)], linkage="average"), 0.6),
