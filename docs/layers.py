@@ -20,17 +20,19 @@ LAYERS: dict[str, tuple[str, str]] = {
     "_blocks": ("arrays block by block on Dask's workers", "_arrays"),
     "_files": ("files that are written whole or not at all", ""),
     "_threads": ("batches on several threads, with one thread of BLAS in each", ""),
-    "_training": ("`TrainingSet`, and the bases of what is fitted to one", "_arrays _sklearn _state"),
+    "_frames": ("tables of pandas, polars and Arrow: one way in, one way out", ""),
+    "_names": ("names that people would take for the same", ""),
+    "_training": ("`TrainingSet`, and the bases of what is fitted to one", "_arrays _names _sklearn _state"),
     "_trusted": ("names of the types that skops may load", ""),
-    "images": ("arrays and files of images, corruptions", "_arrays _sklearn"),
+    "images": ("arrays and files of images, corruptions", "_arrays _frames _sklearn"),
     "hierarchy": (
         "`ClassHierarchy`, `CombinedHierarchy`, `ClassGraph`, and what reads and writes them",
-        "_files",
+        "_files _frames _names",
     ),
     "leaves": ("sparse leaves as arrays, expected distances of leaves", "hierarchy"),
     "datasets": (
         "loaders, generated features, taxonomies that come with the package",
-        "_files hierarchy images",
+        "_files _frames hierarchy images",
     ),
     "statistics": (
         "folds by hash of the row or the group, covariances without a fold or a group of classes; "

@@ -252,7 +252,7 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
 
     def _late(self) -> dict[str, Any]:
         others = super(HierarchicalRetriever, self)._late()  # the metric was chosen, not given
-        return {**others, "alpha": self._alpha_at_fit, "stem": self.stem_}
+        return {**others, "alpha": self.alpha_, "stem": self.stem_}
 
 
 def _fitted_to(

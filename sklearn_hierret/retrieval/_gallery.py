@@ -60,6 +60,11 @@ class LeafOrigin(NamedTuple):
     new_classes: str = "ignore"
 
     @property
+    def n_held_out(self) -> int:
+        """So many samples, the first ones, have held-out leaves; without labels some may be new ones."""
+        return len(self.held_out.leaves) if self.held_out is not None and not self.n_train else self.n_train
+
+    @property
     def labels_teach(self) -> bool:
         """Whether labels that the class model lacks become leaves."""
         return self.new_classes in ("auto", "labels") and self.gallery_leaves != "predicted"
@@ -68,7 +73,8 @@ class LeafOrigin(NamedTuple):
         """Drop removed samples, given by serial number."""
         trained, held_out = is_alive[: self.n_train], self.held_out
         if held_out is not None:
-            held_out = HeldOutLeaves(held_out.leaves[trained], held_out.folds[trained])
+            there = is_alive[: self.n_held_out]
+            held_out = HeldOutLeaves(held_out.leaves[there], held_out.folds[there])
         groups = None if self.groups is None else self.groups[trained]
         return self._replace(n_train=int(trained.sum()), held_out=held_out, groups=groups)
 

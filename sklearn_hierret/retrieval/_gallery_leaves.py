@@ -258,7 +258,7 @@ class GalleryLeaves:
         by_label = np.full(len(serials), -1)
         if kind.source == "labels":
             by_label = model.of_labels(labels, "auto" if kind.unknown_on_root else origin.gallery_leaves)
-        is_labelled, is_trained = by_label >= 0, serials < origin.n_train
+        is_labelled, is_trained = by_label >= 0, serials < origin.n_held_out
         of_label = np.flatnonzero(is_labelled)
         of_fit = np.flatnonzero(~is_labelled & is_trained)
         others = np.flatnonzero(~is_labelled & ~is_trained)

@@ -171,7 +171,7 @@ class Searcher:
             held = held_out.of_kind(self.options.assignment)
             leaves[seen] = held_out.leaves if held is None else held
         all_leaves = HeldOutLeaves(leaves, np.zeros(len(X), dtype=np.int8))
-        return searcher.over(X, None, None, LeafOrigin("predicted", len(X), all_leaves, None, "ignore"))
+        return searcher.over(X, None, None, LeafOrigin("predicted", 0, all_leaves, None, "ignore"))
 
     def with_added(
         self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None, parents: Mapping | None = None

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import vstack
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_hierret._arrays import neighbor_graph, unchanged_on_error
 from sklearn_hierret._sklearn import HasMethods, Interval, StrOptions, fit_context
+from sklearn_hierret.retrieval._hamming import HammingRetriever
 from sklearn_hierret.retrieval._inside import fit_inside
+from sklearn_hierret.statistics import row_keys
 
 
 class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -47,8 +50,7 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
     Notes
     -----
     `fit_transform` takes cross-fitted leaves for the training samples, which never saw their own labels.
-    `transform` compares new samples with the labels of the training samples. So the two differ for the
-    same samples, and `transform` of training samples is too optimistic.
+    `transform` compares new samples with the labels of the training samples.
 
     Examples
     --------
@@ -102,6 +104,9 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
         """
         with unchanged_on_error(self):
             self.n_samples_fit_ = self._n_features_out = fit_inside(self, X, y).n_samples_fit_
+            # Codes of new samples are often equal to those of others.
+            has_codes = isinstance(self.retriever_, HammingRetriever)
+            self._keys = None if has_codes else row_keys(np.asarray(X, dtype=np.float64))
         return self
 
     def transform(self, X: ArrayLike) -> Any:
@@ -110,6 +115,7 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Training samples among them are recognised, and get the edges that `fit_transform` gives.
 
         Returns
         -------
@@ -119,7 +125,17 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
         check_is_fitted(self)
         self._validate_params()
         k = self.n_neighbors + (self.mode == "distance")
-        return self.retriever_.kneighbors_graph(X, k, mode=self.mode)
+        graph = self.retriever_.kneighbors_graph(X, k, mode=self.mode)
+        if self._keys is None:
+            return graph
+        keys, order = row_keys(np.asarray(X, dtype=np.float64)), np.argsort(self._keys, kind="stable")
+        place = np.minimum(np.searchsorted(self._keys[order], keys), len(order) - 1)
+        is_of_fit = self._keys[order[place]] == keys
+        if not np.any(is_of_fit):
+            return graph
+        parts = [graph[~is_of_fit], self._graph_of_fit()[order[place[is_of_fit]]]]
+        back = np.argsort(np.append(np.flatnonzero(~is_of_fit), np.flatnonzero(is_of_fit)))
+        return type(graph)(vstack(parts, format="csr")[back])
 
     def fit_transform(self, X: ArrayLike, y: ArrayLike | None = None) -> Any:
         """Fit, and return the edges between the training samples, each one's own included.
@@ -133,7 +149,10 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
         -------
         graph : sparse matrix of shape (n_samples, n_samples), in CSR format
         """
-        self.fit(X, y)
+        return self.fit(X, y)._graph_of_fit()
+
+    def _graph_of_fit(self) -> Any:
+        """Compute the edges between the training samples."""
         k = self.n_neighbors - (self.mode == "connectivity")
         n = self.n_samples_fit_
         indices = np.empty((n, k + 1), dtype=np.intp)

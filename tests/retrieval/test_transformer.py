@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.cluster import DBSCAN, SpectralClustering
 from sklearn.exceptions import NotFittedError
@@ -106,6 +107,19 @@ def test_edges_have_both_ends(data, mode):
         assert np.all(np.diff(graph.data[row]) >= 0)
         assert set(graph.indices[row]) == {*np.flatnonzero(has_edge[i]), *np.flatnonzero(has_edge[:, i])}
     np.testing.assert_array_equal(other, np.where(has_edge, one, np.where(has_edge.T, one.T, 0)))
+
+
+def test_training_samples_are_recognised(data):
+    X, y, Q, _ = data
+    transformer = HierarchicalNeighborsTransformer(n_neighbors=4)
+    graph = transformer.fit_transform(X, y)
+    for same in (X, X.astype(np.float32), pd.DataFrame(X)):
+        assert (transformer.transform(same) != graph).nnz == 0
+    new = transformer.transform(Q[: len(X)])
+    assert new.nnz == 5 * new.shape[0]
+    part = transformer.transform(np.concatenate([Q[:3], X[5:8], Q[3:4]]))
+    assert (part[3:6] != graph[5:8]).nnz == 0
+    np.testing.assert_array_equal(part[[0, 1, 2, 6]].toarray(), new[:4].toarray())
 
 
 def test_spectral_methods(data):
