@@ -57,7 +57,7 @@ LAYERS: dict[str, tuple[str, str]] = {
     ),
     "building": (
         "features and labels -> tree: the hierarchy builders",
-        "_arrays _blocks _sklearn _state _training gaussian hierarchy",
+        "_frames _arrays _blocks _sklearn _state _training gaussian hierarchy",
     ),
     "new_classes": (
         "evidence of new classes, prototypes of labelled ones, clusters of others",
@@ -75,7 +75,7 @@ LAYERS: dict[str, tuple[str, str]] = {
     "retrieval": (
         "`LeafModel`, alpha and metric -> `Gallery` -> `Searcher`; the retrievers, which hold one",
         "_arrays _blocks _sklearn _state _threads _training building class_models discriminant distance "
-        "hashing hierarchy leaves metrics new_classes search statistics",
+        "_frames hashing hierarchy leaves metrics new_classes search statistics",
     ),
     "embedding": (
         "`class_embedding`, `HierarchicalEmbedding`, `OASIS`",
@@ -83,7 +83,7 @@ LAYERS: dict[str, tuple[str, str]] = {
     ),
     "evaluation": (
         "estimator -> search -> ranked labels -> metrics by name",
-        "_arrays _sklearn _state metrics",
+        "_frames _arrays _sklearn _state metrics",
     ),
     "model_selection": (
         "`HierarchicalRetrieverCV`: one class model a fold, every alpha, stem and weight scored",
@@ -91,7 +91,7 @@ LAYERS: dict[str, tuple[str, str]] = {
     ),
     "interaction": (
         "`RetrievalSession` and methods of feedback, query sets, facets, simulated users",
-        "_arrays _sklearn _state evaluation hierarchy leaves metrics retrieval",
+        "_frames _arrays _sklearn _state evaluation hierarchy leaves metrics retrieval",
     ),
     "reranking": (
         "steps that rank again what a retriever found",
@@ -105,7 +105,7 @@ LAYERS: dict[str, tuple[str, str]] = {
         "`explore`: one self-contained page",
         "_arrays _files evaluation hierarchy images interaction retrieval",
     ),
-    "display": ("what matplotlib draws", "_arrays evaluation hierarchy interaction"),
+    "display": ("what matplotlib draws", "_frames _arrays evaluation hierarchy interaction"),
     "nn": (
         "images -> network -> features or codes (torch, skorch)",
         "_arrays _sklearn embedding hashing hierarchy images metrics",

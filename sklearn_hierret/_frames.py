@@ -6,11 +6,15 @@ pyarrow, and narwhals comes with scikit-learn from version 1.9 on only.
 
 from __future__ import annotations
 
+import functools
 import importlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import pandas as pd
-from sklearn import get_config
+from sklearn import config_context, get_config
+
+Function = TypeVar("Function", bound=Callable)
 
 
 def is_table(source: Any) -> bool:
@@ -55,10 +59,24 @@ def as_list(column: Any) -> Any:
     return column
 
 
-def returned(frame: pd.DataFrame) -> Any:
-    """Return a table as ``sklearn.set_config(transform_output="polars")`` asks for it, or as it is."""
-    if get_config()["transform_output"] != "polars":
-        return frame
+def tabular(function: Function) -> Function:
+    """Let a function that makes a table of pandas return what the configuration of scikit-learn asks for.
+
+    That is a table of polars under ``sklearn.set_config(transform_output="polars")``.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **params: Any) -> Any:
+        wanted = get_config()["transform_output"]
+        with config_context(transform_output="default"):  # what is called inside works with pandas
+            frame = function(*args, **params)
+        return as_polars(frame) if wanted == "polars" else frame
+
+    return wrapped  # type: ignore[return-value]
+
+
+def as_polars(frame: pd.DataFrame) -> Any:
+    """Return a table of pandas as one of polars; what is missing is null, numbers beside text are text."""
     polars = importlib.import_module("polars")
     return polars.DataFrame(
         {str(name): [_plain(value) for value in frame[name].tolist()] for name in frame.columns},
@@ -67,8 +85,12 @@ def returned(frame: pd.DataFrame) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return None for what is missing."""
-    return None if value is None or value is pd.NA or value is pd.NaT else value
+    """Return None for what is missing, and lists for arrays."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    return None if value is pd.NA or value is pd.NaT or value != value else value
 
 
 def _is_polars(table: Any) -> bool:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 
 from sklearn_hierret._arrays import unchanged_on_error
 from sklearn_hierret._blocks import is_dask
+from sklearn_hierret._frames import tabular
 from sklearn_hierret._sklearn import HasMethods, Interval, StrOptions, fit_context
 from sklearn_hierret._training import (
     NestedParams,
@@ -190,6 +191,7 @@ class HierarchyBuilder(NestedParams, SupervisedEstimator):
         self._overlap = self._built = None
         return self
 
+    @tabular
     def threshold_path(self, thresholds: ArrayLike | None = None) -> pd.DataFrame:
         """Describe the hierarchies that other thresholds would give, without a new fit.
 

@@ -87,7 +87,8 @@ class MapTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 f"n_components={n_components} exceeds the {rows.shape[1]} channels or the {len(rows)} "
                 "samples to learn from."
             )
-        return PCA(n_components, whiten=True, random_state=self.random_state).fit(rows)
+        pca = PCA(n_components, whiten=True, random_state=self.random_state)
+        return pca.set_output(transform="default").fit(rows)  # arrays, whatever is set for all transformers
 
     whitening_: PCA | None
 

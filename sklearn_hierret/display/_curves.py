@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from sklearn_hierret._frames import as_frame
 from sklearn_hierret.display._figure import new_axes
 from sklearn_hierret.evaluation import evaluate_retrieval
 
@@ -54,7 +55,7 @@ class PrecisionCurveDisplay:
     """
 
     def __init__(self, tables: Mapping[str, pd.DataFrame], *, metric: str = "map") -> None:
-        self.tables = tables
+        self.tables = {name: as_frame(table) for name, table in tables.items()}
         self.metric = metric
 
     @classmethod

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from sklearn_hierret._frames import as_frame
 from sklearn_hierret.display._curves import _MARKERS
 from sklearn_hierret.display._figure import name_of, new_axes
 from sklearn_hierret.display._retrieval import draw_image
@@ -54,7 +55,7 @@ class FacetDisplay:
         query_image: ArrayLike | None = None,
         class_names: Mapping | None = None,
     ) -> None:
-        self.table = table
+        self.table = as_frame(table)
         self.gallery_images = gallery_images
         self.query_image = query_image
         self.class_names = class_names
@@ -162,7 +163,7 @@ class InteractionDisplay:
     """
 
     def __init__(self, table: pd.DataFrame, *, metric: str = "ahp") -> None:
-        self.table = table
+        self.table = as_frame(table)
         self.metric = metric
 
     def plot(self, ax: Any = None, *, level: int | None = None, **line_params: Any) -> InteractionDisplay:

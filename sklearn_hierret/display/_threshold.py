@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 
+from sklearn_hierret._frames import as_frame
 from sklearn_hierret.display._figure import new_axes
 
 #: Levels that get a line of their own.
@@ -45,7 +46,7 @@ class ThresholdPathDisplay:
     """
 
     def __init__(self, path: pd.DataFrame, *, threshold: float | None = None) -> None:
-        self.path = path
+        self.path = as_frame(path)
         self.threshold = threshold
 
     @classmethod

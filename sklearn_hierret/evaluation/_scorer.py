@@ -15,6 +15,7 @@ from sklearn import get_config
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from sklearn_hierret._arrays import check_positive_integer
+from sklearn_hierret._frames import tabular
 from sklearn_hierret._sklearn import check_sample_weight
 from sklearn_hierret.evaluation._search import Search, check_gallery
 from sklearn_hierret.metrics import METRICS, check_empty, check_metric, mean_over_queries
@@ -204,6 +205,7 @@ def scores_of_queries(scorers: Sequence[RetrievalScorer], search: Search) -> lis
     ]
 
 
+@tabular
 def evaluate_retrieval(
     estimator: Any,
     X: ArrayLike,

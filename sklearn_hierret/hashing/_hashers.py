@@ -87,7 +87,7 @@ class PCAHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         check_n_bits(self.n_bits)
         X = validate_data(self, X, dtype=feature_dtype(X), ensure_min_samples=2)
         random = check_random_state(self.random_state)
-        pca = PCA(min(self.n_bits, *X.shape), random_state=random)
+        pca = PCA(min(self.n_bits, *X.shape), random_state=random).set_output(transform="default")
         if np.all(X[:1] == X):
             raise ValueError("All features are constant: no code could tell samples apart.")
         # Squares of very small or large features would vanish or overflow; a power of two rounds nothing.

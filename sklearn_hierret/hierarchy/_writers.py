@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_hierret._frames import tabular
 from sklearn_hierret.hierarchy import (
     _json,
     _linkage_matrix,
@@ -112,6 +113,7 @@ class TreeWriters:
             self.classes, self.parents, self.heights, self.node_names, self.origin, path
         )
 
+    @tabular
     def to_frame(self) -> Any:
         """Make a DataFrame with one row a class, columns from coarse to fine, without the root.
 

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._arrays import check_positive_integer
+from sklearn_hierret._frames import tabular
 from sklearn_hierret._sklearn import safe_indexing
 from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.hierarchy import ClassHierarchy
@@ -25,6 +26,7 @@ from sklearn_hierret.metrics import average_precision_at_k, labels_of_queries
 N_PRECISION, N_RANKED = 10, 100
 
 
+@tabular
 def evaluate_interaction(
     estimator: Any,
     X: ArrayLike,

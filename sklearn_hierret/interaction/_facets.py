@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._arrays import check_positive_integer
+from sklearn_hierret._frames import tabular
 from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.interaction._method import check_retriever
@@ -16,6 +17,7 @@ from sklearn_hierret.leaves import likeliest
 from sklearn_hierret.retrieval import checked_queries
 
 
+@tabular
 def facets(
     estimator: Any,
     X: ArrayLike,

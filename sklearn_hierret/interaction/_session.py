@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._arrays import check_positive_integer, unit_rows
+from sklearn_hierret._frames import tabular
 from sklearn_hierret._state import decoded, encoded
 from sklearn_hierret.interaction._belief import NodeBelief
 from sklearn_hierret.interaction._method import FeedbackMethod, Marks, Ranking, check_retriever
@@ -215,6 +216,7 @@ class RetrievalSession:
             return result.indices
         return result.distances.astype(searcher.distance_dtype), result.indices
 
+    @tabular
     def retrieve(
         self,
         n_neighbors: int | None = None,
@@ -272,6 +274,7 @@ class RetrievalSession:
         proba, known = _class_probabilities(searcher, indices)
         return indices[most_informative(belief, proba, n_items, known)]
 
+    @tabular
     def nodes(self) -> pd.DataFrame:
         """Tell what is believed about the node that is meant.
 

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_hierret._arrays import check_positive_integer, checked_rows, neighbor_graph, rows_of
 from sklearn_hierret._blocks import is_dask
+from sklearn_hierret._frames import tabular
 from sklearn_hierret._training import LazyAttributes, NestedParams
 from sklearn_hierret.hashing import check_codes
 from sklearn_hierret.hierarchy import check_min_probability
@@ -188,6 +189,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         searcher = self.searcher()
         return searcher.neighbors(checked_queries(self, X, searcher), n_neighbors)[:2]
 
+    @tabular
     def retrieve(
         self,
         X: ArrayLike | None = None,
@@ -267,6 +269,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         result = leaves.view(of_gallery=True).leaves() if X is None else leaves.predicted(X)
         return leaves.labels_of(result)
 
+    @tabular
     def level_accuracy(self, min_probability: float) -> pd.DataFrame:
         """Tell how often ``leaves(X, min_probability=...)`` is right, by held-out training samples.
 

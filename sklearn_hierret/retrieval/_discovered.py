@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._arrays import check_none_missing, check_same_kind
+from sklearn_hierret._frames import tabular
 from sklearn_hierret.hierarchy import ClassHierarchy, shorten
 from sklearn_hierret.leaves import likeliest
 from sklearn_hierret.new_classes import LEAST_ROWS, DiscoveredClasses
@@ -38,6 +39,7 @@ def discovered_of(searcher: Searcher) -> DiscoveredClasses:
     return new
 
 
+@tabular
 def discovered_table(searcher: Searcher) -> pd.DataFrame:
     """Return a row for each discovered leaf, see `HierarchicalRetriever.discover`."""
     new, model, gallery = discovered_of(searcher), searcher.leaves.model, searcher.gallery

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import config_context
@@ -73,6 +73,7 @@ def test_order_names_and_lengths_do_not_matter(data):
     X = data.draw(arrays(np.float64, (n, d), elements=st.integers(-9, 9)))
     y = data.draw(arrays(np.int64, n, elements=st.integers(0, 3)))
     y[:2] = 0, 1
+    assume(len(np.unique(X, axis=0)) > n // 2)  # where nearly all rows are equal, choices are ties
     queries = data.draw(arrays(np.float64, (5, d), elements=st.floats(-10, 10, width=16)))
     expected = DiscriminantClassifier().fit(X, y).predict_proba(queries)
     assert np.all(np.isfinite(expected))
