@@ -142,6 +142,7 @@ for ax, name in zip(neighbours.subplots(1, 2), ["cosine", "visual hierarchy"], s
         gallery_images=np.squeeze(X_train),
         ax=ax,
         title=name,
+        cmap="gray_r",  # the numbers are ink
     )
 
 bars = Figure(figsize=(7, 3.6), layout="constrained")

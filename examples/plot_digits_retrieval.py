@@ -86,6 +86,7 @@ queries = np.flatnonzero(methods["cosine"].predict(X_test) != y_test)[:4]
 params = {
     "query_images": X_test[queries].reshape(-1, 8, 8),
     "gallery_images": X_train.reshape(-1, 8, 8),
+    "cmap": "gray_r",  # the numbers are ink
 }
 neighbours = mpl.figure.Figure(figsize=(13.5, 5.6), layout="constrained")
 axes = neighbours.subplots(1, 2)

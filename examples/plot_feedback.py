@@ -54,6 +54,7 @@ facets = FacetDisplay.from_estimator(
     query_image=X_test[query].reshape(8, 8),
     n_neighbors=150,
     n_facets=4,
+    cmap="gray_r",  # the numbers are ink
 )
 
 # %%

@@ -141,7 +141,7 @@ class PrecisionCurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Default: a new figure.
+            Default: a new figure. Curves that are there already stay, and get their place in the legend.
         **line_params
             Passed to `Axes.plot`.
 
@@ -150,8 +150,8 @@ class PrecisionCurveDisplay:
         display : PrecisionCurveDisplay
         """
         ax = new_axes(ax, 7.2, 4.2)
-        self.lines_ = {}
-        for i, (name, table) in enumerate(self.tables.items()):
+        self.lines_, before = {}, list(ax.get_lines())
+        for i, (name, table) in enumerate(self.tables.items(), start=len(before)):
             rows = table[table["metric"] == self.metric].dropna(subset=["k"])
             rows = rows.groupby("k", as_index=False)["score"].mean()  # of queries, if it has them
             if rows.empty:
@@ -159,7 +159,8 @@ class PrecisionCurveDisplay:
             style = {"marker": _MARKERS[i % len(_MARKERS)], "markersize": 4.5, "linewidth": 1.6}
             k, score = rows["k"].to_numpy(dtype=float), rows["score"].to_numpy(dtype=float)
             (self.lines_[name],) = ax.plot(k, score, label=name, **{**style, **line_params})
-        ticks = sorted({float(k) for line in self.lines_.values() for k in line.get_xdata()})
+        lines = [*before, *self.lines_.values()]
+        ticks = sorted({float(k) for line in lines for k in line.get_xdata()})
         if len(ticks) > 1 and ticks[-1] / ticks[0] > 20:
             ax.set_xscale("log")
         if len(ticks) <= 10:
@@ -168,12 +169,9 @@ class PrecisionCurveDisplay:
         ax.set_xlabel("k")
         ax.set_ylabel(_NAMES.get(self.metric, self.metric))
         ax.grid(alpha=0.3)
-        if len(self.lines_) > 1:  # beside the curves, in the order of their right ends
-            ends = {name: line.get_ydata()[-1] for name, line in self.lines_.items()}
-            order = sorted(self.lines_, key=ends.__getitem__, reverse=True)
+        if len(lines) > 1:  # beside the curves, in the order of their right ends
             ax.legend(
-                [self.lines_[name] for name in order],
-                order,
+                handles=sorted(lines, key=lambda line: line.get_ydata()[-1], reverse=True),
                 loc="center left",
                 bbox_to_anchor=(1.01, 0.5),
                 frameon=False,

@@ -73,6 +73,7 @@ class FacetDisplay:
         n_examples: int = 6,
         class_names: Mapping | None = None,
         ax: Any = None,
+        cmap: str = "gray",
     ) -> FacetDisplay:
         """Search, group the results, and draw.
 
@@ -87,6 +88,8 @@ class FacetDisplay:
             See `facets`.
         class_names : mapping from class label to str, optional
         ax : matplotlib Axes, optional
+        cmap : str, default="gray"
+            Colour map of images without colour channels; "gray_r" for ink on white whose numbers are ink.
 
         Returns
         -------
@@ -98,16 +101,16 @@ class FacetDisplay:
         images = np.asarray(gallery_images)
         if max(positions.max() for positions in table["positions"]) >= len(images):
             raise ValueError(f"{len(images)} gallery_images for a larger gallery.")
-        return cls(table, images, query_image=query_image, class_names=class_names).plot(ax)
+        return cls(table, images, query_image=query_image, class_names=class_names).plot(ax, cmap=cmap)
 
-    def plot(self, ax: Any = None, *, cmap: str = "gray_r") -> FacetDisplay:
+    def plot(self, ax: Any = None, *, cmap: str = "gray") -> FacetDisplay:
         """Draw the rows, the facet of the nearest result first.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
             Default: a new figure.
-        cmap : str, default="gray_r"
+        cmap : str, default="gray"
             Colour map of images without colour channels.
 
         Returns

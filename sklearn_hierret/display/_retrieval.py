@@ -90,6 +90,7 @@ class RetrievalDisplay:
         min_probability: float | None = None,
         ax: Any = None,
         title: str | None = None,
+        cmap: str = "gray",
     ) -> RetrievalDisplay:
         """Search with a fitted retriever, or a Pipeline ending in one, and draw.
 
@@ -112,6 +113,8 @@ class RetrievalDisplay:
             that is right; see `HierarchicalRetriever.retrieve`.
         ax : matplotlib Axes, optional
         title : str, optional
+        cmap : str, default="gray"
+            Colour map of images without colour channels; "gray_r" for ink on white whose numbers are ink.
 
         Returns
         -------
@@ -148,16 +151,16 @@ class RetrievalDisplay:
             class_names=class_names,
             notes=notes,
         )
-        return display.plot(ax, title=title)
+        return display.plot(ax, cmap=cmap, title=title)
 
-    def plot(self, ax: Any = None, *, cmap: str = "gray_r", title: str | None = None) -> RetrievalDisplay:
+    def plot(self, ax: Any = None, *, cmap: str = "gray", title: str | None = None) -> RetrievalDisplay:
         """Draw the images.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
             Default: a new figure.
-        cmap : str, default="gray_r"
+        cmap : str, default="gray"
             Colour map of images without colour channels.
         title : str, optional
 
@@ -257,4 +260,9 @@ def draw_image(ax: Any, image: NDArray, x: float, y: float, cmap: str) -> None:
         image = image[:, :, 0]
     if image.ndim not in (2, 3):
         raise ValueError(f"Images have shape (height, width) or (height, width, 3), got {image.shape}.")
-    ax.imshow(image, cmap=cmap, extent=(x, x + 1, y, y + 1), interpolation="nearest", zorder=0)
+    ends: dict[str, float] = {}
+    if image.dtype == np.uint8:
+        ends = {"vmin": 0, "vmax": 255}
+    elif image.dtype.kind == "f" and image.min() >= 0 and image.max() <= 1:
+        ends = {"vmin": 0, "vmax": 1}
+    ax.imshow(image, cmap=cmap, extent=(x, x + 1, y, y + 1), interpolation="nearest", zorder=0, **ends)

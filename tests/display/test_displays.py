@@ -246,3 +246,41 @@ def test_two_classes_and_their_lca_stand_out(layout):
         HierarchyDisplay.from_hierarchy(tree, highlight=["dog"])
     with pytest.raises(ValueError, match="missing in the hierarchy: 'bat'"):
         HierarchyDisplay.from_hierarchy(tree, highlight=["dog", "bat"])
+
+
+def test_one_curve_after_another_has_a_legend(rng):
+    """Five estimators, each by its own call, on the same axes."""
+    X, y = blobs(rng, spread=1.0)
+    ax = None
+    for i, alpha in enumerate([0, 0.1, 0.5, 1, 8]):
+        retriever = HierarchicalRetriever(alpha=alpha).fit(X, y)
+        display = PrecisionCurveDisplay.from_estimator(
+            retriever, X, y, ks=[1, 5, 10], name=f"alpha {i}", ax=ax
+        )
+        ax = display.ax_
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert sorted(texts) == [f"alpha {i}" for i in range(5)]
+    ends = {line.get_label(): line.get_ydata()[-1] for line in ax.get_lines()}
+    assert [ends[text] for text in texts] == sorted(ends.values(), reverse=True)
+    assert len({(line.get_color(), line.get_marker()) for line in ax.get_lines()}) == 5
+    alone = PrecisionCurveDisplay.from_estimator(retriever, X, y, ks=[1, 5], name="one")
+    assert alone.ax_.get_legend() is None
+
+
+@pytest.mark.parametrize(("kind", "white"), [(np.uint8, 255), (np.float64, 1.0)])
+def test_grey_photographs_are_bright_where_their_numbers_are_large(rng, kind, white):
+    X, y = blobs(rng, spread=1.0)
+    images = np.zeros((len(X), 4, 4), dtype=kind)
+    images[:, :2] = white
+    images[:, 2] = white // 2 if kind is np.uint8 else 0.5
+    retriever = HierarchicalRetriever(alpha=0).fit(X, y)
+    params = {"query_images": images[:2], "gallery_images": images, "n_neighbors": 2}
+    display = RetrievalDisplay.from_estimator(retriever, X[:2], y[:2], **params)
+    drawn = display.ax_.images[0]
+    red = drawn.cmap(drawn.norm(drawn.get_array()))[..., 0]
+    assert red[0, 0] == 1
+    assert red[3, 0] == 0
+    assert red[2, 0] == pytest.approx(0.5, abs=0.01)
+    other = RetrievalDisplay.from_estimator(retriever, X[:2], y[:2], **params, cmap="gray_r")
+    drawn = other.ax_.images[0]
+    assert drawn.cmap(drawn.norm(drawn.get_array()))[0, 0, 0] == 0
