@@ -33,7 +33,10 @@ def feature_dtype(X: Any, wanted: Any = None) -> Any:
     ------
     TypeError
         For times and durations, which scikit-learn's checks would take for numbers.
+    ValueError
+        For images and paths.
     """
+    _check_no_images(X)
     # Of a DataFrame its columns decide, whether they are NumPy's, pandas', Arrow's or polars'.
     dtypes = list(X.dtypes) if hasattr(X, "dtypes") else [getattr(X, "dtype", None)]
     if any(getattr(dtype, "kind", None) in ("m", "M") for dtype in dtypes):
@@ -42,6 +45,26 @@ def feature_dtype(X: Any, wanted: Any = None) -> Any:
         return wanted
     names = {str(getattr(dtype, "name", dtype)).rpartition(".")[2].lower() for dtype in dtypes}
     return np.float32 if names and names <= SINGLE else np.float64
+
+
+def _check_no_images(X: Any) -> None:
+    """Raise a ValueError for images and paths in place of features."""
+    first = X[0] if isinstance(X, (list, tuple)) and len(X) else None
+    if isinstance(X, np.ndarray) and X.ndim == 1 and len(X):
+        first = X[0]
+    ndim = getattr(X, "ndim", None)
+    what = None
+    if isinstance(ndim, int) and ndim > 2:
+        what = f"an array with dim {ndim}, of shape {tuple(X.shape)}; are these images?"
+    elif isinstance(first, (str, os.PathLike)):
+        what = f"text such as {str(first)!r}; are these paths of images?"
+    elif hasattr(first, "convert") and hasattr(first, "mode"):
+        what = "images of pillow."
+    if what is not None:
+        raise ValueError(
+            f"X must hold features, one row a sample, and is {what} FrozenFeatureExtractor and "
+            "CNNFeatureExtractor of sklearn_hierret.nn make features of images, in a Pipeline before this."
+        )
 
 
 def checked_rows(estimator: Any, X: Any, dtype: Any = None) -> NDArray:

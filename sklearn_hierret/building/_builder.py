@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from sklearn_hierret._arrays import unchanged_on_error
@@ -164,6 +165,7 @@ class HierarchyBuilder(NestedParams, SupervisedEstimator):
             self._learn(model)
         return self
 
+    @available_if(lambda builder: builder.class_model is None or hasattr(builder.class_model, "partial_fit"))
     @fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> HierarchyBuilder:
         """Add samples; the hierarchy of all samples so far is built when asked for.

@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin, clone
 
 from sklearn_hierret._arrays import checked_rows
-from sklearn_hierret._sklearn import Interval, StrOptions
+from sklearn_hierret._sklearn import Interval, RealNotInt, StrOptions
 from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.gaussian._bhattacharyya import Gaussians, bhattacharyya_distance
 from sklearn_hierret.gaussian._model import GaussianRule
@@ -114,7 +114,7 @@ class MahalanobisClassifier(ClassifierMixin, StreamingEstimator):
         "n_components": [
             None,
             Interval(Integral, 1, None, closed="left"),
-            Interval(Real, 0, 1, closed="neither"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
         ],
         "decision": [StrOptions({"likelihood", "mahalanobis"})],
         "temperature": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
@@ -140,6 +140,10 @@ class MahalanobisClassifier(ClassifierMixin, StreamingEstimator):
 
     def _read_rule(self) -> GaussianRule:
         return GaussianRule(**self.get_params(deep=False))
+
+    @property
+    def _can_stream(self) -> bool:
+        return not isinstance(self.temperature, str)  # which is chosen by samples that are held out
 
     def _fit(self, training: TrainingSet) -> None:
         rule = self._rule = self._read_rule()

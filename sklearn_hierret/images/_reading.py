@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from sklearn_hierret._frames import as_list
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+#: What messages of pillow call a file that is no path.
+_ADDRESS = re.compile("<[^<>]* object at 0x[0-9a-fA-F]+>")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -150,7 +153,8 @@ def read_image(
         from PIL import Image
     except ImportError:
         raise ImportError("Reading image files needs pillow: python -m pip install pillow") from None
-    name = str(file) if name is None else name
+    if name is None:
+        name = "the file" if isinstance(file, bytes) or hasattr(file, "read") else str(file)
     try:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
             _check_size(image.size, Image.MAX_IMAGE_PIXELS)
@@ -163,7 +167,8 @@ def read_image(
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{name}: this image is too large ({error}).") from None
     except Exception as error:  # decoders of damaged files raise what they like
-        raise ValueError(f"{name}: this is no image that can be read ({error}).") from error
+        reason = _ADDRESS.sub("it", str(error))
+        raise ValueError(f"{name}: this is no image that can be read ({reason}).") from error
 
 
 def _check_size(size: tuple[int, int], most: int | None) -> None:

@@ -12,9 +12,27 @@ from sklearn_hierret._sklearn import HasMethods, Interval, StrOptions, validate_
 from sklearn_hierret._state import value
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 
+
+class Fittable(HasMethods):
+    """Objects with some methods, and an example for those who pass text instead."""
+
+    def __init__(self, methods: str | list[str], example: str) -> None:
+        super().__init__(methods)
+        self.example = example
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, such as {self.example},"
+
+
 #: Parameters of all that ranks by leaves.
 CONSTRAINTS: dict = {
-    "hierarchy": [None, ClassHierarchy, CombinedHierarchy, HasMethods("fit"), list],
+    "hierarchy": [
+        None,
+        ClassHierarchy,
+        CombinedHierarchy,
+        Fittable("fit", "LinkageHierarchyBuilder('ward')"),
+        list,
+    ],
     "alpha": [StrOptions({"auto"}), Interval(Real, 0, None, closed="both")],  # infinity included
     "metric": [StrOptions({"auto", "cosine", "whitened"}), HasMethods(["fit", "transform"])],
     "stem": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
@@ -23,7 +41,7 @@ CONSTRAINTS: dict = {
     "assignment": [StrOptions({"soft", "hard"})],
     "novelty": ["boolean", StrOptions({"auto"})],
     "n_neighbors": [Interval(Integral, 1, None, closed="left")],
-    "class_model": [None, HasMethods(["fit", "predict"])],
+    "class_model": [None, Fittable(["fit", "predict"], "DiscriminantClassifier()")],
     "backend": [StrOptions({"numpy", "faiss"})],
     "n_jobs": [None, Integral],
     "verbose": ["verbose"],

@@ -401,6 +401,13 @@ class Searcher:
         if chosen.dtype == bool:
             return chosen
         tree = self.leaves.model.tree
+        if chosen.dtype.kind in "iu" and chosen.size:
+            unknown = ~np.isin(chosen, tree.classes) if tree.classes.dtype.kind in "iuf" else chosen >= 0
+            if np.any(unknown) and chosen.min() >= 0 and chosen.max() < len(self.gallery):
+                raise ValueError(
+                    "within takes labels of leaves, names of nodes, or a mask; no class is called "
+                    f"{chosen[unknown].ravel()[0]}. For positions pass np.isin(np.arange(n), positions)."
+                )
         is_chosen = np.zeros(tree.n_classes, dtype=bool)
         is_chosen[tree.index(classes_below(tree, chosen.ravel()))] = True
         return is_chosen[likeliest(view.leaves())]

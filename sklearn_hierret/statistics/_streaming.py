@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -84,6 +85,11 @@ class StreamingEstimator(SupervisedEstimator):
     _rule: Any
     _made: Any  # None while samples come in
 
+    @property
+    def _can_stream(self) -> bool:
+        """Whether samples can be added, by the parameters as they are."""
+        return True
+
     def _read_rule(self) -> Any:
         """Read the parameters that say how a model is made."""
         raise NotImplementedError
@@ -134,6 +140,7 @@ class StreamingEstimator(SupervisedEstimator):
         self.classes_, self._made = self._statistics.classes, None
         self._model()
 
+    @available_if(lambda estimator: estimator._can_stream)
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
