@@ -18,6 +18,8 @@ ALPHAS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)
 MOST_QUERIES, MOST_DEEP, MOST_COMPARED = 8192, 1024, 6144
 #: MiB of distances at once.
 CHUNK = 8
+#: MiB of expected distances to all classes at once.
+TREE_CHUNK = 64
 #: Share of the best gain in mAP@20 that is enough.
 ENOUGH = 0.97
 #: Where nothing can be held out.
@@ -81,19 +83,22 @@ def _precisions(
     counts = np.bincount(labels)
     first = np.empty((len(queries), len(ALPHAS)))
     deep = np.empty((min(n_deep, len(queries)), len(ALPHAS)))
-    # Small chunks stay in the caches, for all of the weights.
-    for rows in row_chunks(len(queries), 32 * (len(visual) + hierarchy.n_classes), at_most=CHUNK):
-        batch = queries[rows]
-        cosine = (scale * (1 - visual[batch] @ visual.T)).astype(dtype)
-        cosine[np.arange(len(batch)), batch] = np.inf
-        expected = expected_distances(leaves[batch], hierarchy)
-        hierarchical = ((leaves_by_class @ expected.T).T + left).astype(dtype)
-        buffer = np.empty_like(cosine)
-        of_deep = slice(0, max(0, len(deep) - rows.start))
-        for i, alpha in enumerate(ALPHAS):
-            distances = np.multiply(hierarchical, dtype.type(alpha), out=buffer)
-            distances += cosine
-            first[rows, i] = labels[distances.argmin(axis=1)] == labels[batch]
-            precision = average_precision(distances[of_deep], labels, labels[batch][of_deep], counts)
-            deep[rows.start : rows.start + len(precision), i] = precision
+    # A pass over a tree takes about as long for many samples as for few; small chunks of distances stay in
+    # the caches, for all of the weights.
+    for outer in row_chunks(len(queries), 24 * hierarchy.n_classes, at_most=TREE_CHUNK):
+        expected = expected_distances(leaves[queries[outer]], hierarchy)
+        for inner in row_chunks(len(expected), 32 * len(visual), at_most=CHUNK):
+            rows = slice(outer.start + inner.start, outer.start + inner.stop)
+            batch = queries[rows]
+            cosine = (scale * (1 - visual[batch] @ visual.T)).astype(dtype)
+            cosine[np.arange(len(batch)), batch] = np.inf
+            hierarchical = ((leaves_by_class @ expected[inner].T).T + left).astype(dtype)
+            buffer = np.empty_like(cosine)
+            of_deep = slice(0, max(0, len(deep) - rows.start))
+            for i, alpha in enumerate(ALPHAS):
+                distances = np.multiply(hierarchical, dtype.type(alpha), out=buffer)
+                distances += cosine
+                first[rows, i] = labels[distances.argmin(axis=1)] == labels[batch]
+                precision = average_precision(distances[of_deep], labels, labels[batch][of_deep], counts)
+                deep[rows.start : rows.start + len(precision), i] = precision
     return first, deep

@@ -17,6 +17,7 @@ from torch.nn import functional
 from sklearn_hierret.nn import CNNFeatureExtractor, FrozenFeatureExtractor, TinyNet
 from sklearn_hierret.nn._digest import UntellableError, digest_of
 
+pytestmark = pytest.mark.filterwarnings("ignore:The network is your own")
 LOGGER = logging.getLogger(__name__)
 SCALE = 1.0
 

@@ -26,6 +26,7 @@ from sklearn_hierret.nn.backbones._pooling import GeMPooling, PartialMeanPooling
 from sklearn_hierret.nn.frozen._resizing import resized
 from sklearn_hierret.nn.frozen._settings import batch_size_of
 
+pytestmark = pytest.mark.filterwarnings("ignore:The network is your own")
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
@@ -642,3 +643,36 @@ def test_thin_images_are_cut_before_they_are_enlarged(shape, monkeypatch):
     whole = resized(pixels, (64, 64), "crop")
     assert cut.shape == whole.shape == (1, 3, 64, 64)
     torch.testing.assert_close(cut, whole, atol=0.02, rtol=0)
+
+
+def test_what_is_assumed_of_an_own_network_is_said(network, images, tmp_path):
+    """ImageNet's mean, 224 pixels, and that the last layer gives features."""
+    classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4))
+    known = {"image_size": 16, "mean": [0.5] * 3, "std": [0.5] * 3}
+    trace_to(tmp_path / "net.pt", network.convolutions)
+    for own in (network, lambda batch: batch.mean(dim=(2, 3)), tmp_path / "net.pt"):
+        with pytest.warns(UserWarning, match=r"ImageNet \(mean=, std=\), images of 224 x 224 pixels"):
+            FrozenFeatureExtractor(own).fit()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            FrozenFeatureExtractor(own, **known).fit()
+    with pytest.warns(UserWarning, match=r"last layer '2' gives, which may be scores of classes \(layers=\)"):
+        FrozenFeatureExtractor(classifier, **known).fit()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FrozenFeatureExtractor(classifier, **known, layers=["1"]).fit()
+    network = copy.deepcopy(network)  # as those of timm
+    network.pretrained_cfg = {"input_size": (3, 20, 24), "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        frozen = FrozenFeatureExtractor(network).fit()
+    assert frozen.image_size_ == (20, 24)
+    assert frozen.network_.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_networks_of_skorch_say_what_to_pass():
+    class Net:  # neither a module nor callable, as skorch's are
+        module_ = nn.Identity()
+
+    with pytest.raises(TypeError, match=r"got a Net\. Pass its module_ after fit, and layers="):
+        FrozenFeatureExtractor(Net()).fit()

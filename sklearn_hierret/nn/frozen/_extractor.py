@@ -39,7 +39,7 @@ from sklearn_hierret.nn.frozen._settings import (
     pair,
     statistics,
 )
-from sklearn_hierret.nn.frozen._sources import open_network
+from sklearn_hierret.nn.frozen._sources import Source, open_network
 from sklearn_hierret.nn.frozen._store import FeatureStore
 
 
@@ -121,7 +121,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     >>> from sklearn_hierret import HierarchicalRetriever
     >>> from sklearn_hierret.nn import FrozenFeatureExtractor, TinyNet
     >>> images = np.random.default_rng(0).integers(0, 256, (20, 40, 30, 3), dtype=np.uint8)
-    >>> frozen = FrozenFeatureExtractor(TinyNet(), image_size=32).fit(images)
+    >>> frozen = FrozenFeatureExtractor(TinyNet(), image_size=32, mean=[0.5] * 3, std=[0.25] * 3).fit(images)
     >>> frozen.transform(images).shape
     (20, 64)
     >>> pipe = make_pipeline(frozen, HierarchicalRetriever()).fit(images, np.repeat([0, 1], 10))
@@ -194,9 +194,17 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         ------
         ImportError
             If the network needs a package that is not installed; it is named.
+        TypeError
+            For what is no network.
         ValueError
             For a name that is not known, weights that do not fit, layers that the network lacks, a network
             whose output is not one vector, map, or sequence of tokens for each image.
+
+        Warns
+        -----
+        UserWarning
+            If a network of your own comes without `image_size`, `mean`, `std`, or ends with a linear layer:
+            those of ImageNet are assumed.
         """
         with unchanged_on_error(self):
             return self._fit()
@@ -209,6 +217,7 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             pools=self.pooling is not None and not picks_layers,
             picks_layers=picks_layers,
         )
+        self._say_what_is_assumed(source)
         mean = source.mean if self.mean is None else self.mean
         std = source.std if self.std is None else self.std
         mean, std = statistics(mean, std)
@@ -249,6 +258,22 @@ class FrozenFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self._make_ready()
         self.image_size_, self.n_features_out_ = size, settings.n_features
         return self
+
+    def _say_what_is_assumed(self, source: Source) -> None:
+        """Warn of what a network of the user's own may not have been trained on."""
+        if source.is_known:
+            return
+        assumed = []
+        if self.mean is None or self.std is None:
+            assumed.append("mean and deviation of ImageNet (mean=, std=)")
+        if self.image_size is None:
+            assumed.append("images of 224 x 224 pixels (image_size=)")
+        if self.layers is None and source.last_layer is not None:
+            assumed.append(
+                f"what its last layer {source.last_layer!r} gives, which may be scores of classes (layers=)"
+            )
+        if assumed:
+            warnings.warn(f"The network is your own; taken are {', '.join(assumed)}.", UserWarning, 5)
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Compute features of images.

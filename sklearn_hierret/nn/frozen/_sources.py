@@ -34,6 +34,15 @@ class Source:
     image_size: tuple[int, int] = (224, 224)
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
+    #: Whether these are what the network was trained on, not what most networks were.
+    is_known: bool = True
+
+    @property
+    def last_layer(self) -> str | None:
+        """Name of a linear layer that comes last among the modules, as that of a classifier does."""
+        leaves = [(name, part) for name, part in self.body.named_modules() if not list(part.children())]
+        is_linear = leaves and isinstance(leaves[-1][1], nn.Linear)
+        return leaves[-1][0] if is_linear else None
 
     @property
     def has_layers(self) -> bool:
@@ -60,20 +69,23 @@ def open_network(network: Any, weights: Any, *, pools: bool, picks_layers: bool)
         See `pretrained_network`.
     """
     if isinstance(network, torch.jit.ScriptModule):
-        source = Source(Script(network))
+        source = Source(Script(network), is_known=False)
     elif isinstance(network, nn.Module):
-        source = Source(copy.deepcopy(network))
+        source = _own_module(network)
     elif isinstance(network, (str, Path)):
         if Path(network).suffix.lower() in (".pt", ".pth", ".ts", ".torchscript", ".onnx"):
-            source = Source(_from_file(Path(network).expanduser().resolve()))
+            source = Source(_from_file(Path(network).expanduser().resolve()), is_known=False)
         else:
             options = {"load": weights is None, "pools": pools, "picks_layers": picks_layers}
             source = Source(*pretrained_network(str(network), **options))
     elif callable(network) and not isinstance(network, type):
-        source = Source(Called(network))
+        source = Source(Called(network), is_known=False)
     else:
         kind = f"the class {network.__name__}" if isinstance(network, type) else f"a {type(network).__name__}"
-        raise TypeError(f"network must be a name, a path, a module or a callable, got {kind}.")
+        hint = ""
+        if hasattr(network, "module_") or hasattr(network, "module"):  # skorch's
+            hint = " Pass its module_ after fit, and layers=[...] for what comes before its classifier."
+        raise TypeError(f"network must be a name, a path, a module or a callable, got {kind}.{hint}")
     body = source.body
     if weights is not None:
         if isinstance(body, (ONNX, Called)):
@@ -83,6 +95,16 @@ def open_network(network: Any, weights: Any, *, pools: bool, picks_layers: bool)
         raise ValueError("The network has no weights: it is on the device 'meta'.")
     if source.has_layers:
         body.eval().requires_grad_(False).float()
+    return source
+
+
+def _own_module(network: nn.Module) -> Source:
+    """Take a module, and what it says of the images that it was trained on, as those of timm do."""
+    config = getattr(network, "pretrained_cfg", None)
+    source = Source(copy.deepcopy(network), is_known=False)
+    if isinstance(config, dict) and {"input_size", "mean", "std"} <= config.keys():
+        size = tuple(config["input_size"][-2:])
+        return Source(source.body, size, tuple(config["mean"]), tuple(config["std"]))
     return source
 
 
