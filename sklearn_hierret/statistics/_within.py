@@ -113,7 +113,7 @@ class WithinClasses:
             small,
             mean=basis @ small.mean,
             deviations=small.deviations @ basis.T,
-            directions=basis @ small.directions,
+            directions=basis.astype(small.directions.dtype, copy=False) @ small.directions,
         )
 
     @property
