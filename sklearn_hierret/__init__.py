@@ -41,6 +41,7 @@ from sklearn_hierret.metrics import (
     precision_at_k,
     r_precision,
     recall_at_k,
+    reciprocal_rank_at_k,
 )
 from sklearn_hierret.retrieval import (
     HammingRetriever,
@@ -91,6 +92,7 @@ __all__ = [
     "precision_at_k",
     "r_precision",
     "recall_at_k",
+    "reciprocal_rank_at_k",
 ]
 
 publish(__name__, globals())

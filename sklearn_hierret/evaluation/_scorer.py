@@ -72,7 +72,8 @@ def make_retrieval_scorer(
     ======================  ==========================================  =================================
     "map"                   `average_precision_at_k`                    denominator
     "precision"             `precision_at_k`
-    "recall"                `recall_at_k`
+    "recall"                `recall_at_k`                               kind
+    "reciprocal_rank"       `reciprocal_rank_at_k`
     "r_precision"           `r_precision` (k is not used)
     "map_at_r"              `average_precision_at_r` (k is not used)
     "hp"                    `hierarchical_precision_at_k`               hierarchy, similarity
@@ -81,6 +82,8 @@ def make_retrieval_scorer(
                                                                         discount, average
     "hap"                   `hierarchical_average_precision`            hierarchy, similarity, denominator
     "asi"                   `average_set_intersection_at_k`             hierarchy, similarity
+    "hap_at_r", "asi_at_r"  those at R, the query's relevant items      the same; denominator is "min"
+                            (k is not used)
     "neg_mistake_severity"  `mistake_severity_at_k`, times -1           hierarchy, normalize
     ======================  ==========================================  =================================
 

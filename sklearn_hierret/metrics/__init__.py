@@ -20,6 +20,7 @@ from sklearn_hierret.metrics._ranking import (
     precision_at_k,
     r_precision,
     recall_at_k,
+    reciprocal_rank_at_k,
 )
 from sklearn_hierret.metrics._registry import METRICS, Ranking, check_metric, ranks_needed, scores_of
 
@@ -47,5 +48,6 @@ __all__ = [
     "r_precision",
     "ranks_needed",
     "recall_at_k",
+    "reciprocal_rank_at_k",
     "scores_of",
 ]

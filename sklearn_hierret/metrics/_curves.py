@@ -81,6 +81,18 @@ def recall_curve(binary: Binary) -> NDArray[np.float64]:
     return _where(_is_defined(binary), results, 1)
 
 
+def found_share_curve(binary: Binary) -> NDArray[np.float64]:
+    """Share of the relevant items that are among the first 1 ... n_ranked."""
+    relevant = binary.relevant if binary.ties is None else binary.ties.mean(binary.relevant)
+    return _where(binary.n_relevant > 0, np.cumsum(relevant, axis=1), binary.n_relevant[:, None])
+
+
+def reciprocal_rank_curve(binary: Binary) -> NDArray[np.float64]:
+    """One over the rank of the first relevant item among the first 1 ... n_ranked; 0 if there is none."""
+    is_first = binary.relevant & (np.cumsum(binary.relevant, axis=1) == 1)
+    return _where(_is_defined(binary), np.cumsum(is_first / binary.ranks[None, :], axis=1), 1)
+
+
 def _is_defined(binary: Binary) -> NDArray[np.bool_]:
     return binary.n_relevant > 0 if binary.has_count else np.ones(len(binary.query), dtype=bool)
 

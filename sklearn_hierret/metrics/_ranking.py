@@ -12,8 +12,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import UndefinedMetricWarning
 
-from sklearn_hierret.metrics._curves import average_precision_curve, precision_curve, recall_curve
+from sklearn_hierret.metrics._curves import (
+    average_precision_curve,
+    found_share_curve,
+    precision_curve,
+    recall_curve,
+    reciprocal_rank_curve,
+)
 from sklearn_hierret.metrics._judged import Binary
+
+#: What recall is: whether a relevant item was found, or the share of them that was.
+RECALLS = ("any", "share")
 
 
 def average_precision_at_k(
@@ -150,18 +159,22 @@ def recall_at_k(
     k: int | None = None,
     *,
     n_relevant: ArrayLike | None = None,
+    kind: str = "any",
     distances: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
-    """Recall@k as metric learning uses the word: 1 if a relevant item is in the first k.
+    """Recall@k as metric learning uses the word, 1 if a relevant item is in the first k; or true recall.
 
-    Usually reported at 1, 2, 4 and 8.
+    The former is usually reported at 1, 2, 4 and 8.
 
     Parameters
     ----------
     y_query, y_retrieved, k
         See `average_precision_at_k`.
     n_relevant : array-like of shape (n_queries,), optional
-        Relevant items in the gallery; only tells which queries have none (NaN).
+        Relevant items in the gallery; it tells which queries have none (NaN).
+    kind : {"any", "share"}, default="any"
+        "share" is true recall: the relevant items among the first k, as a share of all relevant ones. It
+        needs `n_relevant`, unless the ranking is that of the whole gallery.
     distances
         See `average_precision_at_k`.
 
@@ -174,9 +187,46 @@ def recall_at_k(
     >>> from sklearn_hierret import recall_at_k
     >>> recall_at_k(["a", "b"], [["b", "a"], ["a", "a"]], k=2)
     array([1., 0.])
+    >>> recall_at_k(["a"], [["b", "a"]], k=2, n_relevant=[4], kind="share")
+    array([0.25])
     """
+    if kind not in RECALLS:
+        raise ValueError(f"kind must be one of {RECALLS}, got {kind!r}.")
     binary = Binary(y_query, y_retrieved, k, n_relevant, distances)
-    return recall_curve(binary)[:, binary.k - 1]
+    curve = recall_curve(binary) if kind == "any" else found_share_curve(binary)
+    return curve[:, binary.k - 1]
+
+
+def reciprocal_rank_at_k(
+    y_query: ArrayLike,
+    y_retrieved: ArrayLike,
+    k: int | None = None,
+    *,
+    n_relevant: ArrayLike | None = None,
+) -> NDArray[np.float64]:
+    """Compute one over the rank of the first relevant item, 0 if none of the first k is.
+
+    The mean over queries is the mean reciprocal rank.
+
+    Parameters
+    ----------
+    y_query, y_retrieved, k
+        See `average_precision_at_k`. An average over tied orders is not offered.
+    n_relevant : array-like of shape (n_queries,), optional
+        Relevant items in the gallery; only tells which queries have none (NaN).
+
+    Returns
+    -------
+    scores : ndarray of shape (n_queries,)
+
+    Examples
+    --------
+    >>> from sklearn_hierret import reciprocal_rank_at_k
+    >>> reciprocal_rank_at_k(["a", "b"], [["b", "a"], ["a", "a"]])
+    array([0.5, 0. ])
+    """
+    binary = Binary(y_query, y_retrieved, k, n_relevant)
+    return reciprocal_rank_curve(binary)[:, binary.k - 1]
 
 
 def r_precision(

@@ -16,15 +16,17 @@ from sklearn_hierret.metrics._curves import (
     average_hierarchical_precision_curve,
     average_precision_curve,
     average_set_intersection_curve,
+    found_share_curve,
     hierarchical_average_precision_curve,
     hierarchical_precision_curve,
     ndcg_curve,
     precision_curve,
     recall_curve,
+    reciprocal_rank_curve,
 )
 from sklearn_hierret.metrics._hierarchical import GAINS, check_truth, gains_of, mistake_severities
 from sklearn_hierret.metrics._judged import Binary, Graded, Ranked
-from sklearn_hierret.metrics._ranking import at_r
+from sklearn_hierret.metrics._ranking import RECALLS, at_r
 
 TIES = ("index", "average")
 
@@ -63,11 +65,22 @@ class Judge:
     def ranked(self) -> Ranked:
         return Ranked(self.ranking.y_query, self.ranking.y_retrieved, self.k, None)
 
-    def gains(self, gain: Any) -> Graded:
+    @cached_property
+    def whole_graded(self) -> Graded:
+        return self.gains("linear", self.ranking.y_retrieved.shape[1])
+
+    def gains(self, gain: Any, k: int | None = None) -> Graded:
         r = self.ranking
         table = gains_of(self._similarities, gain)  # type: ignore[arg-type]
         return Graded(
-            r.y_query, r.y_retrieved, self.k, self.hierarchy, table, r.y_gallery, r.exclude_query, r.distances
+            r.y_query,
+            r.y_retrieved,
+            k or self.k,
+            self.hierarchy,
+            table,
+            r.y_gallery,
+            r.exclude_query,
+            r.distances,
         )
 
     def _binary(self, k: int | None) -> Binary:
@@ -96,7 +109,11 @@ _TREE = ("hierarchy", "similarity")
 METRICS = {
     "map": Metric(lambda j, **p: average_precision_curve(j.binary, **p), ("denominator",)),
     "precision": Metric(lambda j: precision_curve(j.binary)),
-    "recall": Metric(lambda j: recall_curve(j.binary)),
+    "recall": Metric(
+        lambda j, kind="any": recall_curve(j.binary) if kind == "any" else found_share_curve(j.binary),
+        ("kind",),
+    ),
+    "reciprocal_rank": Metric(lambda j: reciprocal_rank_curve(j.binary), takes_ties=False),
     "r_precision": Metric(lambda j: at_r(j.whole, precision_curve(j.whole)), depth="R"),
     "map_at_r": Metric(lambda j: at_r(j.whole, average_precision_curve(j.whole, "relevant")), depth="R"),
     "hp": Metric(lambda j: hierarchical_precision_curve(j.graded), _TREE),
@@ -111,6 +128,16 @@ METRICS = {
         lambda j, **p: hierarchical_average_precision_curve(j.graded, **p), (*_TREE, "denominator")
     ),
     "asi": Metric(lambda j: average_set_intersection_curve(j.graded), _TREE, takes_ties=False),
+    "hap_at_r": Metric(
+        lambda j, denominator="min": at_r(
+            j.whole, hierarchical_average_precision_curve(j.whole_graded, denominator)
+        ),
+        (*_TREE, "denominator"),
+        depth="R",
+    ),
+    "asi_at_r": Metric(
+        lambda j: at_r(j.whole, average_set_intersection_curve(j.whole_graded)), _TREE, "R", takes_ties=False
+    ),
     "mistake_severity": Metric(_severity, ("hierarchy", "normalize"), takes_ties=False),
     "neg_mistake_severity": Metric(
         lambda j, **p: -_severity(j, **p), ("hierarchy", "normalize"), takes_ties=False
@@ -148,6 +175,7 @@ def scores_of(
 
 
 _CHOICES: dict[str, Any] = {
+    "kind": RECALLS,
     "denominator": DENOMINATORS,
     "similarity": ("lca", "wup", "levels"),
     "integration": INTEGRATIONS,
@@ -175,7 +203,9 @@ def check_metric(name: str, params: dict, ties: str, is_one_of_many: bool = Fals
     hierarchy = params.get("hierarchy")
     if hierarchy is not None and not (isinstance(hierarchy, str) and hierarchy == "fitted"):
         check_truth(hierarchy)
-    if name == "hap" and params.get("denominator", "min") not in ("relevant", "min"):
-        raise ValueError(f"denominator of 'hap' must be 'relevant' or 'min', got {params['denominator']!r}.")
+    if name in ("hap", "hap_at_r") and params.get("denominator", "min") not in ("relevant", "min"):
+        raise ValueError(
+            f"denominator of {name!r} must be 'relevant' or 'min', got {params['denominator']!r}."
+        )
     if metric.takes_hierarchy and hierarchy is None:
         raise ValueError(f"Metric {name!r} needs hierarchy=, the ClassHierarchy that tells what is similar.")

@@ -29,6 +29,7 @@ from sklearn_hierret import (
     precision_at_k,
     r_precision,
     recall_at_k,
+    reciprocal_rank_at_k,
 )
 from tests.reference import retrieval as reference
 from tests.strategies import blobs
@@ -59,6 +60,7 @@ def test_every_metric_equals_the_function(data, gallery):
         "map": map_at_k(t, ranked, 7, n_relevant=R),
         "precision": precision_at_k(t, ranked, 7, n_relevant=R).mean(),
         "recall": recall_at_k(t, ranked, 7, n_relevant=R).mean(),
+        "reciprocal_rank": reciprocal_rank_at_k(t, ranked, 7, n_relevant=R).mean(),
         "r_precision": r_precision(t, ranked, n_relevant=R).mean(),
         "map_at_r": map_at_r(t, ranked, n_relevant=R),
     }
@@ -72,21 +74,38 @@ def test_every_metric_equals_the_function(data, gallery):
     for metric, function in graded.items():
         scores = function(t, ranked, TREE, 7, y_gallery=y_gallery, exclude_query=exclude)
         expected[metric] = scores.mean()
+    for metric, function, more in [
+        ("hap_at_r", hierarchical_average_precision, {"denominator": "min"}),
+        ("asi_at_r", average_set_intersection_at_k, {}),
+    ]:
+        at_r = [
+            function(
+                t[[i]], ranked[[i]], TREE, int(R[i]), y_gallery=y_gallery, exclude_query=exclude, **more
+            )[0]
+            for i in range(len(t))
+            if R[i]
+        ]
+        expected[metric] = np.mean(at_r)
     expected["neg_mistake_severity"] = -np.nanmean(mistake_severity_at_k(t, ranked, TREE, 7))
     for metric, value in expected.items():
-        params = {"hierarchy": TREE} if metric in (*graded, "neg_mistake_severity") else {}
+        of_tree = (*graded, "neg_mistake_severity", "hap_at_r", "asi_at_r")
+        params = {"hierarchy": TREE} if metric in of_tree else {}
         scorer = make_retrieval_scorer(metric, k=7, gallery=gallery, **params)
         assert scorer(retriever, Q, t) == pytest.approx(value)
         assert pickle.loads(pickle.dumps(scorer))(retriever, Q, t) == pytest.approx(value)
     table = evaluate_retrieval(retriever, Q, t, [3, 7], expected, gallery, hierarchy=TREE)
     for metric, value in expected.items():
         rows = table[table["metric"] == metric]
-        if metric in ("r_precision", "map_at_r"):
+        if metric.endswith("_at_r") or metric == "r_precision":
             assert rows["k"].isna().tolist() == [True]
             assert rows["score"].item() == pytest.approx(value)
         else:
             assert rows["k"].tolist() == [3, 7]
             assert rows.set_index("k").loc[7, "score"] == pytest.approx(value)
+    share = make_retrieval_scorer("recall", k=7, gallery=gallery, kind="share")
+    assert share(retriever, Q, t) == pytest.approx(
+        recall_at_k(t, ranked, 7, n_relevant=R, kind="share").mean()
+    )
     k_only = make_retrieval_scorer("map", k=7, gallery=gallery, denominator="k")
     assert k_only(retriever, Q, t) == pytest.approx(map_at_k(t, ranked, 7, n_relevant=R, denominator="k"))
 

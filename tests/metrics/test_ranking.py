@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import average_precision_score
 
@@ -13,6 +14,7 @@ from sklearn_hierret import (
     precision_at_k,
     r_precision,
     recall_at_k,
+    reciprocal_rank_at_k,
 )
 from tests.reference import metrics as reference
 from tests.strategies import generators
@@ -125,3 +127,29 @@ def test_macro_by_hand():
     assert map_at_k(y, ranked, 1, **relevant) == 0.5
     assert map_at_k(y, ranked, 1, macro=True, **relevant) == pytest.approx((2 / 3 + 0) / 2)
     assert map_at_r(y, ranked, macro=True, **relevant) == pytest.approx(1 / 3)
+
+
+def naive_found_share(label, ranked, k, n_relevant):
+    return sum(other == label for other in ranked[:k]) / n_relevant if n_relevant else np.nan
+
+
+def naive_reciprocal_rank(label, ranked, k):
+    return next((1 / (i + 1) for i, other in enumerate(ranked[:k]) if other == label), 0.0)
+
+
+@given(st.data())
+def test_true_recall_and_reciprocal_rank(data):
+    n, k = data.draw(st.integers(1, 8)), data.draw(st.integers(1, 6))
+    labels = st.integers(0, 2)
+    ranked = data.draw(arrays(np.int64, (n, k), elements=labels))
+    queries = data.draw(arrays(np.int64, n, elements=labels))
+    more = data.draw(arrays(np.int64, n, elements=st.integers(0, 3)))
+    n_relevant = (ranked == queries[:, None]).sum(axis=1) + more
+    at = data.draw(st.integers(1, k))
+    shares = [naive_found_share(q, r, at, m) for q, r, m in zip(queries, ranked, n_relevant, strict=True)]
+    found = recall_at_k(queries, ranked, at, n_relevant=n_relevant, kind="share")
+    np.testing.assert_allclose(found, shares)
+    ranks = [naive_reciprocal_rank(q, r, at) for q, r in zip(queries, ranked, strict=True)]
+    np.testing.assert_allclose(reciprocal_rank_at_k(queries, ranked, at), ranks)
+    with pytest.raises(ValueError, match="kind must be one of"):
+        recall_at_k(queries, ranked, at, kind="all")
