@@ -91,7 +91,7 @@ LAYERS: dict[str, tuple[str, str]] = {
     ),
     "interaction": (
         "`RetrievalSession` and methods of feedback, query sets, facets, simulated users",
-        "_frames _arrays _sklearn _state evaluation hierarchy leaves metrics retrieval",
+        "_frames _arrays _sklearn _state evaluation hierarchy leaves metrics retrieval statistics",
     ),
     "reranking": (
         "steps that rank again what a retriever found",

@@ -1,7 +1,12 @@
 """scikit-learn's own checks, on every estimator and without skips."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from sklearn import clone, config_context
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -97,3 +102,64 @@ def test_check_estimator(estimator):
     ]
     assert len(results) > 30
     assert not_passed == []
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+@pytest.mark.parametrize("estimator", [*ESTIMATORS, *SLOW], ids=repr)
+def test_every_output_that_is_set_for_all(estimator, output):
+    """Fit, and what comes after, are what they are under the default; sparse graphs are refused as ever."""
+    pytest.importorskip(output, reason="needs polars")
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 16)), np.arange(60) % 3
+    expected = clone(estimator).fit(X, y)
+    with config_context(transform_output=output):
+        fitted = clone(estimator).fit(X, y)
+        for method in ("transform", "predict", "predict_proba", "kneighbors", "leaves"):
+            if not hasattr(expected, method):
+                continue
+            if isinstance(estimator, HierarchicalNeighborsTransformer) and method == "transform":
+                with pytest.raises(ValueError, match="sparse"):
+                    fitted.transform(X)
+                continue
+            found = getattr(fitted, method)(X)
+            with config_context(transform_output="default"):
+                wanted = getattr(expected, method)(X)
+            np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted))
+            if method == "transform":
+                assert type(found).__module__.startswith(output)
+
+
+DISPATCH = """
+import warnings
+import numpy as np
+from sklearn import clone, config_context
+from tests.test_estimators import ESTIMATORS, SLOW
+warnings.simplefilter("ignore")
+X, y = np.random.default_rng(0).normal(size=(60, 16)), np.arange(60) % 3
+for estimator in [*ESTIMATORS, *SLOW]:
+    expected = clone(estimator).fit(X, y)
+    with config_context(array_api_dispatch=True):
+        fitted = clone(estimator).fit(X, y)
+        for method in ("predict", "kneighbors", "transform"):
+            if hasattr(expected, method):
+                found, wanted = (getattr(model, method)(X) for model in (fitted, expected))
+                if hasattr(wanted, "toarray"):
+                    found, wanted = found.toarray(), wanted.toarray()
+                np.testing.assert_allclose(np.asarray(found), np.asarray(wanted), atol=1e-7)
+print("all the same")
+"""
+
+
+@pytest.mark.slow
+def test_array_api_dispatch_changes_nothing_for_arrays_of_numpy():
+    """In a process of its own, for SciPy reads its switch when it is imported."""
+    run = subprocess.run(
+        [sys.executable, "-c", DISPATCH],
+        env={**os.environ, "SCIPY_ARRAY_API": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout.endswith("all the same\n"), run.stderr[-2000:]

@@ -15,7 +15,7 @@ from sklearn_hierret._training import hashed_groups
 from sklearn_hierret.discriminant._class_model import FoldedClassModel, Rule
 from sklearn_hierret.discriminant._model import N_CANDIDATES
 from sklearn_hierret.discriminant._novelty import check_share, known_proba, known_share
-from sklearn_hierret.statistics import FOLD_CONSTRAINTS, StreamingEstimator, folds_of
+from sklearn_hierret.statistics import FOLD_CONSTRAINTS, StreamingEstimator, folds_of, seed_of
 
 
 class DiscriminantClassifier(
@@ -48,8 +48,8 @@ class DiscriminantClassifier(
     n_folds : int, default=3
         Folds for the choices and for `held_out_leaves`. Statistics take
         ``n_folds * (n_classes + n_features) * n_features`` numbers.
-    random_state : int, default=0
-        Seed of the hash that deals rows to folds and ranks them.
+    random_state : int, RandomState or None, default=0
+        Seed of the hash that deals rows to folds and ranks them; it is drawn at fit unless it is a number.
     verbose : bool, default=False
         Print what was done, how long it took and what is left.
 
@@ -131,7 +131,7 @@ class DiscriminantClassifier(
         n_components: int | None = None,
         linear: str = "auto",
         n_folds: int = 3,
-        random_state: int = 0,
+        random_state: int | np.random.RandomState | None = 0,
         verbose: bool | int = False,
     ) -> None:
         self.shrinkage = shrinkage
@@ -362,7 +362,7 @@ class DiscriminantClassifier(
         return len(self.components_)
 
     def _read_rule(self) -> Rule:
-        return Rule(self.n_folds, self.random_state, self.shrinkage, self.n_components, self.linear)
+        return Rule(self.n_folds, seed_of(self.random_state), self.shrinkage, self.n_components, self.linear)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

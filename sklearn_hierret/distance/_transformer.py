@@ -23,6 +23,7 @@ from sklearn_hierret.statistics import (
     Parts,
     Report,
     StreamingEstimator,
+    seed_of,
 )
 
 
@@ -95,8 +96,8 @@ class WithinClassWhitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, St
         directions alike. It moves gains from new classes to those of the fit: for galleries without new ones.
     n_folds : int, default=3
         Folds for the choice. Statistics take ``n_folds * (n_classes + n_features) * n_features`` numbers.
-    random_state : int, default=0
-        Seed of the hash that deals rows to folds.
+    random_state : int, RandomState or None, default=0
+        Seed of the hash that deals rows to folds; it is drawn at fit unless it is a number.
     verbose : bool, default=False
         Print what was done, how long it took and what is left.
 
@@ -170,7 +171,7 @@ class WithinClassWhitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, St
         n_components: int | None = None,
         between_shrinkage: float | str | None = None,
         n_folds: int = 3,
-        random_state: int = 0,
+        random_state: int | np.random.RandomState | None = 0,
         verbose: bool | int = False,
     ) -> None:
         self.shrinkage = shrinkage
@@ -197,7 +198,11 @@ class WithinClassWhitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, St
 
     def _read_rule(self) -> Rule:
         return Rule(
-            self.n_folds, self.random_state, self.shrinkage, self.n_components, self.between_shrinkage
+            self.n_folds,
+            seed_of(self.random_state),
+            self.shrinkage,
+            self.n_components,
+            self.between_shrinkage,
         )
 
     @property

@@ -21,6 +21,7 @@ from sklearn_hierret.interaction._node_posterior import NodePosterior
 from sklearn_hierret.interaction._rocchio import Rocchio
 from sklearn_hierret.interaction._session import RetrievalSession
 from sklearn_hierret.metrics import average_precision_at_k, labels_of_queries
+from sklearn_hierret.statistics import seed_of
 
 #: Depths of precision, and of mAP and AHP.
 N_PRECISION, N_RANKED = 10, 100
@@ -40,7 +41,7 @@ def evaluate_interaction(
     error_rate: float = 0.0,
     n_queries: int | None = None,
     per_query: bool = False,
-    random_state: int = 0,
+    random_state: int | np.random.RandomState | None = 0,
 ) -> pd.DataFrame:
     """Score relevance feedback by simulated users, as a protocol that others can repeat.
 
@@ -75,7 +76,7 @@ def evaluate_interaction(
         Random samples that are queries; default: all.
     per_query : bool, default=False
         A row for each query.
-    random_state : int, default=0
+    random_state : int, RandomState or None, default=0
 
     Returns
     -------
@@ -101,7 +102,8 @@ def evaluate_interaction(
     >>> sorted(table["round"].unique().tolist())
     [0, 1]
     """
-    _check_arguments(rounds, marks, hierarchy, error_rate, n_queries, random_state, methods)
+    _check_arguments(rounds, marks, hierarchy, error_rate, n_queries, methods)
+    seed = seed_of(random_state)
     if methods is None:
         methods = {
             "node posterior": NodePosterior(),
@@ -114,7 +116,7 @@ def evaluate_interaction(
     y = labels_of_queries(X, y)
     codes = hierarchy.index(y)
     retriever = retriever.with_gallery(X, y, gallery_leaves="predicted")
-    random = np.random.RandomState(random_state)
+    random = np.random.RandomState(seed)
     is_shown = random.random_sample(len(y)) < 0.5
     queries = random.permutation(len(y))[:n_queries]
     if min(is_shown.sum(), (~is_shown).sum()) <= max(rounds * marks, N_PRECISION) + 1:
@@ -123,7 +125,7 @@ def evaluate_interaction(
         )
     records = []
     for query in queries.tolist():
-        own = np.random.RandomState([random_state, query])
+        own = np.random.RandomState([seed, query])
         node = _objective(hierarchy, int(codes[query]), objective, own)
         user = _User(hierarchy, node, codes, query, is_shown, own.random_sample(len(y)) < error_rate)
         for name, method in methods.items():
@@ -152,7 +154,6 @@ def _check_arguments(
     hierarchy: Any,
     error_rate: Any,
     n_queries: Any,
-    random_state: Any,
     methods: Any,
 ) -> None:
     for value, name in ((rounds, "rounds"), (marks, "marks")):
@@ -163,8 +164,6 @@ def _check_arguments(
         raise ValueError(f"error_rate must be between 0 and 0.5, got {error_rate!r}.")
     if n_queries is not None:
         check_positive_integer(n_queries, "n_queries")
-    if not isinstance(random_state, Integral) or isinstance(random_state, bool):
-        raise ValueError(f"random_state must be an integer, got {random_state!r}.")
     if methods is not None and (not isinstance(methods, Mapping) or not methods):
         raise TypeError(f"methods must be a mapping from names to methods of feedback, got {methods!r}.")
 

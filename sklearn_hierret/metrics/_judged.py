@@ -90,10 +90,12 @@ class Binary(Ranked):
 
     Parameters
     ----------
-    y_query, y_retrieved, k, distances
+    y_query, y_retrieved, k
         See `Ranked`.
     n_relevant : array-like of shape (n_queries,) or None
         Relevant items in the gallery; default: those that are found.
+    distances
+        See `Ranked`.
     """
 
     def __init__(
@@ -125,7 +127,7 @@ class Graded(Ranked):
 
     Parameters
     ----------
-    y_query, y_retrieved, k, distances
+    y_query, y_retrieved, k
         See `Ranked`.
     hierarchy : ClassHierarchy, ClassGraph or CombinedHierarchy
         The truth.
@@ -133,6 +135,8 @@ class Graded(Ranked):
         Relevance of items of each class to queries of each class.
     y_gallery : array-like of shape (n_gallery,)
     exclude_query : bool
+    distances
+        See `Ranked`.
     """
 
     def __init__(

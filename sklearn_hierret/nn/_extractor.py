@@ -96,14 +96,18 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
     batch_size : int, default=128
     verbose : int, default=0
         1 prints a line an epoch; 2 adds a progress bar.
+    module : nn.Module class, default=ImageNetwork
+        skorch's.
     criterion : loss of torch, default=Identity
         Takes scores of classes and their codes, such as ``torch.nn.CrossEntropyLoss``, in place of the loss
         "cross_entropy"; ``criterion__label_smoothing`` and ``criterion__weight`` (in the order of `classes_`)
         alone mean that loss. Other losses have their own.
+    dataset : torch Dataset class, default=ImageDataset
+        skorch's.
     train_split : callable, default=None
         skorch's, such as ``predefined_split(Dataset(images, labels))``. Its scores by
         ``EpochScoring("accuracy")`` and the like compare codes of classes, not labels.
-    module, dataset, **params
+    **params
         skorch's.
 
     Attributes

@@ -9,7 +9,13 @@ from sklearn_hierret.statistics._folds import (
     smallest_of_classes,
 )
 from sklearn_hierret.statistics._parts import Parts
-from sklearn_hierret.statistics._streaming import FOLD_CONSTRAINTS, FoldRule, Report, StreamingEstimator
+from sklearn_hierret.statistics._streaming import (
+    FOLD_CONSTRAINTS,
+    FoldRule,
+    Report,
+    StreamingEstimator,
+    seed_of,
+)
 from sklearn_hierret.statistics._within import ROUNDING, WithinClasses, oracle_shrinkage
 
 __all__ = [
@@ -26,5 +32,6 @@ __all__ = [
     "hashed",
     "oracle_shrinkage",
     "row_keys",
+    "seed_of",
     "smallest_of_classes",
 ]

@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -66,10 +67,17 @@ class FoldRule:
         return FoldStatistics.of_block(X, y, self.n_folds, self.seed, groups=groups)
 
 
+def seed_of(random_state: Any) -> int:
+    """Return the seed that a parameter `random_state` gives: an integer itself, or one that is drawn."""
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
 #: Of the parameters of a `FoldRule`.
 FOLD_CONSTRAINTS: dict = {
     "n_folds": [Interval(Integral, 2, 100, closed="both")],
-    "random_state": [Interval(Integral, 0, 2**32 - 1, closed="both")],
+    "random_state": ["random_state"],
     "verbose": ["verbose"],
 }
 

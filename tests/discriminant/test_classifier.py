@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
-from sklearn_hierret import DiscriminantClassifier, _arrays
+from sklearn_hierret import DiscriminantClassifier, WithinClassWhitening, _arrays
 from tests.strategies import blobs, examples
 
 
@@ -226,7 +226,7 @@ def test_bad_input(data):
     assert model.predict(Q).shape == (len(Q),)
     with pytest.raises(ValueError, match="8 features"):
         model.predict(Q[:, :3])
-    for params in ({"n_folds": 1}, {"shrinkage": 2}, {"linear": "kernel"}, {"random_state": None}):
+    for params in ({"n_folds": 1}, {"shrinkage": 2}, {"linear": "kernel"}, {"random_state": -1}):
         with pytest.raises(ValueError, match=next(iter(params))):
             DiscriminantClassifier(**params).fit(X, y)
 
@@ -291,3 +291,18 @@ def test_folds_do_not_depend_on_the_dtype():
     assert streams[0].cross_fitted_loss_["blend"] == pytest.approx(
         streams[1].cross_fitted_loss_["blend"], 1e-3
     )
+
+
+def test_seeds_that_are_drawn(rng):
+    """By a RandomState, or by None: at fit, once, so that all that follows is of one deal."""
+    X, y = blobs(rng, n_classes=3)
+    state = np.random.RandomState(5)
+    seed = np.random.RandomState(5).randint(2**31 - 1)
+    drawn = DiscriminantClassifier(random_state=state).fit(X, y)
+    given = DiscriminantClassifier(random_state=seed).fit(X, y)
+    np.testing.assert_array_equal(drawn.held_out_proba(X), given.held_out_proba(X))
+    np.testing.assert_array_equal(drawn.held_out_proba(X), drawn.held_out_proba(X))
+    fresh = DiscriminantClassifier(random_state=None).partial_fit(X[:60], y[:60]).partial_fit(X[60:], y[60:])
+    np.testing.assert_array_equal(fresh.held_out_leaves(X)[2], fresh.held_out_leaves(X)[2])
+    whitening = WithinClassWhitening(random_state=np.random.RandomState(1)).fit(X, y)
+    assert np.isfinite(whitening.transform(X)).all()

@@ -74,14 +74,13 @@ def test_every_metric_equals_the_function(data, gallery):
     for metric, function in graded.items():
         scores = function(t, ranked, TREE, 7, y_gallery=y_gallery, exclude_query=exclude)
         expected[metric] = scores.mean()
+    of_gallery = {"y_gallery": y_gallery, "exclude_query": exclude}
     for metric, function, more in [
         ("hap_at_r", hierarchical_average_precision, {"denominator": "min"}),
         ("asi_at_r", average_set_intersection_at_k, {}),
     ]:
         at_r = [
-            function(
-                t[[i]], ranked[[i]], TREE, int(R[i]), y_gallery=y_gallery, exclude_query=exclude, **more
-            )[0]
+            function(t[[i]], ranked[[i]], TREE, int(R[i]), **of_gallery, **more)[0]
             for i in range(len(t))
             if R[i]
         ]

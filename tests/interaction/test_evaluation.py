@@ -114,7 +114,7 @@ def test_objectives(data):
         ({"error_rate": 0.6}, ValueError, "error_rate"),
         ({"rounds": 100}, ValueError, "need more samples"),
         ({"n_queries": -2}, ValueError, "n_queries must be"),
-        ({"random_state": None}, ValueError, "random_state must be"),
+        ({"random_state": "x"}, ValueError, "cannot be used to seed"),
         ({"methods": {}}, TypeError, "methods must be"),
         ({"methods": [Rocchio()]}, TypeError, "methods must be"),
     ]:
