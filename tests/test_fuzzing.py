@@ -5,6 +5,7 @@ an error a fitted estimator must answer as before.
 """
 
 import copy
+import io
 import random
 import warnings
 
@@ -347,17 +348,46 @@ def bad_scoring(draws):
         must_fail(make_retrieval_scorer, **{what: draws.choice(values[what])})
 
 
+def bad_partial_fit(draws):
+    """More samples that are wrong: the retriever stays, and learns from right ones afterwards."""
+    retriever = copy.deepcopy(FITTED[draws.choice(["features", "cosine"])])
+    before = answers(retriever, Q)
+    if draws.random() < 0.5:
+        kinds = {**BAD_FEATURES, **BAD_SHAPES}
+        name = draws.choice(list(kinds))
+        yield f"partial_fit of features: {name}"
+        must_fail(retriever.partial_fit, kinds[name](X[:7], draws), NAMES[Y[:7]])
+    else:
+        name = draws.choice(list(BAD_LABELS))
+        yield f"partial_fit to labels: {name}"
+        must_fail(retriever.partial_fit, X[:7], BAD_LABELS[name](Y[:7], draws))
+    np.testing.assert_array_equal(answers(retriever, Q), before)
+
+
+def bad_place(draws):
+    retriever = copy.deepcopy(TAUGHT)
+    before = answers(retriever, Q)
+    labels = np.array(["emu", *NAMES[Y[1:7]]])
+    nodes = ["bird", "ant", None, ["beast"]]
+    wrong = [*({"emu": node} for node in nodes), {"ant": "beast"}, {"yak": "beast"}, {("emu",): "beast"}]
+    parents = draws.choice([*wrong, ["beast"], "beast", 3])
+    yield f"parents={parents!r}"
+    must_fail(draws.choice([retriever.set_gallery, retriever.add_to_gallery]), X[:7], labels, parents=parents)
+    np.testing.assert_array_equal(answers(retriever, Q), before)
+
+
 def mutated_tree(draws):
     """Text that was a tree: an error, or a tree that can be written and read again."""
-    form = draws.choice(["newick", "outline", "json"])
-    text = list(getattr(TREE, f"to_{form}")())
+    form = draws.choice(["newick", "outline", "json", "nested", "csv", "nexus"])
+    text = list(TEXTS[form] if form in TEXTS else getattr(TREE, f"to_{form}")())
     for _ in range(draws.randrange(1, 4)):
         place = draws.randrange(len(text))
-        text[place] = draws.choice(["", *"(),:;'\n\t 0-a\"}\0"])
+        text[place] = draws.choice(["", *"(),:;'\n\t 0-a\"}\0[]{\\#\ufeff"])
     text = "".join(text)
     yield f"{form}: {text!r}"
+    read = getattr(ClassHierarchy, "from_newick" if form == "nexus" else f"from_{form}")
     try:
-        tree = getattr(ClassHierarchy, f"from_{form}")(text)
+        tree = read(io.StringIO(text) if form == "csv" else text)
     except DOCUMENTED:
         return
     except OSError:  # a text without a line end may be a path
@@ -366,8 +396,16 @@ def mutated_tree(draws):
     assert ClassHierarchy.from_json(tree.to_json()) == tree
 
 
+TAUGHT = HierarchicalRetriever(TREE).fit(X, NAMES[Y])
+TEXTS = {
+    "nested": '{"name": "all", "children": [{"name": "beast", "children": ["cow", "dog"]}, {"name": "ant"}]}',
+    "csv": "group,class\nbeast,cow\nbeast,dog\n,ant\n",
+    "nexus": "#NEXUS [x] begin trees; translate a ant, b 'bee'; tree t = [&R] ((a:1,b:1)i:1,\"c\":2)r; end;",
+}
 CASES = [
     bad_fit,
+    bad_partial_fit,
+    bad_place,
     bad_parameter,
     bad_query,
     bad_query,
