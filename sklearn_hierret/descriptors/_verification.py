@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.metadata_routing import MetadataRouter
 
 from sklearn_hierret._sklearn import Interval
 from sklearn_hierret.descriptors._root_sift import LocalFeatures, scikit_image
@@ -88,7 +89,13 @@ class SpatialVerification(RerankingStep):
         self.max_trials = max_trials
         self.n_neighbors = n_neighbors
 
-    def fit(self, X: ArrayLike, y: ArrayLike, local_features: Sequence[LocalFeatures] | None = None) -> Any:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        local_features: Sequence[LocalFeatures] | None = None,
+        **params: Any,
+    ) -> Any:
         """Fit the retriever; the training set becomes the gallery.
 
         Parameters
@@ -96,6 +103,8 @@ class SpatialVerification(RerankingStep):
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
         local_features : sequence of LocalFeatures, one for each sample
+        **params : dict
+            Of the retriever's `fit`; with metadata routing those that it asks for.
 
         Returns
         -------
@@ -103,9 +112,18 @@ class SpatialVerification(RerankingStep):
         """
         scikit_image("SpatialVerification")
         checked = _checked(local_features, X)
-        super().fit(X, y)
+        super().fit(X, y, **params)
         self.local_features_ = checked
         return self
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Route what `fit` is given to this step and to the retriever.
+
+        Returns
+        -------
+        routing : MetadataRouter
+        """
+        return super().get_metadata_routing().add_self_request(self)
 
     def set_gallery(
         self,

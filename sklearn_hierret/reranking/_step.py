@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mode as most_frequent
 from sklearn.base import ClassifierMixin
+from sklearn.utils.metadata_routing import MetadataRouter
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_hierret._arrays import check_positive_integer, unchanged_on_error
 from sklearn_hierret._sklearn import HasMethods, Interval, fit_context
 from sklearn_hierret._training import LazyAttributes, NestedParams
-from sklearn_hierret.retrieval import HammingRetriever, checked_queries, fit_inside
+from sklearn_hierret.retrieval import HammingRetriever, checked_queries, fit_inside, routing_inside
 
 
 class RerankingStep(ClassifierMixin, NestedParams, LazyAttributes):
@@ -38,7 +39,7 @@ class RerankingStep(ClassifierMixin, NestedParams, LazyAttributes):
     }
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Any:
+    def fit(self, X: ArrayLike, y: ArrayLike, **params: Any) -> Any:
         """Fit the retriever; the training set becomes the gallery.
 
         Parameters
@@ -46,6 +47,8 @@ class RerankingStep(ClassifierMixin, NestedParams, LazyAttributes):
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
             Class labels.
+        **params : dict
+            Of the retriever's `fit`, such as ``groups``; with metadata routing those that it asks for.
 
         Returns
         -------
@@ -54,10 +57,19 @@ class RerankingStep(ClassifierMixin, NestedParams, LazyAttributes):
         with unchanged_on_error(self):
             if isinstance(self.retriever, HammingRetriever):
                 raise TypeError(f"{type(self).__name__} works on features; a HammingRetriever has codes.")
-            fit_inside(self, X, y)
+            fit_inside(self, X, y, params)
             self._prepared_for = innermost(self).searcher()
             self._prepare()
         return self
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Route what `fit` is given to the retriever.
+
+        Returns
+        -------
+        routing : MetadataRouter
+        """
+        return routing_inside(self)
 
     def set_gallery(
         self, X: ArrayLike, y: ArrayLike | None = None, ids: ArrayLike | None = None, **how: Any

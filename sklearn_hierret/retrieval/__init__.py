@@ -6,7 +6,7 @@ from sklearn_hierret.retrieval._fitting import fit_leaf_model, fit_ranking
 from sklearn_hierret.retrieval._gallery import Gallery, LeafOrigin
 from sklearn_hierret.retrieval._hamming import HammingRetriever
 from sklearn_hierret.retrieval._hierarchical import HierarchicalRetriever, fit_retriever
-from sklearn_hierret.retrieval._inside import fit_inside
+from sklearn_hierret.retrieval._inside import fit_inside, routing_inside
 from sklearn_hierret.retrieval._leaf_model import LeafModel
 from sklearn_hierret.retrieval._metric import fit_metric
 from sklearn_hierret.retrieval._novelty import POWER as POWER_OF_LEAF
@@ -36,5 +36,6 @@ __all__ = [
     "fit_metric",
     "fit_ranking",
     "fit_retriever",
+    "routing_inside",
     "table_of",
 ]

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import vstack
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.metadata_routing import MetadataRouter
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_hierret._arrays import neighbor_graph, unchanged_on_error
 from sklearn_hierret._sklearn import HasMethods, Interval, StrOptions, fit_context
 from sklearn_hierret.retrieval._hamming import HammingRetriever
-from sklearn_hierret.retrieval._inside import fit_inside
+from sklearn_hierret.retrieval._inside import fit_inside, routing_inside
 from sklearn_hierret.statistics import row_keys
 
 
@@ -89,7 +90,9 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
         self.symmetric = symmetric
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> HierarchicalNeighborsTransformer:
+    def fit(
+        self, X: ArrayLike, y: ArrayLike | None = None, **params: Any
+    ) -> HierarchicalNeighborsTransformer:
         """Fit the retriever.
 
         Parameters
@@ -97,13 +100,15 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
             Class labels; a `HammingRetriever` can do without.
+        **params : dict
+            Of the retriever's `fit`, such as ``groups``; with metadata routing those that it asks for.
 
         Returns
         -------
         self : object
         """
         with unchanged_on_error(self):
-            self.n_samples_fit_ = self._n_features_out = fit_inside(self, X, y).n_samples_fit_
+            self.n_samples_fit_ = self._n_features_out = fit_inside(self, X, y, params).n_samples_fit_
             # Codes of new samples are often equal to those of others.
             has_codes = isinstance(self.retriever_, HammingRetriever)
             self._keys = None if has_codes else row_keys(np.asarray(X, dtype=np.float64))
@@ -137,19 +142,21 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
         back = np.argsort(np.append(np.flatnonzero(~is_of_fit), np.flatnonzero(is_of_fit)))
         return type(graph)(vstack(parts, format="csr")[back])
 
-    def fit_transform(self, X: ArrayLike, y: ArrayLike | None = None) -> Any:
+    def fit_transform(self, X: ArrayLike, y: ArrayLike | None = None, **params: Any) -> Any:
         """Fit, and return the edges between the training samples, each one's own included.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
+        **params : dict
+            See `fit`.
 
         Returns
         -------
         graph : sparse matrix of shape (n_samples, n_samples), in CSR format
         """
-        return self.fit(X, y)._graph_of_fit()
+        return self.fit(X, y, **params)._graph_of_fit()
 
     def _graph_of_fit(self) -> Any:
         """Compute the edges between the training samples."""
@@ -164,6 +171,15 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
             weights[:, 1:] = graph.data.reshape(n, k)
         graph = neighbor_graph(weights, indices, n)
         return with_other_ends(graph) if self.symmetric and self.mode == "distance" else graph
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Route what `fit` is given to the retriever.
+
+        Returns
+        -------
+        routing : MetadataRouter
+        """
+        return routing_inside(self)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,8 @@ from tests.benchmarks._data import Data, add_data_arguments, data_sets, markdown
 SHARES, N_DRAWS, N_QUERIES = (0.1, 0.3, 0.5), 3, 1500
 #: Labelled rows of a new class, and reference rows.
 ALL = 10**6
+#: Largest shares of known classes that are believed.
+CAPS = (0.5, 0.65, 0.8, 0.9, 1.0)
 SHOTS, N_REFERENCE = (1, 2, 5, 10, 25, ALL), (64, 256, 512, 1024)
 MEASURES = ["mAP@1", "mAP@20", "mAP@20, macro"]
 
@@ -157,6 +160,31 @@ def few(data: Data) -> Iterator[list[str]]:
             ]
 
 
+def trade_off(data: Data, n_draws: int) -> Iterator[list[str]]:
+    """Gains over cosine in an unlabelled gallery, by the largest share of known classes that is believed."""
+    classes = np.unique(data.y_train)
+    gained: dict = {cap: {"new": [], "known": [], "closed": []} for cap in CAPS}
+    for seed in range(n_draws):
+        some = np.random.RandomState(seed).permutation(classes)[: max(1, round(SHARES[0] * len(classes)))]
+        for new in (some, classes[:0]) if seed == 0 else (some,):
+            ours, visual = fitted(data, new)
+            G, y = data.X_test, data.y_test
+            base = precisions(visual["cosine"](G, None), y, y, True)
+            for cap in CAPS:
+                with mock.patch("sklearn_hierret.new_classes._discovery.MOST_SHARE", cap):
+                    ranked = ours.with_gallery(G).kneighbors(None, 20, return_distance=False)
+                gain = precisions(ranked, y, y, True) - base
+                is_there, of_new = np.isfinite(gain[:, 1]), np.isin(y, new)
+                if not len(new):
+                    gained[cap]["closed"].append(gain[is_there].mean(axis=0))
+                    continue
+                gained[cap]["new"].append(gain[is_there & of_new].mean(axis=0))
+                gained[cap]["known"].append(gain[is_there & ~of_new].mean(axis=0))
+    for cap, groups in gained.items():
+        means = [np.mean(groups[group], axis=0) for group in ("new", "known", "closed")]
+        yield [data.name, f"{cap:g}", *(" ".join(f"{v:+.3f}" for v in mean) for mean in means)]
+
+
 def told(data: Data) -> Iterator[list[str]]:
     """AUROC of what tells known test samples from new ones, by the number of reference rows."""
     classes = np.unique(data.y_train)
@@ -230,18 +258,23 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=N_DRAWS)
     parser.add_argument("--costs", action="store_true", help="measure times, too")
     parser.add_argument("--only", nargs="*", help="words that names of data sets begin with")
+    parser.add_argument("--tables", nargs="*", help="some of: regimes, few, told, trade-off; default: all")
     args = parser.parse_args()
     rows: list[list[str]] = []
     shots: list[list[str]] = []
     aurocs: list[list[str]] = []
+    shares: list[list[str]] = []
+    wanted = args.tables or ["regimes", "few", "told", "trade-off"]
     for data in data_sets(args):
         if args.only and not any(data.name.startswith(word.replace("_", " ")) for word in args.only):
             continue
-        for of_tables, lines in ((shots, few(data)), (aurocs, told(data))):
-            for line in lines:
+        parts = {"few": (shots, few(data)), "told": (aurocs, told(data))}
+        parts["trade-off"] = (shares, trade_off(data, args.draws))
+        for name, (of_tables, lines) in parts.items():
+            for line in lines if name in wanted else ():
                 of_tables.append(line)
                 print(*line, sep=" | ", flush=True)
-        for regime, table in regimes(data, args.draws):
+        for regime, table in regimes(data, args.draws) if "regimes" in wanted else ():
             for (gallery, system), part in table.groupby(["gallery", "system"], sort=False):
                 cells = [
                     " ".join(f"{v:+.3f}" for v in of_group.mean()) if len(of_group) else ""
@@ -262,7 +295,9 @@ def main() -> None:
         "new classes": markdown_table(header, rows),
         "few": markdown_table(["data", "rows of a class", "system", "mAP@1, mAP@20"], shots),
         "told": markdown_table(["data", "new", *signs], aurocs),
+        "trade-off": markdown_table(["data", "largest share", "new", "known", "nothing new"], shares),
     }
+    tables = {name: text for name, text in tables.items() if name.replace("new classes", "regimes") in wanted}
     if args.costs:
         columns = ["set, ignoring (s)", "set (s)", "peak / gallery", "1,000 queries, ignoring (s)", "ratio"]
         columns += ["one query, ignoring (ms)", "ratio"]
