@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import enum
 import functools
 import hashlib
+import importlib
 import io
 import logging
+import os
 import re
 import sys
 import sysconfig
 import types
 import warnings
+import weakref
 import zipfile
+from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -28,8 +33,19 @@ IGNORED = {"training"}
 NUMBERED = "hooks"
 #: How torch tells classes of one name apart within a process.
 _MANGLED = re.compile(rb"[./]?___torch_mangle_\d+")
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), torch.dtype, torch.device)
-_BUILT_IN = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType, np.ufunc)
+_NUMBERS = (bool, int, float, complex, str, bytes)
+_PLAIN = (*_NUMBERS, type(None), type(Ellipsis), torch.dtype, torch.device)
+_BUILT_IN = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
+_TENSORS = (torch.Tensor, nn.Parameter, getattr(nn, "Buffer", nn.Parameter))
+#: What every class has, and what Python notes in one.
+_OF_PYTHON = ("__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__slotnames__")
+_MADE_BY_PYTHON = ("__firstlineno", "__static_attr", "__annotate", "__annotations_", "__abstract", "_abc_")
+#: Members that only say where a value lies.
+_NO_CONTENT = (
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    type(vars(namedtuple("_", "a"))["a"]),
+)
 _LIBRARIES = tuple(
     str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
@@ -84,7 +100,7 @@ class _Digest:
 
     def add(self, item: Any, where: str) -> None:
         """Add an object; `where` is what an error calls it."""
-        if isinstance(item, _PLAIN):
+        if type(item) in _PLAIN:
             self.write(type(item).__name__, repr(item))
             return
         if not isinstance(item, tuple):  # whether equal ones are one object is chance
@@ -102,12 +118,22 @@ class _Digest:
     def _add_tensor(self, tensor: torch.Tensor, where: str) -> None:
         if tensor.is_sparse or tensor.is_quantized or tensor.is_meta:
             raise UntellableError(f"{where} is a tensor of a layout that cannot be read.")
-        values = tensor.detach().cpu().contiguous()
+        try:
+            values = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
+            content = values.flatten().view(torch.uint8).numpy().data if values.numel() else b""
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise UntellableError(f"{where} is a tensor that cannot be read.") from error
         self.write("tensor", str(values.dtype), tuple(values.shape))
-        self.hash.update(values.flatten().view(torch.uint8).numpy().data if values.numel() else b"")
+        self.hash.update(content)
+        if type(tensor) not in _TENSORS:
+            self.add(type(tensor), where)
+        self._add_state(getattr(tensor, "__dict__", {}), where)
 
     def _add_array(self, array: np.ndarray, where: str) -> None:
         self.write("array", str(array.dtype), array.shape)
+        if isinstance(array, np.ma.MaskedArray):
+            self._add_array(np.ma.getmaskarray(array), where)
+            array = np.ma.getdata(array)
         if array.dtype.hasobject:
             self.add(array.tolist(), where)
         else:
@@ -115,6 +141,9 @@ class _Digest:
 
     def _add_sequence(self, items: Sequence, where: str) -> None:
         self.write(type(items).__name__, len(items))
+        if type(items) not in (list, tuple, torch.Size):
+            self.add(type(items), where)
+            self._add_state(getattr(items, "__dict__", {}), where)
         for i, item in enumerate(items):
             self.add(item, f"{where}[{i}]")
 
@@ -128,6 +157,9 @@ class _Digest:
 
     def _add_mapping(self, items: Mapping, where: str) -> None:
         self.write("mapping", len(items))
+        if type(items) not in (dict, OrderedDict, types.MappingProxyType):
+            self.add((type(items), getattr(items, "default_factory", None)), where)
+            self._add_state(getattr(items, "__dict__", {}), where)
         for key, value in items.items():
             self.add(key, where)
             self.add(value, f"{where}[{key!r}]")
@@ -142,66 +174,95 @@ class _Digest:
         self.add(method.__self__, where)
 
     def _add_function(self, function: types.FunctionType, where: str) -> None:
-        name = f"{function.__module__}.{function.__qualname__}"
+        code, name = function.__code__, f"{function.__module__}.{function.__qualname__}"
         self.write("function", name)
-        if self._add_library(function.__module__):
+        self._add_state(vars(function), where)
+        if _is_installed(code.co_filename):
+            self._add_version(function.__globals__.get("__name__"))
             return
-        self._add_code(function.__code__)
+        self._add_code(code)
         self.add((function.__defaults__, function.__kwdefaults__), where)
         for cell in function.__closure__ or ():
             try:
-                self.add(cell.cell_contents, f"a variable of {name}")
-            except ValueError as error:
-                if isinstance(error, UntellableError):
-                    raise
+                content = cell.cell_contents
+            except ValueError:
                 self.write("empty cell")
-        for used in sorted(_names_of(function.__code__)):
+                continue
+            self.add(content, f"a variable of {name}")
+        attributes = _names_of(code, ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"))
+        for used in sorted(_names_of(code, ("LOAD_GLOBAL", "LOAD_NAME"))):
             if used in function.__globals__:
                 self.write(used)
-                self.add(function.__globals__[used], f"{used} of {function.__module__}")
+                self._add_used(function.__globals__[used], attributes, f"{used} of {function.__module__}")
+        for module in sorted(_names_of(code, ("IMPORT_NAME",))):
+            with contextlib.suppress(ImportError):
+                self._add_used(importlib.import_module(module), attributes, module)
+
+    def _add_used(self, item: Any, attributes: set[str], where: str) -> None:
+        """Add what code uses by a name: of a module that is not installed, its file and the attributes."""
+        self.add(item, where)
+        if isinstance(item, types.ModuleType) and not _is_library(item.__name__):
+            for name in sorted(attributes & vars(item).keys()):
+                self.write(name)
+                self._add_used(vars(item)[name], attributes, f"{where}.{name}")
 
     def _add_code(self, code: types.CodeType) -> None:
-        self.write("code", code.co_code, code.co_names, code.co_varnames, code.co_freevars)
+        counts = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
+        self.write("code", code.co_code, code.co_names, code.co_varnames, code.co_freevars, counts)
+        self.write(getattr(code, "co_exceptiontable", b""))
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
                 self._add_code(constant)
             else:
-                self.write(repr(constant))
+                self.write(_canonical(constant))
 
     def _add_type(self, kind: type, where: str) -> None:
         self.write("class", kind.__module__, kind.__qualname__)
-        if self._add_library(kind.__module__):
-            return
-        for base in kind.__bases__:
+        for base in kind.__bases__:  # classes that a library makes of a user's own have that as a base
             self.add(base, where)
+        if type(kind) is not type:
+            self.add(type(kind), where)
+        members = [_inside(value) for value in vars(kind).values()]
+        files = [value.__code__.co_filename for value in members if isinstance(value, types.FunctionType)]
+        is_own = any(not _is_installed(file) and Path(file).is_file() for file in files)
+        if not is_own and self._add_library(kind.__module__):
+            return
         for name, value in sorted(vars(kind).items()):
-            if name in (
-                "__dict__",
-                "__weakref__",
-                "__doc__",
-                "__module__",
-                "__annotations__",
-                "__slotnames__",
-            ):
+            if name in _OF_PYTHON or name.startswith(_MADE_BY_PYTHON):
                 continue
-            if name.startswith(("__firstlineno", "__static_attr", "__annotate", "__abstract", "_abc_")):
-                continue
-            if not isinstance(value, (types.GetSetDescriptorType, types.MemberDescriptorType)):
+            if not isinstance(value, _NO_CONTENT):
                 self.write(name)
                 self.add(_inside(value), f"{kind.__qualname__}.{name}")
 
     def _add_library(self, module: str | None) -> bool:
         """Add the version of an installed package, and tell whether a module is of one."""
-        if not _is_library(module):
-            return False
-        top = (module or "").partition(".")[0]
+        if _is_library(module):
+            self._add_version(module)
+            return True
+        return False
+
+    def _add_version(self, module: str | None) -> None:
+        top = module.partition(".")[0] if isinstance(module, str) else "builtins"
         self.write("version", getattr(sys.modules.get(top), "__version__", sys.version.partition(" ")[0]))
-        return True
 
     def _add_python_module(self, module: types.ModuleType, where: str) -> None:
-        # What a function uses of a module that is not installed is read where the name leads.
         self.write("module", module.__name__)
-        self._add_library(module.__name__)
+        if not self._add_library(module.__name__) and getattr(module, "__file__", None):
+            with contextlib.suppress(OSError):
+                self.write(Path(str(module.__file__)).read_bytes())
+
+    def _add_enum(self, member: enum.Enum, where: str) -> None:
+        self.write("enum", type(member).__module__, type(member).__qualname__, member.name)
+        self.add(member.value, where)
+
+    def _add_ufunc(self, function: np.ufunc, where: str) -> None:
+        if getattr(np, function.__name__, None) is not function:
+            raise UntellableError(f"{where} is a ufunc, whose content cannot be read.")
+        self.write("ufunc", function.__name__)
+
+    def _add_reference(self, reference: weakref.ReferenceType, where: str) -> None:
+        self.write("reference")
+        self.add(reference(), where)
 
     def _add_built_in(self, function: Any, where: str) -> None:
         owner = getattr(function, "__objclass__", None) or getattr(function, "__module__", None)
@@ -233,15 +294,19 @@ class _Digest:
 
     def _add_module(self, module: nn.Module, where: str) -> None:
         self.add(type(module), where)
-        self._add_state(vars(module), where)
+        state = {name: value for name, value in vars(module).items() if name not in IGNORED}
+        hooks = {
+            name: value for name, value in state.items() if NUMBERED in name and isinstance(value, Mapping)
+        }
+        numbers = {key: i for i, key in enumerate(sorted({key for value in hooks.values() for key in value}))}
+        for name, value in hooks.items():
+            state[name] = [(numbers[key], of_key) for key, of_key in value.items()]
+        self._add_state(state, where)
 
     def _add_state(self, state: Mapping[str, Any], where: str) -> None:
         for name, value in state.items():
-            if name in IGNORED:
-                continue
             self.write(name)
-            is_numbered = NUMBERED in name and isinstance(value, Mapping)
-            self.add(list(value.values()) if is_numbered else value, f"{where}.{name}")
+            self.add(value, f"{where}.{name}")
 
     def _add_generator(self, generator: torch.Generator, where: str) -> None:
         self.add(generator.get_state(), where)
@@ -249,11 +314,35 @@ class _Digest:
     def _add_object(self, item: Any, where: str) -> None:
         kind = type(item)
         self.add(kind, where)
+        if isinstance(item, _NUMBERS):  # of a class of its own
+            self.write(next(base for base in _NUMBERS if isinstance(item, base)).__repr__(item))
         slots = [name for base in kind.__mro__ for name in _slots(base) if hasattr(item, name)]
-        if not slots and not hasattr(item, "__dict__"):
-            raise UntellableError(f"{where} is a {kind.__name__}, whose content cannot be read.")
         self._add_state({name: getattr(item, name) for name in slots}, where)
         self._add_state(getattr(item, "__dict__", {}), where)
+        self._add_reduced(item, where)  # content that is no attribute
+
+    def _add_reduced(self, item: Any, where: str) -> None:
+        """Add an object as pickle would write it."""
+        try:
+            reduced = item.__reduce_ex__(4)
+        except Exception as error:
+            kind = type(item).__name__
+            raise UntellableError(f"{where} is a {kind}, whose content cannot be read.") from error
+        if isinstance(reduced, str):
+            self.write("global", reduced)
+            return
+        self.add(tuple(reduced[:3]), where)
+        for items in reduced[3:5]:
+            self.add(None if items is None else list(items), where)
+
+
+def _canonical(constant: Any) -> str:
+    """Write a constant of code; sets have no order of their own."""
+    if isinstance(constant, frozenset):
+        return f"set {sorted(map(_canonical, constant))}"
+    if isinstance(constant, tuple):
+        return f"tuple {[_canonical(one) for one in constant]}"
+    return f"{type(constant).__name__} {constant!r}"
 
 
 def _inside(member: Any) -> Any:
@@ -272,19 +361,28 @@ def _slots(kind: type) -> Iterator[str]:
             yield name
 
 
-def _names_of(code: types.CodeType) -> set[str]:
-    """Return the globals that code uses."""
-    names = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+def _names_of(code: types.CodeType, operations: tuple[str, ...]) -> set[str]:
+    """Return the names that some operations of code use."""
+    names = {i.argval for i in dis.get_instructions(code) if i.opname in operations}
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            names |= _names_of(constant)
+            names |= _names_of(constant, operations)
     return names
+
+
+@functools.cache
+def _is_installed(file: str) -> bool:
+    """Tell whether a file of code belongs to Python or to an installed package."""
+    if file.startswith("<frozen "):
+        return True
+    place = str(Path(file).resolve())
+    return any(place.startswith(f"{folder}{os.sep}") for folder in _LIBRARIES)
 
 
 @functools.cache
 def _is_library(module: str | None) -> bool:
     """Tell whether a module belongs to an installed package, whose version tells its code."""
-    top = (module or "").partition(".")[0]
+    top = module.partition(".")[0] if isinstance(module, str) else "builtins"
     if top in sys.builtin_module_names or top in ("torch", "builtins"):
         return True
     if top == "__main__":
@@ -292,8 +390,7 @@ def _is_library(module: str | None) -> bool:
     file = getattr(sys.modules.get(top), "__file__", None)
     if file is None:
         return False
-    place = str(Path(file).resolve())
-    return any(place.startswith(folder) for folder in _LIBRARIES)
+    return _is_installed(file)
 
 
 _Adder = Callable[[_Digest, Any, str], None]
@@ -306,7 +403,10 @@ _KINDS: tuple[tuple[Any, _Adder], ...] = (
     (nn.Module, _Digest._add_module),
     (np.ndarray, _Digest._add_array),
     (np.generic, lambda digest, item, where: digest._add_array(np.asarray(item), where)),
-    (enum.Enum, lambda digest, item, where: digest.write(type(item).__qualname__, item.name)),
+    (enum.Enum, _Digest._add_enum),
+    (np.ufunc, _Digest._add_ufunc),
+    (weakref.ReferenceType, _Digest._add_reference),
+    (torch.utils.hooks.RemovableHandle, lambda digest, item, where: digest.write("handle")),
     ((list, tuple, torch.Size), _Digest._add_sequence),
     (Set, _Digest._add_set),
     (Mapping, _Digest._add_mapping),
