@@ -43,8 +43,17 @@ def as_frame(table: Any) -> pd.DataFrame:
             f"A DataFrame is expected, of pandas, polars or Arrow, got {type(table).__name__}: "
             "pandas.DataFrame(...) makes one of most things."
         )
-    frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
-    return frame.infer_objects()
+    # With None among them, integers stay Python's.
+    return pd.DataFrame(
+        {
+            name: pd.Series(values, dtype=object if None in values and _are_integers(values) else None)
+            for name, values in columns.items()
+        }
+    )
+
+
+def _are_integers(values: list) -> bool:
+    return all(value is None or isinstance(value, int) for value in values)
 
 
 def as_list(column: Any) -> Any:

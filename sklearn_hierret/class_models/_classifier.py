@@ -140,6 +140,10 @@ class ClassifierModel:
                 proba[in_fold] = dense
         return HeldOutLeaves(leaves, folds, None if proba is None else sample, proba)
 
+    def dealt(self, X: NDArray) -> TrainingSet:
+        """Raise an error: there are no folds."""
+        raise NotImplementedError
+
     def release(self) -> None:
         """Drop nothing: a classifier is kept as it is."""
 

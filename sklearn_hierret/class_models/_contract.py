@@ -104,6 +104,10 @@ class ClassModel(Protocol):
         """Samples that stand for all of the fit, if it keeps some."""
         ...
 
+    def dealt(self, X: NDArray) -> TrainingSet:
+        """Deal samples to the folds that they were in, or would be in; only where it keeps samples."""
+        ...
+
     def release(self) -> None:
         """Drop what only a fit asks for; it is made again when asked for."""
         ...

@@ -17,7 +17,7 @@ from sklearn_hierret.discriminant._fit import FittedModel, Settings, fit_models
 from sklearn_hierret.discriminant._model import DiscriminantModel
 from sklearn_hierret.discriminant._novelty import Novelty, fit_novelty
 from sklearn_hierret.leaves import N_KEPT, float_dtype, hard_leaves, soft_leaves
-from sklearn_hierret.statistics import FoldStatistics, Parts, Report, folds_of
+from sklearn_hierret.statistics import FoldStatistics, Parts, Report, folds_of, row_keys
 
 
 @value("discriminant rule")
@@ -74,6 +74,18 @@ class FoldedClassModel:
     def kept(self) -> TrainingSet:
         """Unit rows that the statistics keep, in their folds."""
         return self.statistics.training_set(self.rule.seed)
+
+    def dealt(self, X: NDArray) -> TrainingSet:
+        """Deal samples to the folds that they were in, or would be in by their hash."""
+        folds = folds_of(X, self.rule.n_folds, self.rule.seed)
+        kept, keys = self.statistics, row_keys(X)
+        of_kept = row_keys(kept.rows)
+        order = np.argsort(of_kept, kind="stable")
+        place = order[np.minimum(np.searchsorted(of_kept[order], keys), len(order) - 1)]
+        is_kept = of_kept[place] == keys
+        folds[is_kept] = kept.folds[place[is_kept]]  # there may have been groups
+        groups = kept.group_of_folds(self.rule.seed)[folds]
+        return TrainingSet(X, self.classes, np.zeros(len(X), dtype=np.intp), groups)
 
     @cached_property
     def models(self) -> list[DiscriminantModel | None]:

@@ -31,7 +31,11 @@ def nodes_from_ncbi(nodes: Any, names: Any, classes: ArrayLike | None) -> Nodes:
     edges = Edges({}, dict.fromkeys(parent), {}, name_of(nodes), int)
     edges.parents_of.update({taxon: [above] for taxon, above in above_of.items()})
     labels = classes_of(edges, classes)
+    if all(isinstance(label, float) for label in labels):  # as a column with gaps has them
+        labels = [int(label) for label in labels]  # type: ignore[call-overload]
     kept = ancestors_of(above_of, labels)
+    if classes is None and len(kept) < len(parent):
+        raise ValueError(f"{name_of(nodes)}: there is a cycle beside the tree.")
     few = {taxon: edges.parents_of[taxon] for taxon in kept if taxon in above_of}
     edges = Edges(few, kept, {}, edges.source, int)
     name_of_taxon = None if names is None else _names(names, kept)

@@ -7,7 +7,13 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from sklearn_hierret.hierarchy._json import is_json
-from sklearn_hierret.hierarchy._nodes import Nodes, as_label_array, number_nodes, sorted_labels
+from sklearn_hierret.hierarchy._nodes import (
+    Nodes,
+    as_label_array,
+    first_repeated,
+    number_nodes,
+    sorted_labels,
+)
 from sklearn_hierret.hierarchy._parent_child import check_choice, collect_edges, nodes_from_edges
 from sklearn_hierret.hierarchy._sources import read_source
 
@@ -28,9 +34,11 @@ def nodes_from_nested(source: Any, multiple_parents: str = "error") -> Nodes:
     if not isinstance(source, (Mapping, list)):
         text, title = read_source(source, "A nested tree", is_json)
         try:
-            source = json.loads(text)
+            source = json.loads(text, object_pairs_hook=_without_repeats)
         except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"{title}: this is no JSON ({error}).") from None
+        except _RepeatedError as error:
+            raise ValueError(f"{title}: the key {error.args[0]!r} occurs twice in one object.") from None
     names, parent = _listed(source, title)
     if multiple_parents == "tree":
         pairs = dict.fromkeys((names[above], names[node]) for node, above in parent.items())
@@ -50,6 +58,17 @@ def nodes_from_nested(source: Any, multiple_parents: str = "error") -> Nodes:
     return number_nodes(
         parent, [leaf_of[label] for label in labels], as_label_array(labels), None, dict(enumerate(names))
     )
+
+
+class _RepeatedError(Exception):
+    """Carry a key that occurs twice."""
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    repeated = first_repeated(key for key, _ in pairs)
+    if repeated is not None:
+        raise _RepeatedError(repeated)
+    return dict(pairs)
 
 
 def _listed(tree: Any, title: str) -> tuple[list[Hashable], dict[int, int]]:

@@ -60,6 +60,8 @@ def _nodes_of(text: str, ignore_lengths: bool) -> Nodes:
             continue
         elif token == ";":
             ended = True
+        elif expects_length and lengths[node] is not None:
+            raise ValueError(f"a second length at character {where}.")
         elif expects_length:
             lengths[node] = None if ignore_lengths else _length(token, where)
         elif names[node]:
@@ -114,8 +116,17 @@ def _tree_of_nexus(text: str) -> tuple[str, dict[str, str]]:
     new_name_of: dict[str, str] = {}
     for statement in statements:
         if statement and statement[0][0].upper() == "TRANSLATE":
-            words = [token for token, _ in statement[1:] if token not in ",;"]
-            new_name_of = {_unquoted(a): _unquoted(b) for a, b in zip(words[::2], words[1::2], strict=False)}
+            entry: list[str] = []
+            for token, where in statement[1:]:
+                if token not in ",;":
+                    entry.append(_unquoted(token))
+                    continue
+                if len(entry) != 2:
+                    raise ValueError(
+                        f"TRANSLATE before character {where}: two words are expected, got {entry}; a name "
+                        "with a blank needs quotes."
+                    )
+                new_name_of[entry[0]], entry = entry[1], []
     first = next((where for token, where in trees[0] if token == "("), None)
     if first is None:
         raise ValueError("the tree of a NEXUS file has no parentheses.")
@@ -188,7 +199,7 @@ def _end_of_comment(text: str, start: int) -> int:
 
 def _length(token: str, where: int) -> float:
     try:
-        length = float(token)
+        length = float(token.replace("_", "?"))
     except ValueError:
         raise ValueError(f"{token!r} at character {where} is no edge length.") from None
     if not 0 <= length < np.inf:

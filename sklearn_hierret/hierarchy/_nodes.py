@@ -164,7 +164,10 @@ def retyped(nodes: Nodes, id_type: type | None, names: Mapping[Any, str]) -> Nod
 
 def _typed(label: Any, id_type: type, default: Any = None) -> Any:
     try:
-        return id_type(label)
+        typed = id_type(label)
+        if isinstance(label, float) and typed != label:  # not a rounded one
+            raise ValueError
+        return typed
     except (TypeError, ValueError):
         if default is not None:
             return default

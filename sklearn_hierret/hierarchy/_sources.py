@@ -111,11 +111,11 @@ def read_names(names: Any, id_type: type) -> dict[Hashable, str]:
         if not line.strip():
             continue
         where = f"{name_of(names)}, line {number}"
-        parts = line.strip().split(maxsplit=1)
+        parts = line.strip().split("\t" if "\t" in line.strip() else None, maxsplit=1)
         if len(parts) < 2:
             raise ValueError(f"{where}: an id and a name are expected, got {line!r}.")
         try:
-            key = id_type(parts[0])
+            key = id_type(parts[0].strip())
         except ValueError:
             raise ValueError(f"{where}: {parts[0]!r} is no {id_type.__name__}.") from None
         if key in results:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Hashable, Sequence
 from io import StringIO
 from typing import Any
@@ -59,8 +60,8 @@ def nodes_from_frame(table: Any) -> Nodes:
     """Nodes from a DataFrame, one row a class; see `ClassHierarchy.from_frame`."""
     frame = as_frame(table)
     rows = [tuple(row) for row in frame.astype(object).itertuples(index=False, name=None)]
-    if not rows:
-        raise ValueError("The frame has no row: one row a class is expected.")
+    if not rows or not frame.shape[1]:
+        raise ValueError("The frame has no row, or no column: one row a class is expected.")
     missing = frame.isna().to_numpy() | np.array([[is_blank(value) for value in row] for row in rows])
     if missing[:, -1].any():
         raise ValueError(f"Row {int(np.flatnonzero(missing[:, -1])[0])} has no class in the last column.")
@@ -86,11 +87,20 @@ def nodes_from_csv(source: Any, columns: Sequence[Any] | None, sep: str) -> Node
     """Nodes from a text table with a header; see `ClassHierarchy.from_csv`."""
     title = name_of(source)
     try:
-        frame = pd.read_csv(StringIO(read_text(source)), sep=sep, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{title}: this is no table ({str(error).strip()}).") from None
-    frame = frame.rename(columns=str.strip).apply(lambda column: column.str.strip())
+        lines = [row for row in csv.reader(StringIO(read_text(source)), delimiter=sep, strict=True) if row]
+    except csv.Error as error:
+        raise ValueError(f"{title}: this is no table ({error}).") from None
+    if not lines:
+        raise ValueError(f"{title}: this is no table, it is empty.")
+    header = [cell.strip() for cell in lines[0]]
+    for number, row in enumerate(lines[1:], start=1):
+        if len(row) != len(header):
+            raise ValueError(f"{title}, row {number}: {len(row)} cells below {len(header)} columns.")
+    rows = [[cell.strip() for cell in row] for row in lines[1:]]
+    frame = pd.DataFrame(rows, columns=header, dtype=object)
     if columns is not None:
+        if not len(columns):
+            raise ValueError("columns must name one column at least, that of the classes.")
         absent = [name for name in columns if name not in frame.columns]
         if absent:
             raise ValueError(

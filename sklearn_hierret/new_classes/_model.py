@@ -110,6 +110,10 @@ class OpenModel:
         """Compute cross-fitted leaves of samples of the fit, which are of known classes."""
         return self.inner.held_out(training, assignment, with_sample=with_sample)
 
+    def dealt(self, X: NDArray) -> TrainingSet:
+        """Deal samples to the folds of the known classes' model."""
+        return self.inner.dealt(X)
+
     def release(self) -> None:
         """Drop what only a fit asks for."""
         self.inner.release()

@@ -251,19 +251,6 @@ class _Digest:
             with contextlib.suppress(OSError):
                 self.write(Path(str(module.__file__)).read_bytes())
 
-    def _add_enum(self, member: enum.Enum, where: str) -> None:
-        self.write("enum", type(member).__module__, type(member).__qualname__, member.name)
-        self.add(member.value, where)
-
-    def _add_ufunc(self, function: np.ufunc, where: str) -> None:
-        if getattr(np, function.__name__, None) is not function:
-            raise UntellableError(f"{where} is a ufunc, whose content cannot be read.")
-        self.write("ufunc", function.__name__)
-
-    def _add_reference(self, reference: weakref.ReferenceType, where: str) -> None:
-        self.write("reference")
-        self.add(reference(), where)
-
     def _add_built_in(self, function: Any, where: str) -> None:
         owner = getattr(function, "__objclass__", None) or getattr(function, "__module__", None)
         name = getattr(function, "__qualname__", getattr(function, "__name__", repr(function)))
@@ -307,9 +294,6 @@ class _Digest:
         for name, value in state.items():
             self.write(name)
             self.add(value, f"{where}.{name}")
-
-    def _add_generator(self, generator: torch.Generator, where: str) -> None:
-        self.add(generator.get_state(), where)
 
     def _add_object(self, item: Any, where: str) -> None:
         kind = type(item)
@@ -393,6 +377,26 @@ def _is_library(module: str | None) -> bool:
     return _is_installed(file)
 
 
+def _add_enum(digest: _Digest, member: enum.Enum, where: str) -> None:
+    digest.write("enum", type(member).__module__, type(member).__qualname__, member.name)
+    digest.add(member.value, where)
+
+
+def _add_ufunc(digest: _Digest, function: np.ufunc, where: str) -> None:
+    if getattr(np, function.__name__, None) is not function:
+        raise UntellableError(f"{where} is a ufunc, whose content cannot be read.")
+    digest.write("ufunc", function.__name__)
+
+
+def _add_reference(digest: _Digest, reference: weakref.ReferenceType, where: str) -> None:
+    digest.write("reference")
+    digest.add(reference(), where)
+
+
+def _add_generator(digest: _Digest, generator: torch.Generator, where: str) -> None:
+    digest.add(generator.get_state(), where)
+
+
 _Adder = Callable[[_Digest, Any, str], None]
 #: The first kind that fits says how an object is added.
 _KINDS: tuple[tuple[Any, _Adder], ...] = (
@@ -403,9 +407,9 @@ _KINDS: tuple[tuple[Any, _Adder], ...] = (
     (nn.Module, _Digest._add_module),
     (np.ndarray, _Digest._add_array),
     (np.generic, lambda digest, item, where: digest._add_array(np.asarray(item), where)),
-    (enum.Enum, _Digest._add_enum),
-    (np.ufunc, _Digest._add_ufunc),
-    (weakref.ReferenceType, _Digest._add_reference),
+    (enum.Enum, _add_enum),
+    (np.ufunc, _add_ufunc),
+    (weakref.ReferenceType, _add_reference),
     (torch.utils.hooks.RemovableHandle, lambda digest, item, where: digest.write("handle")),
     ((list, tuple, torch.Size), _Digest._add_sequence),
     (Set, _Digest._add_set),
@@ -416,7 +420,7 @@ _KINDS: tuple[tuple[Any, _Adder], ...] = (
     (type, _Digest._add_type),
     (types.ModuleType, _Digest._add_python_module),
     (_BUILT_IN, _Digest._add_built_in),
-    (torch.Generator, _Digest._add_generator),
+    (torch.Generator, _add_generator),
     (logging.Logger, lambda digest, item, where: digest.write("logger")),
     ((Path, range, slice), lambda digest, item, where: digest.write(repr(item))),
 )

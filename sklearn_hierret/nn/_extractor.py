@@ -354,7 +354,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         labels : ndarray of shape (n,)
         """
         codes = self.predict_proba(X).argmax(axis=1)
-        if self._compares_codes and isinstance(X, Dataset):
+        if getattr(self, "_compares_codes", False) and isinstance(X, Dataset):
             if len(self.classes_) < self.n_outputs_:
                 raise ValueError(
                     "Scores by skorch compare clusters; 'valid_acc' has the accuracy of classes."
@@ -468,6 +468,8 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         if sample_weight is not None or self.class_weight is not None:
             weights = check_sample_weight(sample_weight, labels, dtype=np.float32, ensure_non_negative=True)
             weights = weights * compute_sample_weight(self.class_weight, labels).astype(np.float32)
+            if not np.all(weights >= 0) or not np.any(weights > 0):
+                raise ValueError("class_weight must be at least 0, and above it for some classes.")
         return ImageDataset(source, np.searchsorted(known, seen)[codes], weights)
 
     def _layer_output(self, images: torch.Tensor) -> torch.Tensor:

@@ -44,8 +44,6 @@ class ImageNeuralNet(NeuralNetClassifier):
     `label_classes_`; losses are those of its objective.
     """
 
-    _compares_codes = False
-
     @property
     def device(self) -> str:
         """The device in use; "auto" is settled here."""
@@ -127,12 +125,7 @@ class ImageNeuralNet(NeuralNetClassifier):
         backbone = make_backbone(self.backbone, n_channels)
         pooling = make_pooling(self.pooling, n_channels_of(backbone, n_channels, (height, width)))
         n_features = n_features_of(Vectors(backbone, pooling), n_channels, (height, width))
-        self.module_ = self._module_of(backbone, pooling, n_features)
-        freeze(self.module_, self.freeze)
-        return self
-
-    def _module_of(self, backbone: Any, pooling: Any, n_features: int) -> Any:
-        return self.module(
+        self.module_ = self.module(
             backbone,
             pooling,
             self._objective(n_features),
@@ -140,6 +133,8 @@ class ImageNeuralNet(NeuralNetClassifier):
             self.augmentation,
             **self.get_params_for("module"),
         )
+        freeze(self.module_, self.freeze)
+        return self
 
     def initialize_criterion(self) -> ImageNeuralNet:
         """Make the criterion, where the loss is one.
@@ -195,7 +190,7 @@ class ImageNeuralNet(NeuralNetClassifier):
         """
         if self.train_split is not None or not self.validation_fraction:
             train, valid = super().get_split_datasets(X, y, **fit_params)
-            return train, self._own_images(valid)
+            return train, own_images(self, valid)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         return split_off(X, np.asarray(y), float(self.validation_fraction), seed)
 
@@ -332,39 +327,9 @@ class ImageNeuralNet(NeuralNetClassifier):
             raise ValueError(f"Images of {sizes[0]}, but the network was trained on {sizes[1]}.")
         return source
 
-    def _own_images(self, valid: Any) -> Any:
-        """Make images with codes of skorch's dataset of images and labels."""
-        if valid is None or isinstance(valid, Subset) or hasattr(valid, "codes"):
-            return valid
-        if not isinstance(valid, SkorchDataset) or valid.y is None:
-            raise ValueError(
-                "train_split must give parts of the training images, or a validation set as "
-                "skorch.dataset.Dataset(images, labels)."
-            )
-        labels = np.asarray(valid.y)
-        unknown = np.setdiff1d(labels, self.label_classes_)
-        if len(unknown):
-            raise ValueError(f"The validation set has labels that y lacks: {unknown.tolist()[:10]}.")
-        return ImageDataset(self._source(valid.X), np.searchsorted(self.label_classes_, labels))
-
-    def _check_criterion(self) -> None:
-        params = self.get_params_for("criterion")
-        if self.criterion is torch.nn.Identity and not params:
-            return
-        if self.loss != "cross_entropy":
-            raise ValueError(
-                f"criterion is for loss='cross_entropy', and loss={self.loss!r} has its own: "
-                f"{', '.join(['criterion', *(f'criterion__{name}' for name in params)])} would not be used."
-            )
-        if isinstance(self.criterion, type) and issubclass(self.criterion, torch.nn.NLLLoss):
-            raise ValueError(
-                "criterion=NLLLoss takes logarithms of probabilities, and the network gives scores: use "
-                "CrossEntropyLoss."
-            )
-
     def _check_parameters(self) -> None:
         self._check_loss()
-        self._check_criterion()
+        check_criterion(self)
         if self.hierarchy is not None and not hasattr(self.hierarchy, "distance_matrix"):
             raise TypeError(
                 f"hierarchy must be a ClassHierarchy, got {type(self.hierarchy).__name__}; fit a builder "
@@ -414,6 +379,44 @@ class ImageNeuralNet(NeuralNetClassifier):
         return memory_hint(self.device, self.batch_size)
 
 
+def own_images(net: ImageNeuralNet, valid: Any) -> Any:
+    """Make images with codes of skorch's dataset of images and labels."""
+    if valid is None or isinstance(valid, Subset) or hasattr(valid, "codes"):
+        return valid
+    if not isinstance(valid, SkorchDataset) or valid.y is None:
+        raise ValueError(
+            "train_split must give parts of the training images, or a validation set as "
+            "skorch.dataset.Dataset(images, labels)."
+        )
+    labels = np.asarray(valid.y)
+    unknown = np.setdiff1d(labels, net.label_classes_)
+    if len(unknown):
+        raise ValueError(f"The validation set has labels that y lacks: {unknown.tolist()[:10]}.")
+    return ImageDataset(net._source(valid.X), np.searchsorted(net.label_classes_, labels))
+
+
+def check_criterion(net: ImageNeuralNet) -> None:
+    """Raise a ValueError for a criterion that would not be used, or cannot be."""
+    params = net.get_params_for("criterion")
+    if net.criterion is torch.nn.Identity and not params:
+        return
+    if net.loss != "cross_entropy":
+        raise ValueError(
+            f"criterion is for loss='cross_entropy', and loss={net.loss!r} has its own: "
+            f"{', '.join(['criterion', *(f'criterion__{name}' for name in params)])} would not be used."
+        )
+    if not isinstance(net.criterion, type):
+        raise ValueError(
+            f"criterion must be a class, such as CrossEntropyLoss, got {net.criterion!r}; its "
+            "parameters are criterion__label_smoothing and the like."
+        )
+    if issubclass(net.criterion, torch.nn.NLLLoss):
+        raise ValueError(
+            "criterion=NLLLoss takes logarithms of probabilities, and the network gives scores: use "
+            "CrossEntropyLoss."
+        )
+
+
 def loss_of(
     objective: Objective, criterion: Any, outputs: Any, codes: torch.Tensor, weights: torch.Tensor | None
 ) -> torch.Tensor:
@@ -451,7 +454,7 @@ def freeze(module: torch.nn.Module, names: Any) -> None:
         return
     modules = dict(module.named_modules())
     for name in [names] if isinstance(names, str) else names:
-        if name not in modules:
+        if not name or name not in modules:
             raise ValueError(
                 f"freeze={name!r} is no module of the network; some that are: "
                 f"{[known for known in modules if known][:12]}."

@@ -124,8 +124,10 @@ def fit_leaf_model(
     return leaf_model
 
 
-def can_learn_more(hierarchy: Any, class_model: Any) -> bool:
+def can_learn_more(hierarchy: Any, class_model: Any, metric: Any) -> bool:
     """Tell whether samples can join those that such parameters are fitted to."""
+    if not isinstance(metric, str):
+        return False
     if hierarchy is not None and not isinstance(hierarchy, (ClassHierarchy, CombinedHierarchy)):
         if not hasattr(hierarchy, "partial_fit"):
             return False
@@ -158,17 +160,11 @@ def learned_more(model: LeafModel, X: NDArray, y: NDArray, groups: ArrayLike | N
 def origin_after_more(gallery: Gallery) -> LeafOrigin:
     """Return where the leaves of a gallery come from after its class model has learned more.
 
-    Where there are labels, any sample may be one of those that were learned from: as queries all of them get
-    held-out leaves.
+    Any sample may be one of those that were learned from, and those that are added later as well.
     """
-    origin = LeafOrigin(gallery.origin.gallery_leaves, new_classes=gallery.origin.new_classes)
-    if gallery.labels is None:
-        return origin
-    if gallery.origin.groups is None:
-        return origin._replace(n_train=len(gallery))
-    is_trained = gallery.samples.serials < gallery.origin.n_train  # those added later have no groups
-    groups = gallery.origin.groups[gallery.samples.serials[is_trained]]
-    return origin._replace(n_train=int(is_trained.sum()), groups=groups)
+    n_train = 0 if gallery.labels is None else len(gallery)
+    origin = gallery.origin
+    return LeafOrigin(origin.gallery_leaves, n_train, new_classes=origin.new_classes, by_fold=True)
 
 
 def parents_after_more(before: LeafModel | None, model: LeafModel) -> dict | None:

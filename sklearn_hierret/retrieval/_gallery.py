@@ -51,6 +51,8 @@ class LeafOrigin(NamedTuple):
         Groups of these samples.
     new_classes : {"auto", "labels", "discover", "ignore"}
         Whether labels, or clusters, become leaves.
+    by_fold : bool
+        Whether any sample may be one that the class model has learned from, which its folds then tell.
     """
 
     gallery_leaves: str = "predicted"
@@ -58,6 +60,7 @@ class LeafOrigin(NamedTuple):
     held_out: HeldOutLeaves | None = None
     groups: NDArray[np.uint64] | None = None
     new_classes: str = "ignore"
+    by_fold: bool = False
 
     @property
     def n_held_out(self) -> int:

@@ -27,6 +27,7 @@ from sklearn_hierret.retrieval._leaf_model import LeafModel
 from sklearn_hierret.retrieval._new_classes import by_halves
 from sklearn_hierret.retrieval._novelty import LEAST_OPEN_ALPHA, MOST_OPEN_ALPHA, POWER, share_of_gallery
 from sklearn_hierret.retrieval._options import Options
+from sklearn_hierret.statistics import row_keys
 
 #: The class model is asked about so few samples as they are.
 FEW = 4
@@ -259,11 +260,18 @@ class GalleryLeaves:
         if kind.source == "labels":
             by_label = model.of_labels(labels, "auto" if kind.unknown_on_root else origin.gallery_leaves)
         is_labelled, is_trained = by_label >= 0, serials < origin.n_held_out
+        if origin.by_fold:
+            is_trained = self._may_be_learned(features, labels)
         of_label = np.flatnonzero(is_labelled)
         of_fit = np.flatnonzero(~is_labelled & is_trained)
         others = np.flatnonzero(~is_labelled & ~is_trained)
         batches = []
-        if len(of_fit):
+        if len(of_fit) and origin.by_fold:
+            dealt = model.known_model.dealt(features()[of_fit])
+            held_out = model.known_model.held_out(dealt, kind.assignment).of_kind(kind.assignment)
+            assert held_out is not None
+            batches.append((of_fit, held_out))
+        elif len(of_fit):
             batches.append(
                 (of_fit, self._held_out(kind.assignment, features, labels, serials)[serials[of_fit]])
             )
@@ -279,6 +287,15 @@ class GalleryLeaves:
             return batches[0][1]
         rows = np.concatenate([rows for rows, _ in batches])
         return joined_leaves([leaves for _, leaves in batches])[np.argsort(rows)]
+
+    def _may_be_learned(self, features: Callable[[], NDArray], labels: NDArray | None) -> NDArray[np.bool_]:
+        """Tell which samples the class model may have learned from: by their labels, or by those it keeps."""
+        model = self.model.known_model
+        if labels is not None:
+            return np.isin(labels, model.classes)
+        kept = model.kept
+        keys = row_keys(features())
+        return np.zeros(len(keys), dtype=bool) if kept is None else np.isin(keys, row_keys(kept.X))
 
     def _held_out(
         self,

@@ -235,7 +235,11 @@ class HierarchicalRetriever(BaseRetriever):
             fit_retriever(self, TrainingSet.of(self, X, y, groups))
         return self
 
-    @available_if(lambda retriever: can_learn_more(retriever.hierarchy, retriever.class_model))
+    @available_if(
+        lambda retriever: can_learn_more(
+            retriever.hierarchy, retriever.class_model, retriever.__dict__.get("metric", "auto")
+        )
+    )
     @fit_context(prefer_skip_nested_validation=False)
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, groups: ArrayLike | None = None
@@ -270,13 +274,17 @@ class HierarchicalRetriever(BaseRetriever):
 
         Notes
         -----
-        There is this method where the class model is a `DiscriminantClassifier`, and the hierarchy is one of
-        its class means, a given one, or of a builder with a ``partial_fit``.
+        There is this method where the class model is a `DiscriminantClassifier`, the metric no transformer,
+        and the hierarchy one of its class means, given, or of a builder with a ``partial_fit``. Clusters
+        that were found are sought anew, and changes by `discover` are lost. Hierarchy and class model are
+        those of the fit, whatever the parameters are now.
         """
         if classes is not None:
             check_same_kind(np.asarray(classes), np.asarray(y), "classes", "the labels")
         if "_searcher" not in self.__dict__:
             return self.fit(X, y) if groups is None else self.fit(X, y, groups=groups)
+        if not isinstance(self.metric, str):
+            raise ValueError("A transformer as metric learns from all samples: fit to all of them.")
         with unchanged_on_error(self):
             block = TrainingSet.of(self, X, y, groups, is_first=False)
             check_same_kind(block.classes, self.searcher().classes, "Labels", "those seen at fit")
@@ -393,13 +401,9 @@ def fit_retriever(
     else:
         before = retriever.searcher()
         gallery, origin = before.gallery, origin_after_more(before.gallery)
-        searcher = searcher.over(
-            gallery.features,
-            gallery.labels,
-            gallery.ids,
-            origin,
-            parents_after_more(before.leaf_model, model),
-        )
+        parents = parents_after_more(before.leaf_model, model)
+        searcher = searcher.over(gallery.features, gallery.labels, gallery.ids, origin, parents)
+        searcher = searcher.with_ids_after(gallery.samples.next_id)
     model.model.release()
     retriever._alpha_at_fit, retriever._gallery_leaves = ranking.alpha, params["gallery_leaves"]
     retriever._new_classes = params["new_classes"]

@@ -260,6 +260,10 @@ class CodeModel:
         training = replace(training, X=unpack_signs(training.X))
         return self.inner.held_out(training, assignment, with_sample=with_sample)
 
+    def dealt(self, X: NDArray) -> TrainingSet:
+        """Raise an error: there are no folds."""
+        raise NotImplementedError
+
     def release(self) -> None:
         """Drop what only a fit asks for."""
         self.inner.release()

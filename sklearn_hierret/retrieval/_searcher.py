@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._arrays import check_positive_integer, check_same_kind
 from sklearn_hierret._state import value
-from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.class_models import HeldOutLeaves
 from sklearn_hierret.distance import VisualMetric
 from sklearn_hierret.leaves import float_dtype, likeliest
@@ -145,6 +144,12 @@ class Searcher:
         """Search other samples."""
         return self.over(X, y, ids, LeafOrigin(gallery_leaves, new_classes=new_classes), parents)
 
+    def with_ids_after(self, next_id: int) -> Searcher:
+        """Search the same, and number new samples from there on at least."""
+        samples = replace(self.gallery.samples, next_id=max(next_id, self.gallery.samples.next_id))
+        gallery = replace(self.gallery, samples=samples)
+        return replace(self, gallery=gallery.with_held_out(self.gallery.held_out))
+
     def over_samples(self, X: NDArray) -> Searcher:
         """Search samples without labels; the leaves of those that the fit has seen are held out.
 
@@ -156,12 +161,12 @@ class Searcher:
         model, origin = searcher.leaves.model.known_model, self.gallery.origin
         leaves, keys = searcher.leaves.predicted(X), row_keys(X)
         trained = np.flatnonzero(self.gallery.samples.serials < origin.n_train)
-        of_gallery = row_keys(self.gallery.features_at(trained))
-        if model.keeps_folds and origin.groups is None:
-            kept = model.kept
-            seen = np.isin(keys, of_gallery if kept is None else np.append(of_gallery, row_keys(kept.X)))
-            nobody = np.zeros(int(seen.sum()), dtype=np.intp)
-            held_out = model.held_out(TrainingSet(X[seen], model.classes, nobody), "soft")
+        of_gallery, kept = row_keys(self.gallery.features_at(trained)), model.kept
+        if kept is not None:
+            of_kept = row_keys(kept.X)
+            is_whole = origin.groups is None  # folds of rows that are not kept follow from the rows
+            seen = np.isin(keys, np.append(of_gallery, of_kept) if is_whole else of_kept)
+            held_out = model.held_out(model.dealt(X[seen]), "soft")
         else:
             seen, order = np.isin(keys, of_gallery), np.argsort(of_gallery)
             of_fit = searcher.leaves.view(of_gallery=True).leaves()[trained]

@@ -6,7 +6,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import vstack
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.metadata_routing import MetadataRouter
@@ -111,7 +111,10 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
             self.n_samples_fit_ = self._n_features_out = fit_inside(self, X, y, params).n_samples_fit_
             # Codes of new samples are often equal to those of others.
             has_codes = isinstance(self.retriever_, HammingRetriever)
-            self._keys = None if has_codes else row_keys(np.asarray(X, dtype=np.float64))
+            rows = np.asarray(X, dtype=np.float64)
+            lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+            self._length = float(np.median(lengths)) or 1.0
+            self._keys = None if has_codes else self._keys_of(rows)
         return self
 
     def transform(self, X: ArrayLike) -> Any:
@@ -133,7 +136,7 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
         graph = self.retriever_.kneighbors_graph(X, k, mode=self.mode)
         if self._keys is None:
             return graph
-        keys, order = row_keys(np.asarray(X, dtype=np.float64)), np.argsort(self._keys, kind="stable")
+        keys, order = self._keys_of(np.asarray(X, dtype=np.float64)), np.argsort(self._keys, kind="stable")
         place = np.minimum(np.searchsorted(self._keys[order], keys), len(order) - 1)
         is_of_fit = self._keys[order[place]] == keys
         if not np.any(is_of_fit):
@@ -157,6 +160,10 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
         graph : sparse matrix of shape (n_samples, n_samples), in CSR format
         """
         return self.fit(X, y, **params)._graph_of_fit()
+
+    def _keys_of(self, rows: NDArray[np.float64]) -> NDArray[np.uint64]:
+        """Hash rows and their lengths: for some metrics a longer row is another one."""
+        return row_keys(np.column_stack([rows, np.full(len(rows), self._length)]))
 
     def _graph_of_fit(self) -> Any:
         """Compute the edges between the training samples."""

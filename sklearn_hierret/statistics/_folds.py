@@ -146,10 +146,13 @@ class FoldStatistics:
 
     def training_set(self, seed: int) -> TrainingSet:
         """Return the kept rows as samples that are dealt to the folds that they are in."""
+        return TrainingSet(self.rows, self.classes, self.codes, self.group_of_folds(seed)[self.folds])
+
+    def group_of_folds(self, seed: int) -> NDArray[np.uint64]:
+        """Return a group for each fold, whose samples are dealt to it."""
         numbers = np.arange(64 * self.n_folds, dtype=np.uint64)
         dealt = folds_of_groups(numbers, self.n_folds, seed)
-        of_fold = np.array([numbers[dealt == fold][0] for fold in range(self.n_folds)])
-        return TrainingSet(self.rows, self.classes, self.codes, of_fold[self.folds])
+        return np.array([numbers[dealt == fold][0] for fold in range(self.n_folds)])
 
     def _all_moments(self) -> NDArray[np.float64]:
         """Moments, of the rows if need be."""

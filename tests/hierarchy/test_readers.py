@@ -372,3 +372,40 @@ def test_names_that_utf_8_cannot_hold(tmp_path):
         with pytest.raises(ValueError, match="no text that UTF-8 can hold"):
             write(tmp_path / "tree.txt")
     assert not (tmp_path / "tree.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        (
+            lambda: ClassHierarchy.from_csv(io.StringIO("f,c\nx,a,1\ny,b,2\n")),
+            "row 1: 3 cells below 2 columns",
+        ),
+        (lambda: ClassHierarchy.from_csv(io.StringIO("f,c\nx,a\n"), []), "columns must name one column"),
+        (
+            lambda: ClassHierarchy.from_newick("#NEXUS translate 1 Homo sapiens, 2 cat; tree t = (1,2);"),
+            r"two words are expected, got \['1', 'Homo', 'sapiens'\]",
+        ),
+        (lambda: ClassHierarchy.from_newick("(a:1:2,b:1);"), "a second length"),
+        (lambda: ClassHierarchy.from_newick("(a:1_0,b:1);"), "no edge length"),
+        (lambda: ClassHierarchy.from_nested('{"a": {"x": ["p"], "x": ["q"]}}'), "key 'x' occurs twice"),
+        (
+            lambda: ClassHierarchy.from_frame(pd.DataFrame([["x", 1.5], ["y", 2.0]]), id_type=int),
+            "1.5 is no int",
+        ),
+        (lambda: ClassHierarchy.from_ncbi(io.StringIO("1|1|\n2|1|\n7|8|\n8|7|\n")), "cycle beside the tree"),
+        (lambda: ClassHierarchy.from_frame(pd.DataFrame(index=[0, 1])), "no row, or no column"),
+    ],
+)
+def test_what_readers_refuse(read, message):
+    with pytest.raises(ValueError, match=message):
+        read()
+
+
+def test_small_mercies_of_readers():
+    names = io.StringIO("big cat\tTiger\n")
+    assert "Tiger" in ClassHierarchy.from_parent_child([("a", "big cat"), ("a", "b")], names=names).node_names
+    assert ClassHierarchy.from_ncbi(io.StringIO(NODES), classes=[4.0, 9.0]).classes.tolist() == [4, 9]
+    polars = pytest.importorskip("polars", reason="needs polars")
+    table = polars.DataFrame({"level": [1, None, 2], "class": ["a", "b", "c"]})
+    assert ClassHierarchy.from_frame(table).node_names == ("a", "b", "c", 1, 2, "root")

@@ -47,6 +47,8 @@ def test_parameters_of_the_criterion_count(digits):
         ({"loss": "center", "criterion": nn.CrossEntropyLoss}, "loss='center' has its own: criterion would"),
         ({"loss": "smooth_ap", "criterion__label_smoothing": 0.1}, "criterion__label_smoothing would not"),
         ({"criterion": nn.NLLLoss}, "NLLLoss takes logarithms"),
+        ({"criterion": nn.CrossEntropyLoss()}, "criterion must be a class"),
+        ({"freeze": ""}, "freeze='' is no module"),
     ],
 )
 def test_criteria_that_would_not_be_used(digits, params, message):
@@ -113,6 +115,11 @@ def test_bad_weights(digits):
     ]:
         with pytest.raises(ValueError, match=message):
             tiny().fit(X[:50], y[:50], sample_weight=weight)
+    for class_weight in ({"a": -1}, dict.fromkeys("abcdefghij", 0)):
+        with pytest.raises(ValueError, match="class_weight must be at least 0"):
+            tiny(class_weight=class_weight).fit(X[:50], y[:50])
+    with pytest.raises(ValueError, match="compares the samples of a batch, and takes no weights"):
+        tiny(loss="multigrain", class_weight="balanced").fit(X[:50], y[:50])
     with pytest.raises(ValueError, match="compares the samples of a batch, and takes no weights"):
         tiny(loss="smooth_ap", class_weight="balanced").fit(X[:50], y[:50])
 

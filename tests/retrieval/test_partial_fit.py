@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.frozen import FrozenEstimator
 from sklearn.naive_bayes import GaussianNB
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_hierret import (
     ClassHierarchy,
@@ -187,3 +188,53 @@ def test_bad_input(blobs):
             retriever.partial_fit(X_bad, y_bad)
     assert retriever.searcher() is before
     retriever.partial_fit(X[new[:1]], y[new[:1]])  # one sample of one class
+
+
+@pytest.mark.parametrize("order", ["learn, add", "add, learn", "groups", "unlabelled"])
+def test_no_sample_that_was_learned_from_tells_its_own_label(order):
+    """Labels of pure noise: in whatever order samples are learned from and added, leaves are at chance."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(600, 20)), rng.integers(0, 12, 600)
+    A, B = slice(0, 300), slice(300, 600)
+    groups = np.arange(600)
+    retriever = HierarchicalRetriever(alpha=2.0, metric="cosine")
+    if order == "learn, add":
+        retriever.fit(X[A], y[A]).partial_fit(X[B], y[B]).add_to_gallery(X[B], y[B])
+    elif order == "add, learn":
+        retriever.fit(X[A], y[A]).add_to_gallery(X[B], y[B]).partial_fit(X[B], y[B])
+    elif order == "groups":
+        retriever.fit(X[A], y[A], groups=groups[A]).add_to_gallery(X[B], y[B])
+        retriever.partial_fit(X[B], y[B], groups=groups[B])
+    else:
+        retriever.fit(X[A], y[A]).set_gallery(X).partial_fit(X[B], y[B])
+    assert np.mean(retriever.leaves() == y) < 0.13
+    assert np.mean(retriever.class_model_.predict(X[B]) == y[B]) > 0.17  # in-sample it is easier
+
+
+def test_new_classes_of_a_gallery_keep_their_leaves_as_queries(blobs):
+    """Where the class model has learned other samples."""
+    X, y = blobs
+    retriever, _, new = first_then_rest(blobs, n=300)
+    retriever.set_gallery(X, y)
+    before = np.mean(retriever.leaves()[y == y.max()] == y.max())
+    known = new[y[new] != y.max()]
+    retriever.partial_fit(X[known], y[known])
+    after = np.mean(retriever.leaves()[y == y.max()] == y.max())
+    assert after > before - 0.1
+    assert before > 0.5
+
+
+def test_numbers_that_were_there_are_not_used_again(blobs):
+    X, y = blobs
+    retriever, old, new = first_then_rest(blobs)
+    last = retriever.gallery_ids_[-2:]
+    retriever.remove_from_gallery(last).partial_fit(X[new], y[new]).add_to_gallery(X[:2], y[:2])
+    assert retriever.gallery_ids_[-2:].tolist() == [len(old), len(old) + 1]
+
+
+def test_transformers_learn_from_all_samples_or_not_at_all(blobs):
+    X, y = blobs
+    assert not hasattr(HierarchicalRetriever(metric=StandardScaler()), "partial_fit")
+    chosen = HierarchicalRetrieverCV(alphas=[0.5], metrics=[StandardScaler()], cv=2).fit(X, y)
+    with pytest.raises(ValueError, match="transformer as metric learns from all samples"):
+        chosen.partial_fit(X, y)

@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsTransformer
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_hierret import (
     HammingRetriever,
@@ -120,6 +121,16 @@ def test_training_samples_are_recognised(data):
     part = transformer.transform(np.concatenate([Q[:3], X[5:8], Q[3:4]]))
     assert (part[3:6] != graph[5:8]).nnz == 0
     np.testing.assert_array_equal(part[[0, 1, 2, 6]].toarray(), new[:4].toarray())
+
+
+def test_a_longer_row_is_another_one_where_lengths_count(data):
+    X, y, _, _ = data
+    transformer = HierarchicalNeighborsTransformer(
+        HierarchicalRetriever(metric=StandardScaler()), n_neighbors=4
+    )
+    transformer.fit(X + 5, y)
+    expected = transformer.retriever_.kneighbors_graph(3 * (X[:2] + 5), 5, mode="distance")
+    assert (transformer.transform(3 * (X[:2] + 5)) != expected).nnz == 0
 
 
 def test_spectral_methods(data):

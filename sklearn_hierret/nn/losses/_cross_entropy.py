@@ -52,6 +52,9 @@ class UnitCrossEntropy(CrossEntropy):
         super().__init__(n_dimensions or n_features, n_classes)
         self.projection = nn.Identity() if n_dimensions is None else nn.Linear(n_features, n_dimensions)
 
+    def losses(self, outputs: tuple[Tensor, Tensor], codes: Tensor) -> Tensor:
+        raise NotImplementedError  # pairs of samples have no loss for each sample
+
     def features(self, vectors: Tensor) -> Tensor:
         return F.normalize(self.projection(vectors), dim=1)
 

@@ -49,7 +49,20 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     def loss(self, outputs: Tensor | tuple[Tensor, ...], codes: Tensor) -> Tensor:
-        """Mean loss of a batch; `codes` are positions of classes."""
+        """Compute the mean loss of a batch.
+
+        Parameters
+        ----------
+        outputs : tensor or tuple of tensors
+            Of `forward`.
+        codes : tensor of shape (n,)
+            Positions of classes.
+
+        Returns
+        -------
+        loss : tensor
+            A scalar.
+        """
         return self.losses(outputs, codes).mean()
 
     def probabilities(self, outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
