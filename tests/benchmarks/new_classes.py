@@ -161,7 +161,10 @@ def few(data: Data) -> Iterator[list[str]]:
 
 
 def trade_off(data: Data, n_draws: int) -> Iterator[list[str]]:
-    """Gains over cosine in an unlabelled gallery, by the largest share of known classes that is believed."""
+    """Gains over cosine in an unlabelled gallery, by the largest share of known classes that is believed.
+
+    Draws weigh alike.
+    """
     classes = np.unique(data.y_train)
     gained: dict = {cap: {"new": [], "known": [], "closed": []} for cap in CAPS}
     for seed in range(n_draws):
