@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -59,7 +59,7 @@ def _records(source: Any, n_fields: int) -> Iterator[tuple[str, list[str]]]:
     is_path = isinstance(source, (str, os.PathLike))
     file = open(source, encoding="utf-8-sig") if is_path else io.StringIO(read_text(source))  # noqa: SIM115
     with file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(_lines(file, title), start=1):
             if not line.strip():
                 continue
             fields = [field.strip("\t ") for field in line.rstrip("\r\n").split("|")]
@@ -68,6 +68,13 @@ def _records(source: Any, n_fields: int) -> Iterator[tuple[str, list[str]]]:
                     f"{title}, line {number}: fields that are divided by '|' are expected, got {line[:60]!r}."
                 )
             yield f"{title}, line {number}", fields
+
+
+def _lines(file: Iterable[str], title: str) -> Iterator[str]:
+    try:
+        yield from file
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{title}: this is no UTF-8 text file ({error.reason}).") from None
 
 
 def _number(text: str, where: str) -> int:

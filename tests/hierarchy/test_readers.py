@@ -355,6 +355,10 @@ def test_ncbi(tmp_path):
             ClassHierarchy.from_ncbi(io.StringIO(text))
     with pytest.raises(ValueError, match="classes that are no node: 77"):
         ClassHierarchy.from_ncbi(path, classes=[4, 77])
+    latin = tmp_path / "latin.dmp"
+    latin.write_bytes("1|1|\n2|1|\u00e9|\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"latin\.dmp: this is no UTF-8 text file"):
+        ClassHierarchy.from_ncbi(latin)
 
 
 def test_no_reader_warns():
