@@ -99,6 +99,15 @@ def plain_labels(labels: Any) -> Any:
     return labels.to_numpy(dtype=kind)
 
 
+def places_in(known: NDArray, values: NDArray) -> NDArray[np.intp]:
+    """Return where each value stands in an unsorted array, first if several times; -1 where it does not."""
+    if not len(known):
+        return np.full(len(values), -1, dtype=np.intp)
+    order = np.argsort(known, kind="stable")
+    place = order[np.minimum(np.searchsorted(known, values, sorter=order), len(order) - 1)]
+    return np.where(known[place] == values, place, -1)
+
+
 def check_none_missing(values: NDArray, what: str) -> None:
     """Raise a ValueError if there is a NaN, NaT or None."""
     if pd.isna(values).any():

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_hierret._arrays import row_chunks
+from sklearn_hierret._arrays import places_in, row_chunks
 from sklearn_hierret._state import value
 from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.class_models import HeldOutLeaves, held_out_sample
@@ -78,11 +78,9 @@ class FoldedClassModel:
     def dealt(self, X: NDArray) -> TrainingSet:
         """Deal samples to the folds that they were in, or would be in by their hash."""
         folds = folds_of(X, self.rule.n_folds, self.rule.seed)
-        kept, keys = self.statistics, row_keys(X)
-        of_kept = row_keys(kept.rows)
-        order = np.argsort(of_kept, kind="stable")
-        place = order[np.minimum(np.searchsorted(of_kept[order], keys), len(order) - 1)]
-        is_kept = of_kept[place] == keys
+        kept = self.statistics
+        place = places_in(row_keys(kept.rows), row_keys(X))
+        is_kept = place >= 0
         folds[is_kept] = kept.folds[place[is_kept]]  # there may have been groups
         groups = kept.group_of_folds(self.rule.seed)[folds]
         return TrainingSet(X, self.classes, np.zeros(len(X), dtype=np.intp), groups)

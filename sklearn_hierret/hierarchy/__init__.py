@@ -4,7 +4,7 @@ from sklearn_hierret.hierarchy._class_hierarchy import ClassHierarchy, check_min
 from sklearn_hierret.hierarchy._combined import CombinedHierarchy, check_weights
 from sklearn_hierret.hierarchy._graph import ClassGraph
 from sklearn_hierret.hierarchy._linkage_matrix import levels_from_linkage
-from sklearn_hierret.hierarchy._nodes import shorten
+from sklearn_hierret.hierarchy._nodes import plain_value, shorten
 
 __all__ = [
     "ClassGraph",
@@ -13,5 +13,6 @@ __all__ = [
     "check_min_probability",
     "check_weights",
     "levels_from_linkage",
+    "plain_value",
     "shorten",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_hierret.hierarchy._nodes import Nodes, as_label_array
+from sklearn_hierret.hierarchy._nodes import Nodes, as_label_array, plain_value
 from sklearn_hierret.hierarchy._sources import MARK, read_source, write_text
 
 _FORMAT = "sklearn_hierret.ClassHierarchy/1"
@@ -53,7 +53,7 @@ def json_from_nodes(
     path: Any,
 ) -> str:
     """JSON text; see `ClassHierarchy.to_json`."""
-    names = [name.item() if isinstance(name, np.generic) else name for name in node_names]
+    names = [plain_value(name) for name in node_names]
     for value in [*classes.tolist(), *names]:
         if not isinstance(value, (str, int, float, bool)):
             raise ValueError(f"JSON holds text and numbers, not {value!r}.")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 from numpy.typing import ArrayLike
 
 from sklearn_hierret.hierarchy._nodes import Nodes, ancestors_of, as_label_array
 from sklearn_hierret.hierarchy._parent_child import Edges, classes_of, nodes_from_edges
-from sklearn_hierret.hierarchy._sources import name_of, read_text
+from sklearn_hierret.hierarchy._sources import name_of, read_text, utf8_of
 
 
 def nodes_from_ncbi(nodes: Any, names: Any, classes: ArrayLike | None) -> Nodes:
@@ -58,8 +58,8 @@ def _records(source: Any, n_fields: int) -> Iterator[tuple[str, list[str]]]:
     title = name_of(source)
     is_path = isinstance(source, (str, os.PathLike))
     file = open(source, encoding="utf-8-sig") if is_path else io.StringIO(read_text(source))  # noqa: SIM115
-    with file:
-        for number, line in enumerate(_lines(file, title), start=1):
+    with file, utf8_of(source):
+        for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             fields = [field.strip("\t ") for field in line.rstrip("\r\n").split("|")]
@@ -68,13 +68,6 @@ def _records(source: Any, n_fields: int) -> Iterator[tuple[str, list[str]]]:
                     f"{title}, line {number}: fields that are divided by '|' are expected, got {line[:60]!r}."
                 )
             yield f"{title}, line {number}", fields
-
-
-def _lines(file: Iterable[str], title: str) -> Iterator[str]:
-    try:
-        yield from file
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{title}: this is no UTF-8 text file ({error.reason}).") from None
 
 
 def _number(text: str, where: str) -> int:

@@ -35,6 +35,11 @@ def as_label_array(labels: Iterable) -> NDArray:
     return array
 
 
+def plain_value(item: Any) -> Any:
+    """Return a value of Python for one of NumPy; everything else stays as it is."""
+    return item.item() if isinstance(item, np.generic) else item
+
+
 def sorted_labels(labels: Iterable) -> list:
     """Sorted as `numpy.unique` sorts; labels that do not compare are sorted as text."""
     labels = list(labels)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,15 @@ def name_of(source: Any) -> str:
     return str(getattr(source, "name", "pairs"))
 
 
+@contextlib.contextmanager
+def utf8_of(source: Any) -> Iterator[None]:
+    """Raise a ValueError that names the source where what is read from it is no UTF-8."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name_of(source)}: this is no UTF-8 text file ({error.reason}).") from None
+
+
 def read_text(source: Any) -> str:
     """Return the text of a path or an open text file.
 
@@ -33,14 +43,12 @@ def read_text(source: Any) -> str:
     ValueError
         If it is no UTF-8 text; the file is named.
     """
-    try:
+    with utf8_of(source):
         if isinstance(source, (str, os.PathLike)):
             with open(source, encoding="utf-8-sig") as file:
                 text = file.read()
         else:
             text = source.read()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name_of(source)}: this is no UTF-8 text file ({error.reason}).") from None
     if isinstance(text, str):
         text = text.removeprefix(MARK)
     else:

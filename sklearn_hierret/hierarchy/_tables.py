@@ -13,7 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._frames import as_frame
 from sklearn_hierret._names import is_blank
-from sklearn_hierret.hierarchy._nodes import Nodes, as_label_array, number_nodes, shorten, sorted_labels
+from sklearn_hierret.hierarchy._nodes import (
+    Nodes,
+    as_label_array,
+    number_nodes,
+    plain_value,
+    shorten,
+    sorted_labels,
+)
 from sklearn_hierret.hierarchy._sources import name_of, read_text
 
 
@@ -67,8 +74,8 @@ def nodes_from_frame(table: Any) -> Nodes:
         raise ValueError(f"Row {int(np.flatnonzero(missing[:, -1])[0])} has no class in the last column.")
     paths_of: dict[Hashable, dict[tuple, list[int]]] = {}
     for number, (row, gaps) in enumerate(zip(rows, missing, strict=True)):
-        path = tuple((i, _plain(v)) for i, v in enumerate(row[:-1]) if not gaps[i])
-        paths_of.setdefault(_plain(row[-1]), {}).setdefault(path, []).append(number)
+        path = tuple((i, plain_value(v)) for i, v in enumerate(row[:-1]) if not gaps[i])
+        paths_of.setdefault(plain_value(row[-1]), {}).setdefault(path, []).append(number)
     _check_one_path(paths_of, rows)
     path_of = {label: next(iter(paths)) for label, paths in paths_of.items()}
     parent: dict[Hashable, Hashable] = {}
@@ -136,11 +143,6 @@ def _check_one_path(paths_of: dict[Hashable, dict[tuple, list[int]]], rows: list
 def _rows(numbers: list[int]) -> str:
     shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
     return f"row{'s' if len(numbers) > 1 else ''} {shown}"
-
-
-def _plain(value: Any) -> Any:
-    """Return a value of Python for one of NumPy."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def frame_from_nodes(parents: NDArray[np.intp], node_names: tuple[Hashable, ...], classes: NDArray) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from sklearn_hierret._arrays import row_chunks
+from sklearn_hierret._arrays import places_in, row_chunks
 from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.class_models import ClassModel, HeldOutLeaves
 from sklearn_hierret.leaves import N_KEPT, hard_leaves, soft_leaves
@@ -149,7 +149,4 @@ class OpenModel:
         """Return the reference row of the gallery that each sample is itself; -1 for none."""
         if serials is None or not isinstance(self.new, DiscoveredClasses):
             return None
-        numbers = self.new.serials
-        order = np.argsort(numbers)
-        place = np.minimum(np.searchsorted(numbers[order], serials), len(order) - 1)
-        return np.where(numbers[order][place] == serials, order[place], -1)
+        return places_in(self.new.serials, serials)

@@ -16,7 +16,7 @@ from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.building import CombinedHierarchyBuilder
 from sklearn_hierret.class_models import ClassModel, HeldOutLeaves, class_model_of
 from sklearn_hierret.hashing import unpack_signs
-from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, shorten
+from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy, plain_value, shorten
 from sklearn_hierret.leaves import expected_distances, joined_leaves
 from sklearn_hierret.new_classes import DiscoveredClasses, Evidence, OpenModel, TaughtClasses, extended_tree
 
@@ -149,7 +149,7 @@ class LeafModel:
         tree = self.closed.tree
         trees = tree.hierarchies if isinstance(tree, CombinedHierarchy) else [tree]
         names = [of.node_names[of.n_classes :] for of in trees]
-        pairs = [(_plain(label), _plain(name)) for label, name in parents.items()]
+        pairs = [(plain_value(label), plain_value(name)) for label, name in parents.items()]
         for label, name in pairs:
             if label in self.tree.classes.tolist():
                 raise ValueError(f"parents: the hierarchy has the class {label!r} already.")
@@ -226,11 +226,6 @@ class LeafModel:
                 f"{shorten(distinct[leaves < 0].tolist())}. With 'auto' such samples get predicted leaves."
             )
         return leaves[inverse]
-
-
-def _plain(item: Any) -> Any:
-    """Return a value of Python for one of NumPy."""
-    return item.item() if isinstance(item, np.generic) else item
 
 
 class CodeModel:

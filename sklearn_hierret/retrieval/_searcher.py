@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_hierret._arrays import check_positive_integer, check_same_kind
+from sklearn_hierret._arrays import check_positive_integer, check_same_kind, places_in
 from sklearn_hierret._state import value
 from sklearn_hierret.class_models import HeldOutLeaves
 from sklearn_hierret.distance import VisualMetric
@@ -168,10 +168,10 @@ class Searcher:
             seen = np.isin(keys, np.append(of_gallery, of_kept) if is_whole else of_kept)
             held_out = model.held_out(model.dealt(X[seen]), "soft")
         else:
-            seen, order = np.isin(keys, of_gallery), np.argsort(of_gallery)
-            of_fit = searcher.leaves.view(of_gallery=True).leaves()[trained]
-            place = order[np.searchsorted(of_gallery[order], keys[seen])]
-            held_out = HeldOutLeaves(of_fit[place], np.zeros(len(place), dtype=np.int8))
+            place = places_in(of_gallery, keys)
+            seen = place >= 0
+            of_fit = searcher.leaves.view(of_gallery=True).leaves()[trained][place[seen]]
+            held_out = HeldOutLeaves(of_fit, np.zeros(len(of_fit), dtype=np.int8))
         if np.any(seen):
             held = held_out.of_kind(self.options.assignment)
             leaves[seen] = held_out.leaves if held is None else held

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.metadata_routing import MetadataRouter
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_hierret._arrays import neighbor_graph, unchanged_on_error
+from sklearn_hierret._arrays import neighbor_graph, places_in, unchanged_on_error
 from sklearn_hierret._sklearn import HasMethods, Interval, StrOptions, fit_context
 from sklearn_hierret.retrieval._hamming import HammingRetriever
 from sklearn_hierret.retrieval._inside import fit_inside, routing_inside
@@ -136,12 +136,11 @@ class HierarchicalNeighborsTransformer(ClassNamePrefixFeaturesOutMixin, Transfor
         graph = self.retriever_.kneighbors_graph(X, k, mode=self.mode)
         if self._keys is None:
             return graph
-        keys, order = self._keys_of(np.asarray(X, dtype=np.float64)), np.argsort(self._keys, kind="stable")
-        place = np.minimum(np.searchsorted(self._keys[order], keys), len(order) - 1)
-        is_of_fit = self._keys[order[place]] == keys
+        place = places_in(self._keys, self._keys_of(np.asarray(X, dtype=np.float64)))
+        is_of_fit = place >= 0
         if not np.any(is_of_fit):
             return graph
-        parts = [graph[~is_of_fit], self._graph_of_fit()[order[place[is_of_fit]]]]
+        parts = [graph[~is_of_fit], self._graph_of_fit()[place[is_of_fit]]]
         back = np.argsort(np.append(np.flatnonzero(~is_of_fit), np.flatnonzero(is_of_fit)))
         return type(graph)(vstack(parts, format="csr")[back])
 
