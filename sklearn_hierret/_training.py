@@ -26,7 +26,7 @@ from sklearn_hierret._arrays import (
     unchanged_on_error,
 )
 from sklearn_hierret._names import warn_of_twins
-from sklearn_hierret._sklearn import fit_context
+from sklearn_hierret._sklearn import check_sample_weight, fit_context
 from sklearn_hierret._state import VersionedState
 
 
@@ -43,12 +43,15 @@ class TrainingSet:
         Position of each sample's label in them.
     groups : ndarray of shape (n_samples,), uint64, or None
         Hashes of the groups of samples that share a fold.
+    weights : ndarray of shape (n_samples,), float64, or None
+        How many samples each one counts for, more than 0.
     """
 
     X: NDArray
     classes: NDArray
     codes: NDArray[np.intp]
     groups: NDArray[np.uint64] | None = None
+    weights: NDArray[np.float64] | None = None
 
     @classmethod
     def of(
@@ -57,10 +60,13 @@ class TrainingSet:
         X: ArrayLike,
         y: ArrayLike,
         groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         *,
         is_first: bool = True,
     ) -> TrainingSet:
         """Check features and labels for the fit of an estimator, or samples that join those of its fit.
+
+        Samples of weight 0 are left out.
 
         Raises
         ------
@@ -79,11 +85,12 @@ class TrainingSet:
         )
         check_none_missing(y, "labels of y")
         check_classification_targets(y)
+        X, y, hashes, weights = weighted(X, y, groups, sample_weight)
         classes, codes = np.unique(y, return_inverse=True)
         if is_first:
             check_two_classes(classes)
         warn_of_twins(classes)
-        return cls(X, classes, codes, None if groups is None else hashed_groups(groups, len(X)))
+        return cls(X, classes, codes, hashes, weights)
 
     @cached_property
     def y(self) -> NDArray:
@@ -115,6 +122,28 @@ def hashed_groups(groups: ArrayLike, n_samples: int) -> NDArray[np.uint64]:
     if pd.isna(array).any():
         raise ValueError("Some groups are missing (NaN or None): give such samples groups of their own.")
     return pd.util.hash_array(array.astype(np.int64 if array.dtype.kind in "iub" else object))
+
+
+def weighted(
+    X: NDArray, y: NDArray, groups: ArrayLike | None, sample_weight: ArrayLike | None
+) -> tuple[NDArray, NDArray, NDArray[np.uint64] | None, NDArray[np.float64] | None]:
+    """Check groups and weights of samples, and leave out those of weight 0.
+
+    Raises
+    ------
+    ValueError
+        For weights that are negative, not finite, of another length, or all 0.
+    """
+    hashes = None if groups is None else hashed_groups(groups, len(X))
+    if sample_weight is None:
+        return X, y, hashes, None
+    weights = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    counts = weights > 0
+    if not counts.any():
+        raise ValueError("sample_weight is 0 for every sample.")
+    if counts.all():
+        return X, y, hashes, weights
+    return X[counts], y[counts], None if hashes is None else hashes[counts], weights[counts]
 
 
 class LazyAttributes(VersionedState, BaseEstimator):

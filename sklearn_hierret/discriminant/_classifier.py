@@ -15,11 +15,11 @@ from sklearn_hierret._training import hashed_groups
 from sklearn_hierret.discriminant._class_model import FoldedClassModel, Rule
 from sklearn_hierret.discriminant._model import N_CANDIDATES
 from sklearn_hierret.discriminant._novelty import check_share, known_proba, known_share
-from sklearn_hierret.statistics import FOLD_CONSTRAINTS, StreamingEstimator, folds_of, seed_of
+from sklearn_hierret.statistics import FOLD_CONSTRAINTS, WeightedStreamingEstimator, folds_of, seed_of
 
 
 class DiscriminantClassifier(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, StreamingEstimator
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, WeightedStreamingEstimator
 ):
     """Class probabilities of embeddings; the default class model of the retrievers.
 
@@ -82,6 +82,8 @@ class DiscriminantClassifier(
     order, up to rounding (1e-6 in probabilities, if no choice is a tie). Equal rows share a fold. A
     class of which all samples are in one fold, such as a class of one, takes no part in the choices.
     At most 32,768 rows are kept, or 8 a class if that is more; 512 of a class vote.
+
+    `sample_weight` acts on everything but `known_proba`, whose scale comes from samples that count alike.
 
     A zero row has no direction: its probabilities are about the class frequencies.
 

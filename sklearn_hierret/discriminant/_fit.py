@@ -20,7 +20,7 @@ from sklearn_hierret.discriminant._model import (
     best_columns,
     discriminant_space,
 )
-from sklearn_hierret.statistics import FoldRule, FoldStatistics, Parts, Report, WithinClasses
+from sklearn_hierret.statistics import FoldRule, FoldStatistics, Parts, Report, WithinClasses, stands_for
 
 #: Multiples of the closed-form shrinkage, and penalties, that are tried.
 FACTORS, PENALTIES = (1, 2, 4, 8, 16), (1.0, 0.25)
@@ -105,16 +105,17 @@ class Part:
         self.rule, self.within, self.counts = rule, within, within.counts
         members = slice(None) if fold is None else statistics.folds != fold
         self.rows, self.codes = statistics.rows[members], statistics.codes[members]
+        weights = statistics.row_weights
+        self.row_weights = None if weights is None else weights[members]
         n = statistics.class_counts
         self.log_prior = np.log(n / n.sum())
         if fold is not None:
-            kept = np.bincount(statistics.codes, minlength=len(n))
             held = (statistics.folds == fold) & within.present[statistics.codes]
             place = np.flatnonzero(held)
             place = place[np.argsort(statistics.keys[place])]
             place = place[: max(1, MOST_SCORES // (statistics.n_folds * len(n)))]
             self.held_rows, self.held_codes = statistics.rows[place], statistics.codes[place]
-            self.held_weights = (n / kept)[self.held_codes]
+            self.held_weights = stands_for(statistics.codes, n, weights)[place]
 
     def set_shrinkage(self, factor: float) -> None:
         """Make the space, with a multiple of the closed-form shrinkage."""
@@ -146,8 +147,7 @@ class Part:
 
     def regression(self, concentration: float, penalty: float, start: Linear | None = None) -> Linear:
         """Coefficients and intercepts of a logistic regression drawn to the closed form."""
-        kept = np.bincount(self.codes, minlength=len(self.counts))
-        weights = (self.counts / np.maximum(1, kept))[self.codes]
+        weights = stands_for(self.codes, self.counts, self.row_weights)
         prior = self.closed_form(concentration)
         return logistic_regression(self.projected(), self.codes, weights, prior, penalty, start)
 
@@ -175,6 +175,10 @@ class Part:
         losses = log_totals(scores) - scores[np.arange(len(scores)), self.held_codes]
         return float(np.average(losses, weights=self.held_weights))
 
+    def voters(self, rows: NDArray) -> Voters:
+        """Let kept rows vote, projected or as they are."""
+        return Voters.of(rows, self.codes, self.counts, row_weights=self.row_weights)
+
     def model(self, linear: Linear, choices: Choices) -> DiscriminantModel:
         coefficients, intercepts = linear
         dtype = self.rows.dtype.type
@@ -183,7 +187,7 @@ class Part:
             coefficients / dtype(choices.temperature),
             intercepts / dtype(choices.temperature),
             tuple(
-                Ballot(space, Voters.of(rows, self.codes, self.counts), width, share)
+                Ballot(space, self.voters(rows), width, share)
                 for space, rows, width, share in zip(
                     (self.space, None),
                     (self.projected(), self.rows),
@@ -355,7 +359,7 @@ def _held_votes(parts: list[Part], scores: list[NDArray]) -> list[tuple[NDArray,
         candidates = best_columns(members, min(N_CANDIDATES, members.shape[1]))
         is_own = candidates == codes[:, None]
         by_space = [
-            (Voters.of(rows, part.codes, part.counts).votes(queries, candidates, widths) * is_own).sum(axis=2)
+            (part.voters(rows).votes(queries, candidates, widths) * is_own).sum(axis=2)
             for rows, queries, widths in (
                 (part.projected(), part.held_projected()[:MOST_VOTES], WIDTHS),
                 (part.rows, part.held_rows[:MOST_VOTES], OWN_WIDTHS),

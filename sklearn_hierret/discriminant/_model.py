@@ -96,22 +96,33 @@ class Voters:
         Rows of class c are starts[c]:starts[c + 1].
     weights : ndarray of shape (n_classes,)
         Samples that each row of a class stands for.
+    row_weights : ndarray of shape (n_voters,) or None
+        Factors of the weights, where there are sample weights.
     """
 
     Z: NDArray
     starts: NDArray[np.intp]
     weights: NDArray[np.float64]
+    row_weights: NDArray[np.float64] | None = None
 
     @classmethod
     def of(
-        cls, Z: NDArray, codes: NDArray[np.intp], counts: NDArray[np.int64], most: int = N_VOTERS
+        cls,
+        Z: NDArray,
+        codes: NDArray[np.intp],
+        counts: NDArray,
+        most: int = N_VOTERS,
+        row_weights: NDArray[np.float64] | None = None,
     ) -> Voters:
         """Take the first rows of each class, of rows that are sorted by class."""
         starts = np.searchsorted(codes, np.arange(len(counts) + 1))
         rank = np.arange(len(codes)) - starts[codes]
         chosen = rank < most
         starts = np.searchsorted(codes[chosen], np.arange(len(counts) + 1))
-        return cls(Z[chosen], starts, counts / np.maximum(1, np.diff(starts)))
+        if row_weights is not None:
+            row_weights = row_weights[chosen]
+        of_voters = np.bincount(codes[chosen], row_weights, minlength=len(counts))
+        return cls(Z[chosen], starts, counts / np.where(of_voters > 0, of_voters, 1), row_weights)
 
     def votes(self, Z: NDArray, candidates: NDArray[np.intp], widths: Sequence[float]) -> NDArray[np.float64]:
         """Share of each candidate in the votes, for several widths of the kernel.
@@ -136,11 +147,17 @@ class Voters:
         width = candidates.shape[1]
         for c in np.flatnonzero((np.diff(first) > 0) & (np.diff(self.starts) > 0)).tolist():
             place = order[first[c] : first[c + 1]]
-            distance = Z[place // width] @ self.Z[self.starts[c] : self.starts[c + 1]].T
+            members = slice(self.starts[c], self.starts[c + 1])
+            distance = Z[place // width] @ self.Z[members].T
             distance -= 1
             for i, w in enumerate(widths):
                 kernel = distance / distance.dtype.type(w)
-                votes[i, place] = np.exp(kernel, out=kernel).sum(axis=1, dtype=np.float64) * self.weights[c]
+                np.exp(kernel, out=kernel)
+                if self.row_weights is None:
+                    of_class = kernel.sum(axis=1, dtype=np.float64)
+                else:
+                    of_class = kernel @ self.row_weights[members]
+                votes[i, place] = of_class * self.weights[c]
         votes = votes.reshape(len(widths), *candidates.shape)
         total = votes.sum(axis=2, keepdims=True)
         return np.where(total > 0, votes / np.where(total > 0, total, 1), 1 / width)

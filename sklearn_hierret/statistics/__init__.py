@@ -7,6 +7,7 @@ from sklearn_hierret.statistics._folds import (
     hashed,
     row_keys,
     smallest_of_classes,
+    stands_for,
 )
 from sklearn_hierret.statistics._parts import Parts
 from sklearn_hierret.statistics._streaming import (
@@ -14,6 +15,7 @@ from sklearn_hierret.statistics._streaming import (
     FoldRule,
     Report,
     StreamingEstimator,
+    WeightedStreamingEstimator,
     seed_of,
 )
 from sklearn_hierret.statistics._within import ROUNDING, WithinClasses, oracle_shrinkage
@@ -26,6 +28,7 @@ __all__ = [
     "Parts",
     "Report",
     "StreamingEstimator",
+    "WeightedStreamingEstimator",
     "WithinClasses",
     "check_size",
     "folds_of",
@@ -34,4 +37,5 @@ __all__ = [
     "row_keys",
     "seed_of",
     "smallest_of_classes",
+    "stands_for",
 ]

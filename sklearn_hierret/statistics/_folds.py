@@ -44,16 +44,23 @@ class FoldStatistics:
     keys : ndarray of shape (n_rows,), uint64
         Those with the smallest keys of a class are kept.
     folds : ndarray of shape (n_rows,)
+    row_weights : ndarray of shape (n_rows,), float64, or None
+        Sample weights of the kept rows; None where each counts for 1. Counts, sums and moments are
+        weighted where there are weights.
+    sizes : ndarray of shape (n_classes,) or None
+        Samples of each class, where there are weights.
     """
 
     classes: NDArray
-    counts: NDArray[np.int64]
+    counts: NDArray
     sums: NDArray[np.float64]
     moments: NDArray[np.float64] | None
     rows: NDArray
     codes: NDArray[np.intp]
     keys: NDArray[np.uint64]
     folds: NDArray[np.int8]
+    row_weights: NDArray[np.float64] | None = None
+    sizes: NDArray[np.int64] | None = None
 
     @classmethod
     def of_block(
@@ -64,6 +71,7 @@ class FoldStatistics:
         seed: int,
         *,
         groups: NDArray[np.uint64] | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> FoldStatistics:
         """Summarize samples, float32 or float64, in chunks; those of one group share a fold."""
         classes, codes = np.unique(y, return_inverse=True)
@@ -79,12 +87,15 @@ class FoldStatistics:
                 folds[rows] = folds_of_groups(groups[rows], n_folds, seed)
             if moments is not None:
                 for fold in range(n_folds):
-                    members = unit[folds[rows] == fold]
-                    moments[fold] += members.T @ members
+                    is_member = folds[rows] == fold
+                    members = unit[is_member]
+                    heavy = members if weights is None else members * weights[rows][is_member, None]
+                    moments[fold] += heavy.T @ members
             group = folds[rows].astype(np.intp) * n_classes + codes[rows]
-            ones = np.ones(len(unit))
-            sums += csr_array((ones, (group, np.arange(len(unit)))), shape=(len(sums), len(unit))) @ unit
-        counts = np.bincount(folds.astype(np.intp) * n_classes + codes, minlength=n_folds * n_classes)
+            of_rows = np.ones(len(unit)) if weights is None else weights[rows]
+            sums += csr_array((of_rows, (group, np.arange(len(unit)))), shape=(len(sums), len(unit))) @ unit
+        cells = folds.astype(np.intp) * n_classes + codes
+        counts = np.bincount(cells, weights, minlength=n_folds * n_classes)
         kept = smallest_of_classes(keys, codes, most_per_class(class_counts))
         return cls(
             classes,
@@ -95,6 +106,8 @@ class FoldStatistics:
             codes[kept],
             keys[kept],
             folds[kept],
+            None if weights is None else weights[kept],
+            None if weights is None else class_counts,
         )
 
     def merge(self, other: FoldStatistics) -> FoldStatistics:
@@ -102,13 +115,18 @@ class FoldStatistics:
         check_same_kind(other.classes, self.classes, "Labels", "those before")
         classes = np.union1d(self.classes, other.classes)
         members, others_of = self._among(classes), other._among(classes)
+        row_weights = sizes = None
+        if self.row_weights is not None or other.row_weights is not None:
+            row_weights = np.concatenate([self._weights(), other._weights()])
+            sizes = members._sizes() + others_of._sizes()
         counts = members.counts + others_of.counts
+        n_of_classes = counts.sum(axis=0) if sizes is None else sizes
         codes = np.concatenate([members.codes, others_of.codes])
         keys = np.concatenate([members.keys, others_of.keys])
-        kept = smallest_of_classes(keys, codes, most_per_class(counts.sum(axis=0)))
+        kept = smallest_of_classes(keys, codes, most_per_class(n_of_classes))
         moments = None
-        if not _rows_suffice(counts.sum(axis=0), self.n_features):
-            check_size(int(counts.sum()), self.n_features, self.n_folds, len(classes))
+        if not _rows_suffice(n_of_classes, self.n_features):
+            check_size(int(n_of_classes.sum()), self.n_features, self.n_folds, len(classes))
             moments = members._all_moments() + others_of._all_moments()
         return FoldStatistics(
             classes,
@@ -119,6 +137,8 @@ class FoldStatistics:
             codes[kept],
             keys[kept],
             np.concatenate([members.folds, others_of.folds])[kept],
+            None if row_weights is None else row_weights[kept],
+            sizes,
         )
 
     def _among(self, classes: NDArray) -> FoldStatistics:
@@ -126,10 +146,20 @@ class FoldStatistics:
         if len(classes) == len(self.classes):
             return self
         place = np.searchsorted(classes, self.classes)
-        counts = np.zeros((self.n_folds, len(classes)), dtype=np.int64)
+        counts = np.zeros((self.n_folds, len(classes)), dtype=self.counts.dtype)
         sums = np.zeros((self.n_folds, len(classes), self.n_features))
         counts[:, place], sums[:, place] = self.counts, self.sums
-        return replace(self, classes=classes, counts=counts, sums=sums, codes=place[self.codes])
+        sizes = None
+        if self.sizes is not None:
+            sizes = np.zeros(len(classes), dtype=np.int64)
+            sizes[place] = self.sizes
+        return replace(self, classes=classes, counts=counts, sums=sums, codes=place[self.codes], sizes=sizes)
+
+    def _weights(self) -> NDArray[np.float64]:
+        return np.ones(len(self.rows)) if self.row_weights is None else self.row_weights
+
+    def _sizes(self) -> NDArray[np.int64]:
+        return self.class_counts if self.sizes is None else self.sizes
 
     @property
     def n_folds(self) -> int:
@@ -140,8 +170,8 @@ class FoldStatistics:
         return self.rows.shape[1]
 
     @property
-    def class_counts(self) -> NDArray[np.int64]:
-        """Samples of each class."""
+    def class_counts(self) -> NDArray:
+        """Samples of each class, or their weights."""
         return self.counts.sum(axis=0)
 
     def training_set(self, seed: int) -> TrainingSet:
@@ -158,12 +188,13 @@ class FoldStatistics:
         """Moments, of the rows if need be."""
         if self.moments is not None:
             return self.moments
-        folds = [self.rows[self.folds == fold].astype(np.float64) for fold in range(self.n_folds)]
-        return np.stack([rows.T @ rows for rows in folds])
+        rows = self.rows * np.sqrt(self._weights())[:, None]
+        folds = [rows[self.folds == fold] for fold in range(self.n_folds)]
+        return np.stack([of_fold.T @ of_fold for of_fold in folds])
 
     def without(
         self, fold: int | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64] | None]:
+    ) -> tuple[NDArray, NDArray[np.float64], NDArray[np.float64] | None]:
         """Sum counts, sums and moments of all folds but one, or of all."""
         others = [f for f in range(self.n_folds) if f != fold]
         return (
@@ -178,11 +209,10 @@ class FoldStatistics:
         Moments are not kept by class: those of the other classes are taken from their kept rows.
         """
         counts, sums, moments = self.without(None)
-        kept = np.bincount(self.codes, minlength=len(counts))
         is_mine = chosen[self.codes]
         if moments is not None:
             others = self.rows[~is_mine].astype(np.float64)
-            others *= np.sqrt(counts / np.maximum(1, kept))[self.codes[~is_mine], None]
+            others *= np.sqrt(stands_for(self.codes, counts, self.row_weights))[~is_mine, None]
             moments = (moments - others.T @ others)[None]
         number = np.cumsum(chosen) - 1
         return FoldStatistics(
@@ -194,7 +224,18 @@ class FoldStatistics:
             number[self.codes[is_mine]],
             self.keys[is_mine],
             np.zeros(int(is_mine.sum()), dtype=np.int8),
+            None if self.row_weights is None else self.row_weights[is_mine],
+            None if self.sizes is None else self.sizes[chosen],
         )
+
+
+def stands_for(
+    codes: NDArray[np.intp], counts: NDArray, row_weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """How many samples each kept row stands for: those of a class share what the class counts for."""
+    of_kept = np.bincount(codes, row_weights, minlength=len(counts))
+    shares = counts / np.where(of_kept > 0, of_kept, 1)
+    return shares[codes] if row_weights is None else shares[codes] * row_weights
 
 
 def check_size(n_samples: int, n_features: int, n_folds: int, n_classes: int) -> None:

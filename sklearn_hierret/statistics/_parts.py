@@ -107,7 +107,9 @@ class Parts:
         if self.statistics.moments is not None:
             return None
         columns, triangle = np.linalg.qr(self.statistics.rows.astype(np.float64).T)
-        return columns, triangle.T
+        weights = self.statistics.row_weights
+        # Moments are sums of products: each row enters with the root of its weight.
+        return columns, triangle.T if weights is None else triangle.T * np.sqrt(weights)[:, None]
 
 
 def _decomposed(

@@ -25,7 +25,7 @@ from sklearn_hierret._arrays import (
 )
 from sklearn_hierret._blocks import is_dask, statistics_of_blocks
 from sklearn_hierret._sklearn import Interval, fit_context
-from sklearn_hierret._training import SupervisedEstimator, TrainingSet, forget_names, hashed_groups
+from sklearn_hierret._training import SupervisedEstimator, TrainingSet, forget_names, weighted
 from sklearn_hierret.statistics._folds import FoldStatistics, check_size
 
 #: Told what was done, and which share of the work that is, roughly.
@@ -46,7 +46,7 @@ class Rule(Protocol):
     """The parameters that are read at fit, and the two things that they decide."""
 
     def summarize(self, X: NDArray, y: NDArray, groups: NDArray[np.uint64] | None = None) -> Any:
-        """Return the statistics of a block of samples."""
+        """Return the statistics of a block of samples; that of weighted ones takes weights, too."""
         ...
 
     def model(self, statistics: Any, report: Report) -> Any:
@@ -61,10 +61,16 @@ class FoldRule:
     n_folds: int
     seed: int
 
-    def summarize(self, X: NDArray, y: NDArray, groups: NDArray[np.uint64] | None = None) -> FoldStatistics:
+    def summarize(
+        self,
+        X: NDArray,
+        y: NDArray,
+        groups: NDArray[np.uint64] | None = None,
+        weights: NDArray[np.float64] | None = None,
+    ) -> FoldStatistics:
         """Return the statistics of a block of samples, fold by fold."""
         check_size(len(X), X.shape[1], self.n_folds, len(np.unique(y)))
-        return FoldStatistics.of_block(X, y, self.n_folds, self.seed, groups=groups)
+        return FoldStatistics.of_block(X, y, self.n_folds, self.seed, groups=groups, weights=weights)
 
 
 def seed_of(random_state: Any) -> int:
@@ -127,12 +133,18 @@ class StreamingEstimator(SupervisedEstimator):
         MemoryError
             Before it starts, if the statistics would take more than half of the machine's memory.
         """
+        return self._fit_all(X, y, groups)
+
+    def _fit_all(
+        self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None, sample_weight: ArrayLike | None = None
+    ) -> Any:
         with unchanged_on_error(self):
             if not is_dask(X):
-                self._fit(TrainingSet.of(self, X, y, groups))
+                self._fit(TrainingSet.of(self, X, y, groups, sample_weight))
                 return self
-            if groups is not None:
-                raise ValueError("groups are for arrays in memory; X is a Dask array.")
+            for name, given in (("groups", groups), ("sample_weight", sample_weight)):
+                if given is not None:
+                    raise ValueError(f"{name} is for arrays in memory; X is a Dask array.")
             self._rule = self._read_rule()
             statistics = statistics_of_blocks(X, y, self._rule.summarize)
             check_two_classes(statistics.classes)
@@ -144,7 +156,7 @@ class StreamingEstimator(SupervisedEstimator):
 
     def _fit(self, training: TrainingSet) -> None:
         self._rule = self._read_rule()
-        self._statistics = self._rule.summarize(training.X, training.y, training.groups)
+        self._statistics = self._summary(training.X, training.y, training.groups, training.weights)
         self.classes_, self._made = self._statistics.classes, None
         self._model()
 
@@ -177,6 +189,16 @@ class StreamingEstimator(SupervisedEstimator):
         self : object
             The estimator.
         """
+        return self._add(X, y, classes, groups)
+
+    def _add(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None,
+        groups: ArrayLike | None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Any:
         is_first = not hasattr(self, "classes_")
         with unchanged_on_error(self):
             X, y = validate_data(self, X, plain_labels(y), dtype=feature_dtype(X), order="C", reset=is_first)
@@ -186,11 +208,15 @@ class StreamingEstimator(SupervisedEstimator):
                 check_same_kind(np.asarray(classes), y, "classes", "the labels")
             if is_first:
                 self._rule = self._read_rule()
-            hashes = None if groups is None else hashed_groups(groups, len(X))
-            block = self._rule.summarize(X, y, hashes)
+            block = self._summary(*weighted(X, y, groups, sample_weight))
             self._statistics = block if is_first else self._statistics.merge(block)
             self.classes_, self._made = self._statistics.classes, None
         return self
+
+    def _summary(self, X: NDArray, y: NDArray, groups: NDArray | None, weights: NDArray | None) -> Any:
+        if weights is None:
+            return self._rule.summarize(X, y, groups)
+        return self._rule.summarize(X, y, groups, weights)
 
     def _model(self) -> Any:
         """Return what was made; make it of what was gathered if need be."""
@@ -203,6 +229,77 @@ class StreamingEstimator(SupervisedEstimator):
             report = reporter(type(self).__name__) if getattr(self, "verbose", False) else _silent
             self._made = self._rule.model(self._statistics, report)
         return self._made
+
+
+class WeightedStreamingEstimator(StreamingEstimator):
+    """A `StreamingEstimator` whose samples may have weights; its rule takes them."""
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Any:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like or dask array of shape (n_samples, n_features)
+            A Dask array is read block by block on its workers and never as a whole.
+        y : array-like or dask array of shape (n_samples,)
+            Class labels, at least two distinct ones.
+        groups : array-like of shape (n_samples,), optional
+            Samples of one group, such as photographs of one series, share a fold. Not for Dask arrays.
+        sample_weight : array-like of shape (n_samples,), optional
+            How many samples each one counts for: 2 is what the same sample twice is, 0 leaves it out.
+            Not for Dask arrays.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For anything scikit-learn refuses, and for fewer than two classes.
+        MemoryError
+            Before it starts, if the statistics would take more than half of the machine's memory.
+        """
+        return self._fit_all(X, y, groups, sample_weight)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Any:
+        """Add samples; the model of all samples so far is made when it is asked for.
+
+        The model is that of one fit to all samples. Parameters are read at the first call.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,)
+            Class labels; labels that were not seen before are added.
+        classes : array-like, optional
+            Accepted as scikit-learn's is; a class counts once it has samples.
+        groups, sample_weight : array-likes of shape (n_samples,), optional
+            See `fit`.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        return self._add(X, y, classes, groups, sample_weight)
 
 
 def reporter(name: str) -> Report:

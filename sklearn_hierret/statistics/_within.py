@@ -18,7 +18,7 @@ class WithinClasses:
     Attributes
     ----------
     counts : ndarray of shape (n_classes,)
-        Samples of each class.
+        Samples of each class, or their weights.
     mean : ndarray of shape (n_features,)
         Of all samples.
     deviations : ndarray of shape (n_classes, n_features)
@@ -39,7 +39,7 @@ class WithinClasses:
        Estimation", IEEE Transactions on Signal Processing 58, 2010, eq. 23.
     """
 
-    counts: NDArray[np.int64]
+    counts: NDArray
     mean: NDArray[np.float64]
     deviations: NDArray[np.float64]
     variances: NDArray[np.float64]
@@ -51,7 +51,7 @@ class WithinClasses:
     @classmethod
     def of(
         cls,
-        counts: NDArray[np.int64],
+        counts: NDArray,
         sums: NDArray[np.float64],
         moments: NDArray[np.float64],
         n_features: int | None = None,
@@ -71,12 +71,12 @@ class WithinClasses:
             Precision of the decomposition; the lower one takes half of the time.
         """
         present = counts > 0
-        n, d = int(counts.sum()), n_features or len(moments)
-        means = sums / np.maximum(1, counts)[:, None]
+        n, d = counts.sum(), n_features or len(moments)
+        means = sums / np.where(present, counts, 1)[:, None]
         mean = sums.sum(axis=0) / n
         deviations = (means - mean) * present[:, None]
         scatter = moments - sums.T @ means
-        freedom = n - int(present.sum())
+        freedom = float(n - present.sum())
         variances, directions = np.linalg.eigh(scatter.astype(dtype, copy=False))
         variances = np.maximum(variances.astype(np.float64), 0) / max(1, freedom)
         if freedom < 1 or variances.sum() < ROUNDING:
@@ -89,7 +89,7 @@ class WithinClasses:
     @classmethod
     def of_rows(
         cls,
-        counts: NDArray[np.int64],
+        counts: NDArray,
         sums: NDArray[np.float64],
         basis: NDArray,
         coordinates: NDArray,
@@ -140,7 +140,7 @@ class WithinClasses:
         )
 
 
-def oracle_shrinkage(sum_of_squares: float, mean_variance: float, n_features: int, freedom: int) -> float:
+def oracle_shrinkage(sum_of_squares: float, mean_variance: float, n_features: int, freedom: float) -> float:
     """Weight of the scaled identity by the oracle approximating formula, at most 1.
 
     Parameters
@@ -149,7 +149,8 @@ def oracle_shrinkage(sum_of_squares: float, mean_variance: float, n_features: in
         Of all entries of the covariance.
     mean_variance : float
         A n_features-th of its trace.
-    n_features, freedom : int
+    n_features : int
+    freedom : float
     """
     of_squares, square_of = sum_of_squares / n_features**2, mean_variance**2
     excess = (freedom + 1) * (of_squares - square_of / n_features)
