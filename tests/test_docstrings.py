@@ -5,6 +5,7 @@ import inspect
 
 import pytest
 from numpydoc.validate import validate
+from sklearn.utils._testing import assert_docstring_consistency
 
 from tests.test_layering import PACKAGES
 
@@ -26,6 +27,63 @@ IGNORED = {
     "RT04",
     "SA01",
 }
+
+
+#: Parameters, and the estimators in which they are the same thing.
+SHARED = {
+    "n_folds": ["DiscriminantClassifier", "WithinClassWhitening"],
+    "random_state": ["DiscriminantClassifier", "WithinClassWhitening"],
+    "n_jobs": ["HammingRetriever", "HierarchicalRetriever"],
+    "n_neighbors": ["HammingRetriever", "HierarchicalRetriever"],
+    "verbose": ["HammingRetriever", "HierarchicalRetriever"],
+    "n_features_in_": [
+        "DiscriminantClassifier",
+        "HierarchicalRetriever",
+        "MahalanobisClassifier",
+        "WithinClassWhitening",
+    ],
+}
+OF_STEPS = {
+    "retriever": ["Diffusion", "KReciprocal", "QueryExpansion"],
+    "n_neighbors": ["DatabaseAugmentation", "Diffusion", "KReciprocal", "QueryExpansion"],
+    "retriever_": ["DatabaseAugmentation", "Diffusion", "KReciprocal", "QueryExpansion"],
+}
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "owners"),
+    [
+        *(("", name, owners) for name, owners in SHARED.items()),
+        *((".reranking", name, owners) for name, owners in OF_STEPS.items()),
+    ],
+)
+def test_shared_parameters_are_described_alike(package, name, owners):
+    module = importlib.import_module(f"sklearn_hierret{package}")
+    kind = "include_attrs" if name.endswith("_") else "include_params"
+    assert_docstring_consistency([getattr(module, owner) for owner in owners], **{kind: [name]})
+
+
+MEANINGS = {
+    "alpha": "HierarchicalRetriever HammingRetriever HierarchicalEmbedding QueryExpansion",  # the last: deprecated
+    "memory": "HierarchyBuilder CNNFeatureExtractor CNNHashExtractor LatentGaussianExtractor FrozenFeatureExtractor",
+}
+
+
+@pytest.mark.parametrize("name", MEANINGS)
+def test_a_name_of_a_parameter_has_one_meaning(name):
+    owners = set()
+    for package in PACKAGES:
+        try:
+            module = importlib.import_module(f"sklearn_hierret{package}")
+            items = [getattr(module, public) for public in module.__all__]
+        except ImportError:  # of an extra
+            continue
+        owners |= {
+            item.__name__
+            for item in items
+            if isinstance(item, type) and name in inspect.signature(item.__init__).parameters
+        }
+    assert owners <= set(MEANINGS[name].split())
 
 
 def docstrings(package):

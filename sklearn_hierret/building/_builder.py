@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
 from numbers import Real
 from typing import Any, ClassVar
@@ -12,12 +13,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_hierret._arrays import unchanged_on_error
 from sklearn_hierret._blocks import is_dask
 from sklearn_hierret._frames import tabular
-from sklearn_hierret._sklearn import HasMethods, Interval, StrOptions, fit_context
+from sklearn_hierret._sklearn import HasMethods, Interval, StrOptions, fit_context, memory_of
 from sklearn_hierret._training import (
     NestedParams,
     SupervisedEstimator,
@@ -56,7 +57,7 @@ class HierarchyBuilder(NestedParams, SupervisedEstimator):
         stops at the first level without a merge.
     class_model : MahalanobisClassifier, default=None
         The Gaussians; None means a default `MahalanobisClassifier`.
-    memory : str or joblib.Memory, default=None
+    memory : str, path or joblib.Memory, default=None
         Where fitted class models are cached: a search over `threshold` fits one a fold.
     verbose : bool, default=False
         Print what was done, level by level, and how long it took.
@@ -117,7 +118,7 @@ class HierarchyBuilder(NestedParams, SupervisedEstimator):
         "linkage": [StrOptions({"single", "average", "complete"})],
         "threshold_decay": [Interval(Real, 0, 1, closed="left")],
         "class_model": [None, MahalanobisClassifier],
-        "memory": [None, str, HasMethods(["cache"])],
+        "memory": [None, str, os.PathLike, HasMethods(["cache"])],
         "verbose": ["verbose"],
     }
 
@@ -239,7 +240,7 @@ class HierarchyBuilder(NestedParams, SupervisedEstimator):
         if self.memory is None:
             model = fit_to(self._new_model(), training)
         else:
-            model = check_memory(self.memory).cache(_fitted)(
+            model = memory_of(self.memory).cache(_fitted)(
                 self._new_model(), training.X, training.y, training.groups
             )
         if self.verbose:

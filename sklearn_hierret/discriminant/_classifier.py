@@ -46,10 +46,9 @@ class DiscriminantClassifier(
         and takes 25 passes over the kept rows. "auto" does so where a pass takes at most 1e10
         multiplications (rows, classes, dimensions), say 32,768 rows of 500 classes.
     n_folds : int, default=3
-        Folds for the choices and for `held_out_leaves`. Statistics take
-        ``n_folds * (n_classes + n_features) * n_features`` numbers.
+        Folds for all choices. Statistics take ``n_folds * (n_classes + n_features) * n_features`` numbers.
     random_state : int, RandomState or None, default=0
-        Seed of the hash that deals rows to folds and ranks them; it is drawn at fit unless it is a number.
+        Seed of the hash that deals rows to folds; it is drawn at fit unless it is a number.
     verbose : bool, default=False
         Print what was done, how long it took and what is left.
 

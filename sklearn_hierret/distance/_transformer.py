@@ -95,7 +95,7 @@ class WithinClassWhitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, St
         with the covariance of the class means shrunk by this much, in closed form for "auto". 1 weighs all
         directions alike. It moves gains from new classes to those of the fit: for galleries without new ones.
     n_folds : int, default=3
-        Folds for the choice. Statistics take ``n_folds * (n_classes + n_features) * n_features`` numbers.
+        Folds for all choices. Statistics take ``n_folds * (n_classes + n_features) * n_features`` numbers.
     random_state : int, RandomState or None, default=0
         Seed of the hash that deals rows to folds; it is drawn at fit unless it is a number.
     verbose : bool, default=False

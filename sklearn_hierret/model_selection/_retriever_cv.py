@@ -73,7 +73,7 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         classes. Their samples stay in what is searched.
     assignment, gallery_leaves, new_classes, novelty, n_neighbors, class_model
         See `HierarchicalRetriever`.
-    random_state : int, RandomState instance or None, default=0
+    random_state : int, RandomState or None, default=0
         Draws the classes that are not seen.
     n_jobs, verbose
         See `HierarchicalRetriever`.

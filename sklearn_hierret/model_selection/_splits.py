@@ -34,7 +34,7 @@ def folds_of(X: NDArray, y: NDArray, cv: Any, params: dict, unseen: float, rando
         For the splitter.
     unseen : float in [0, 1)
         Share of the classes; from fold to fold the next ones in a random order.
-    random_state : int, RandomState instance or None
+    random_state : int, RandomState or None
     """
     classes = np.unique(y)
     n_unseen = max(1, round(unseen * len(classes))) if unseen else 0

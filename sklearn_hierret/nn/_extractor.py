@@ -14,13 +14,13 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import TransformerTags, check_consistent_length
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, check_memory, column_or_1d
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 from skorch.dataset import Dataset as SkorchDataset
 from skorch.utils import to_device
 from torch.utils.data import DataLoader, Dataset
 
 from sklearn_hierret._arrays import check_two_classes, plain_labels
-from sklearn_hierret._sklearn import check_sample_weight
+from sklearn_hierret._sklearn import check_sample_weight, memory_of
 from sklearn_hierret.images import ImageSource
 from sklearn_hierret.nn import _saving
 from sklearn_hierret.nn._data import ImageDataset, images_in
@@ -82,7 +82,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         `validation_fraction`.
     mixed_precision : bool, default=False
         Compute in bfloat16 where that is safe.
-    memory : str or joblib.Memory, default=None
+    memory : str, path or joblib.Memory, default=None
         Caches `transform`, by the weights and the images: a search over a retriever's parameters
         computes features once per fold. A Pipeline's own ``memory`` caches fits.
     random_state : int, RandomState or None, default=None
@@ -295,7 +295,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ima
         source = self._source(X)
         if self.memory is None:
             return self.features_of(ImageDataset(source))
-        cached = check_memory(self.memory).cache(_cached_features, ignore=["net", "source"])
+        cached = memory_of(self.memory).cache(_cached_features, ignore=["net", "source"])
         return cached(self, source, self._state_hash(), self.feature_layer, source.key())
 
     def features_of(self, dataset: Any) -> NDArray[np.float32]:

@@ -22,10 +22,10 @@ class DatabaseAugmentation(RerankingStep):
 
     Parameters
     ----------
-    retriever : HierarchicalRetriever, default=None
-        It is cloned and fitted. None means a default one.
+    retriever : retriever, default=None
+        It is cloned and fitted. None means a default `HierarchicalRetriever`.
     n_augmented : int, default=10
-        k.
+        Neighbours in a mean, the k above.
     n_neighbors : int, default=5
         Default of `kneighbors`.
 

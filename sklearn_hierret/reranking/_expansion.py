@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
 from typing import Any
 
@@ -9,14 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret._arrays import unit_rows, without_own
-from sklearn_hierret._sklearn import Interval
+from sklearn_hierret._sklearn import Hidden, Interval, StrOptions
 from sklearn_hierret.reranking._step import RerankingStep, as_frame
 
 
 class QueryExpansion(RerankingStep):
     """Search again for the query plus its nearest neighbours, weighted by their cosines [1]_.
 
-    ``q' = q + sum max(cos(q, x_i), 0)^alpha x_i`` over the first `n_expanded` results, of unit vectors. The
+    ``q' = q + sum max(cos(q, x_i), 0)^exponent x_i`` over the first `n_expanded` results, of unit vectors. The
     leaf is that of the new query.
 
     Parameters
@@ -24,10 +25,15 @@ class QueryExpansion(RerankingStep):
     retriever : retriever or another step, default=None
         It is cloned and fitted. None means a default `HierarchicalRetriever`.
     n_expanded : int, default=10
-    alpha : float, default=3.0
-        0 is average query expansion.
+        Results that join the query.
+    exponent : float, default=3.0
+        The paper's alpha; 0 is average query expansion.
     n_neighbors : int, default=5
         Default of `kneighbors`.
+    alpha : float
+        The former name of `exponent`.
+
+        .. deprecated:: 0.3
 
     Attributes
     ----------
@@ -50,22 +56,34 @@ class QueryExpansion(RerankingStep):
     _parameter_constraints: dict = {
         **RerankingStep._parameter_constraints,
         "n_expanded": [Interval(Integral, 1, None, closed="left")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "exponent": [Interval(Real, 0, None, closed="left")],
+        "alpha": [Hidden(StrOptions({"deprecated"})), Interval(Real, 0, None, closed="left")],
     }
 
     def __init__(
-        self, retriever: Any = None, *, n_expanded: int = 10, alpha: float = 3.0, n_neighbors: int = 5
+        self,
+        retriever: Any = None,
+        *,
+        n_expanded: int = 10,
+        exponent: float = 3.0,
+        n_neighbors: int = 5,
+        alpha: float | str = "deprecated",
     ) -> None:
         self.retriever = retriever
         self.n_expanded = n_expanded
-        self.alpha = alpha
+        self.exponent = exponent
         self.n_neighbors = n_neighbors
+        self.alpha = alpha
 
     def _ranked_again(self, X: ArrayLike | None, k: int) -> tuple[NDArray, NDArray[np.intp]]:
         is_own, gallery, features = X is None, self._prepared_for.gallery, self._features(X)
         visual = gallery.queries() if is_own else gallery.as_queries(features)
         n = min(self.n_expanded, self.n_samples_fit_ - is_own)
         results = self.retriever_.kneighbors(X, n, return_distance=False)
+        exponent = self.exponent
+        if not isinstance(self.alpha, str):
+            warnings.warn("alpha of QueryExpansion is called exponent from 0.3 on.", FutureWarning, 2)
+            exponent = self.alpha
         # A transformer may heed lengths and offsets: it is given means of features, not sums of unit rows.
         keeps_lengths = not gallery.tells_features
         items_at = gallery.features_at if keeps_lengths else gallery.unit_features
@@ -74,7 +92,7 @@ class QueryExpansion(RerankingStep):
         total = np.ones((len(features), 1))
         for column in results.T:  # one after another: no array of all neighbours' features
             cosines = np.einsum("ij,ij->i", visual, gallery.visual_rows(column))
-            weights = np.maximum(cosines, 0)[:, None] ** self.alpha
+            weights = np.maximum(cosines, 0)[:, None] ** exponent
             moved += weights * items_at(column)
             total += weights
         moved = moved / total if keeps_lengths else unit_rows(moved)[0] * lengths[:, None]

@@ -136,9 +136,9 @@ def test_a_cached_fit_heeds_groups(tmp_path):
     X = X + 1e-3 * rng.normal(size=X.shape)
     groups, model = np.repeat(np.arange(40), 3), MahalanobisClassifier(temperature="auto")
     chosen = []
-    for memory in (None, str(tmp_path)):
+    for memory in (None, str(tmp_path), tmp_path):
         builder = HierarchyBuilder(class_model=model, memory=memory)
         retriever = HierarchicalRetriever(builder, alpha=1.0)
         chosen += [retriever.fit(X, y, g).class_model_.temperature_ for g in (groups, None)]
-    assert chosen[:2] == chosen[2:]
+    assert chosen[:2] == chosen[2:4] == chosen[4:]
     assert chosen[0] != chosen[1]

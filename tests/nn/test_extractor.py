@@ -166,7 +166,7 @@ def test_going_on(digits):
 
 def test_transform_is_cached(digits, fitted, tmp_path):
     X, y = digits
-    net = pickle.loads(pickle.dumps(fitted)).set_params(memory=str(tmp_path))
+    net = pickle.loads(pickle.dumps(fitted)).set_params(memory=tmp_path)
     calls = []
     original = type(net).features_of
 

@@ -30,12 +30,20 @@ def unit(X):
 
 def test_expansion_by_hand(data):
     X, y, Q, _ = data
-    step = QueryExpansion(HierarchicalRetriever(alpha=0), n_expanded=3, alpha=2.0).fit(X, y)
+    step = QueryExpansion(HierarchicalRetriever(alpha=0), n_expanded=3, exponent=2.0).fit(X, y)
     u, q = unit(X), unit(Q)
     for i, row in enumerate(step.kneighbors(Q, 50)[1]):
         near = np.argsort(-(u @ q[i]), kind="stable")[:3]
         moved = q[i] + sum(max(u[j] @ q[i], 0) ** 2 * u[j] for j in near)
         np.testing.assert_array_equal(row, np.argsort(-(u @ moved), kind="stable"))
+
+
+def test_alpha_of_query_expansion_is_the_former_name_of_exponent(data):
+    X, y, Q, _ = data
+    expected = QueryExpansion(exponent=1.0).fit(X, y).kneighbors(Q)
+    with pytest.warns(FutureWarning, match="exponent"):
+        result = QueryExpansion(alpha=1.0).fit(X, y).kneighbors(Q)
+    np.testing.assert_array_equal(result, expected)
 
 
 def test_augmentation_by_hand(data):

@@ -22,7 +22,7 @@ class LabelEmbedding(Objective):
         Share of hard labels among the targets of the first classifier.
     temperature : float, default=2.0
         Of the second classifier's probabilities as targets of the labels.
-    alpha : float, default=0.9
+    max_confidence : float, default=0.9
         The second classifier is not to be surer than this.
 
     References
@@ -43,13 +43,13 @@ class LabelEmbedding(Objective):
         n_classes: int,
         beta: float = 0.5,
         temperature: float = 2.0,
-        alpha: float = 0.9,
+        max_confidence: float = 0.9,
     ) -> None:
         super().__init__()
         self.classifier = nn.Linear(n_features, n_classes)
         self.second = nn.Linear(n_features, n_classes)
         self.labels = nn.Parameter(torch.eye(n_classes))
-        self.beta, self.temperature, self.alpha = beta, temperature, alpha
+        self.beta, self.temperature, self.max_confidence = beta, temperature, max_confidence
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         return self.classifier(features), self.second(features.detach())
@@ -67,7 +67,7 @@ class LabelEmbedding(Objective):
         each = F.cross_entropy(labels, target, reduction="none")
         taught = (each * is_right).sum() / is_right.sum().clamp(min=1)
         sure = second.softmax(dim=1).gather(1, codes[:, None])
-        return learns + taught + F.relu(sure - self.alpha).mean()
+        return learns + taught + F.relu(sure - self.max_confidence).mean()
 
     def probabilities(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
         return outputs[0].softmax(dim=1)
