@@ -1,4 +1,4 @@
-"""Names that people would take for the same: they differ only by blanks, case or Unicode form."""
+"""Names that people would take for the same: they differ by what is hardly seen, such as blanks or case."""
 
 from __future__ import annotations
 
@@ -47,10 +47,17 @@ def is_blank(value: Any) -> bool:
 
 
 def _form(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", name).split())
+    return " ".join(_visible(unicodedata.normalize("NFKC", name)).split())
+
+
+def _visible(name: str) -> str:
+    """Leave out characters that nobody sees, such as zero-width spaces and marks of direction."""
+    return "".join(c for c in name if unicodedata.category(c) != "Cf") if not name.isascii() else name
 
 
 def _difference(name: str, other: str) -> str:
     if " ".join(name.split()) == " ".join(other.split()):
         return "blanks"
+    if _visible(name) == _visible(other):
+        return "characters that have no width"
     return "Unicode form" if _form(name) == _form(other) else "case"

@@ -64,8 +64,10 @@ def test_shared_parameters_are_described_alike(package, name, owners):
 
 
 MEANINGS = {
-    "alpha": "HierarchicalRetriever HammingRetriever HierarchicalEmbedding QueryExpansion",  # the last: deprecated
-    "memory": "HierarchyBuilder CNNFeatureExtractor CNNHashExtractor LatentGaussianExtractor FrozenFeatureExtractor",
+    # The last is deprecated.
+    "alpha": "HierarchicalRetriever HammingRetriever HierarchicalEmbedding QueryExpansion",
+    "memory": "HierarchyBuilder CNNFeatureExtractor CNNHashExtractor LatentGaussianExtractor "
+    "FrozenFeatureExtractor",
 }
 
 

@@ -219,5 +219,16 @@ def _unquoted(token: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    """Quote a name; readers may take '_' outside of quotes for a blank."""
-    return name if _PLAIN.fullmatch(name) else "'" + name.replace("'", "''") + "'"
+    """Quote a name; readers may take '_' outside of quotes for a blank.
+
+    A backslash before a quote is an escape in other programs: such names get the other kind of quotes.
+    """
+    if _PLAIN.fullmatch(name):
+        return name
+    quote = '"' if "\\'" in name else "'"
+    if f"\\{quote}" in name:
+        raise ValueError(
+            f"Newick has no way to write {name!r}, which has backslashes before quotes of both kinds: rename "
+            "it, or use to_json."
+        )
+    return quote + name.replace(quote, 2 * quote) + quote

@@ -17,8 +17,8 @@ from sklearn_hierret.reranking._step import RerankingStep, as_frame
 class QueryExpansion(RerankingStep):
     """Search again for the query plus its nearest neighbours, weighted by their cosines [1]_.
 
-    ``q' = q + sum max(cos(q, x_i), 0)^exponent x_i`` over the first `n_expanded` results, of unit vectors. The
-    leaf is that of the new query.
+    ``q' = q + sum max(cos(q, x_i), 0)^exponent x_i`` over the first `n_expanded` results, of unit vectors.
+    The leaf is that of the new query.
 
     Parameters
     ----------

@@ -192,9 +192,7 @@ class FoldStatistics:
         folds = [rows[self.folds == fold] for fold in range(self.n_folds)]
         return np.stack([of_fold.T @ of_fold for of_fold in folds])
 
-    def without(
-        self, fold: int | None
-    ) -> tuple[NDArray, NDArray[np.float64], NDArray[np.float64] | None]:
+    def without(self, fold: int | None) -> tuple[NDArray, NDArray[np.float64], NDArray[np.float64] | None]:
         """Sum counts, sums and moments of all folds but one, or of all."""
         others = [f for f in range(self.n_folds) if f != fold]
         return (
