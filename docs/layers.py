@@ -105,6 +105,10 @@ LAYERS: dict[str, tuple[str, str]] = {
         "`explore`: one self-contained page",
         "_arrays _files evaluation hierarchy images interaction retrieval",
     ),
+    "inspection": (
+        "labels that are wrong, samples that are double or new, classes that are one or two",
+        "_arrays _frames _sklearn _state evaluation hierarchy leaves retrieval",
+    ),
     "display": ("what matplotlib draws", "_frames _arrays evaluation hierarchy interaction"),
     "nn": (
         "images -> network -> features or codes (torch, skorch)",

@@ -135,6 +135,27 @@ class LinkageHierarchyBuilder(NestedParams, SupervisedEstimator):
             take_features_of(self, model)
         return self
 
+    @available_if(lambda builder: hasattr(builder.class_model, "relabel_training_set"))
+    def relabel_training_set(self, before: TrainingSet, after: TrainingSet) -> LinkageHierarchyBuilder:
+        """Move samples of the fit from class to class in the class model, and cluster its means anew.
+
+        Parameters
+        ----------
+        before, after : TrainingSet
+            The same samples, with their former and their right labels.
+
+        Returns
+        -------
+        self : object
+            The builder.
+        """
+        with unchanged_on_error(self):
+            # The model of the fit stays as it is: others may hold it.
+            model = copy.copy(self.class_model_).relabel_training_set(before, after)
+            self._link(model.means_, model.classes_)
+            self.class_model_ = model
+        return self
+
     def _link(self, means: NDArray, classes: NDArray) -> None:
         if self.method == "ward" and self.metric != "euclidean":
             raise ValueError(f"method='ward' needs metric='euclidean', got metric={self.metric!r}.")

@@ -137,8 +137,17 @@ def can_learn_more(hierarchy: Any, class_model: Any, metric: Any) -> bool:
     return class_model is None or isinstance(class_model, DiscriminantClassifier)
 
 
-def learned_more(model: LeafModel, X: NDArray, y: NDArray, groups: ArrayLike | None) -> LeafModel:
+def learned_more(
+    model: LeafModel,
+    X: NDArray,
+    y: NDArray,
+    groups: ArrayLike | None,
+    y_before: NDArray | None = None,
+) -> LeafModel:
     """Let samples join those that a hierarchy and a class model were fitted to; `model` stays as it is.
+
+    With `y_before` they were among those, with these labels, and are moved to other classes; groups are
+    hashed then.
 
     Raises
     ------
@@ -150,10 +159,10 @@ def learned_more(model: LeafModel, X: NDArray, y: NDArray, groups: ArrayLike | N
         hierarchy.index(np.unique(y))  # before the expensive part
     else:
         is_shared = getattr(builder, "class_model_", None) is classifier
-        builder = _with_more(builder, X, y, groups)
+        builder = _with_more(builder, X, y, groups, y_before)
         hierarchy, classifier = builder.hierarchy_, builder.class_model_ if is_shared else classifier
     if classifier is model.classifier:
-        classifier = _with_more(classifier, X, y, groups)
+        classifier = _with_more(classifier, X, y, groups, y_before)
     return _leaf_model(hierarchy, builder, classifier, X.shape[1])
 
 
@@ -175,9 +184,17 @@ def parents_after_more(before: LeafModel | None, model: LeafModel) -> dict | Non
     return {label: name for label, name in before.parents if label not in known} or None
 
 
-def _with_more(estimator: Any, X: NDArray, y: NDArray, groups: ArrayLike | None) -> Any:
+def _with_more(
+    estimator: Any, X: NDArray, y: NDArray, groups: ArrayLike | None, y_before: NDArray | None
+) -> Any:
     """Fit a copy of an estimator partially."""
     learner = copy.copy(estimator)
+    if y_before is not None:
+        hashes = None if groups is None else np.asarray(groups, dtype=np.uint64)
+        before, after = (
+            TrainingSet(X, *np.unique(labels, return_inverse=True), hashes) for labels in (y_before, y)
+        )
+        return learner.relabel_training_set(before, after)
     takes_groups = groups is not None and "groups" in signature(learner.partial_fit).parameters
     return learner.partial_fit(X, y, **({"groups": groups} if takes_groups else {}))
 

@@ -53,6 +53,8 @@ class LeafOrigin(NamedTuple):
         Whether labels, or clusters, become leaves.
     by_fold : bool
         Whether any sample may be one that the class model has learned from, which its folds then tell.
+    fit_labels : ndarray of shape (n_train,) or None
+        Labels that the samples of the fit had there, where some have been corrected since.
     """
 
     gallery_leaves: str = "predicted"
@@ -61,6 +63,7 @@ class LeafOrigin(NamedTuple):
     groups: NDArray[np.uint64] | None = None
     new_classes: str = "ignore"
     by_fold: bool = False
+    fit_labels: NDArray | None = None
 
     @property
     def n_held_out(self) -> int:
@@ -79,7 +82,10 @@ class LeafOrigin(NamedTuple):
             there = is_alive[: self.n_held_out]
             held_out = HeldOutLeaves(held_out.leaves[there], held_out.folds[there])
         groups = None if self.groups is None else self.groups[trained]
-        return self._replace(n_train=int(trained.sum()), held_out=held_out, groups=groups)
+        fit_labels = None if self.fit_labels is None else self.fit_labels[trained]
+        return self._replace(
+            n_train=int(trained.sum()), held_out=held_out, groups=groups, fit_labels=fit_labels
+        )
 
 
 @dataclass(frozen=True)

@@ -288,8 +288,62 @@ class HierarchicalRetriever(BaseRetriever):
         with unchanged_on_error(self):
             block = TrainingSet.of(self, X, y, groups, is_first=False)
             check_same_kind(block.classes, self.searcher().classes, "Labels", "those seen at fit")
-            model = learned_more(self.searcher().leaves.model.closed, block.X, block.y, groups)
-            fit_retriever(self, None, model)
+            searcher = self.searcher()
+            model = learned_more(searcher.leaves.model.closed, block.X, block.y, groups)
+            fit_retriever(self, None, model, origin_after_more(searcher.gallery))
+        return self
+
+    def relabel(
+        self, ids: ArrayLike, labels: ArrayLike, *, update_model: bool = False
+    ) -> HierarchicalRetriever:
+        """Correct labels of the gallery, and the leaves that these teach.
+
+        Parameters
+        ----------
+        ids : array-like of shape (n_samples,)
+            Some of `gallery_ids_`, each once.
+        labels : array-like of shape (n_samples,)
+            Their right labels, new ones among them.
+        update_model : bool, default=False
+            Whether hierarchy, class model, metric and alpha learn from all corrections so far, as a fit to
+            the right labels would: samples of the fit are moved from class to class in the statistics; others
+            only teach leaves. This takes about as long as a fit without its passes over the samples.
+
+        Returns
+        -------
+        self : object
+            The retriever.
+
+        Raises
+        ------
+        ValueError
+            For ids that are not there or come twice, without labels in the gallery, and, with `update_model`,
+            for labels that a given hierarchy lacks; nothing is corrected then.
+        AttributeError
+            With `update_model`, where there is no `partial_fit`.
+        """
+        if not update_model:
+            return replace_searcher(self, lambda searcher: searcher.with_labels(ids, labels))
+        if not can_learn_more(self.hierarchy, self.class_model, self.__dict__.get("metric", "auto")):
+            raise AttributeError(
+                "update_model needs a DiscriminantClassifier as class model, a metric by name, and a "
+                "hierarchy of its class means or a given one: fit again with the right labels."
+            )
+        with unchanged_on_error(self):
+            searcher = self._searcher = self.searcher().with_labels(ids, labels)
+            rows, before = searcher.moved()
+            gallery, origin = searcher.gallery, searcher.gallery.origin
+            assert gallery.labels is not None
+            if len(rows):
+                groups = origin.groups
+                model = learned_more(
+                    searcher.leaves.model.closed,
+                    gallery.features_at(rows),
+                    gallery.labels[rows],
+                    None if groups is None else groups[gallery.samples.serials[rows]],
+                    before,
+                )
+                fit_retriever(self, None, model, origin._replace(held_out=None, fit_labels=None))
         return self
 
     def discover(
@@ -356,6 +410,7 @@ def fit_retriever(
     retriever: HierarchicalRetriever,
     training: TrainingSet | None,
     model: LeafModel | None = None,
+    origin: LeafOrigin | None = None,
     **chosen: Any,
 ) -> None:
     """Fit a retriever by its parameters, or by what was chosen instead of some.
@@ -367,6 +422,8 @@ def fit_retriever(
         It becomes the gallery. None: the samples that the class model keeps; the gallery stays.
     model : LeafModel, optional
         What has learned already.
+    origin : LeafOrigin, optional
+        Where the leaves of the gallery that stays come from.
     **chosen : dict
         Values of parameters.
     """
@@ -390,17 +447,17 @@ def fit_retriever(
     )
     model, metric = ranking.leaf_model, ranking.metric
     options = Options.of(params, ranking.alpha, name)
-    origin = LeafOrigin(
+    of_kept = LeafOrigin(
         params["gallery_leaves"], len(kept.X), ranking.held_out, kept.groups, params["new_classes"]
     )
-    searcher = Searcher.over_nothing(model, metric.visual, options, kept.classes, origin, kept.X.dtype)
+    searcher = Searcher.over_nothing(model, metric.visual, options, kept.classes, of_kept, kept.X.dtype)
     if searcher.leaves.heeds_novelty:
         model.model.known_log_odds(kept.X[:1])  # so that no query has to wait for it
     if training is not None:
-        searcher = searcher.over(training.X, training.y, None, origin)
+        searcher = searcher.over(training.X, training.y, None, of_kept)
     else:
         before = retriever.searcher()
-        gallery, origin = before.gallery, origin_after_more(before.gallery)
+        gallery, origin = before.gallery, origin or of_kept
         parents = parents_after_more(before.leaf_model, model)
         searcher = searcher.over(gallery.features, gallery.labels, gallery.ids, origin, parents)
         searcher = searcher.with_ids_after(gallery.samples.next_id)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_hierret._arrays import check_positive_integer, check_same_kind, places_in
+from sklearn_hierret._arrays import check_positive_integer, check_same_kind, places_in, plain_labels
 from sklearn_hierret._state import value
 from sklearn_hierret.class_models import HeldOutLeaves
 from sklearn_hierret.distance import VisualMetric
@@ -207,6 +207,44 @@ class Searcher:
                 serials = np.arange(n_ever, n_ever + len(X))
                 leaves = searcher.leaves.of_samples(gallery.kind, lambda: X, labels, serials)
         return replace(searcher, gallery=gallery.added(X, labels, ids, leaves, classes))
+
+    def with_labels(self, ids: ArrayLike, labels: ArrayLike) -> Searcher:
+        """Correct labels of gallery samples, and the leaves that they teach."""
+        gallery = self.gallery.compacted()
+        if gallery.labels is None:
+            raise ValueError("The gallery has no labels to correct: pass y to set_gallery.")
+        positions = gallery.samples.positions_of(ids)
+        corrected = one_per_row(np.atleast_1d(plain_labels(labels)), len(positions), "labels")
+        check_same_kind(corrected, gallery.labels, "labels", "those of the gallery")
+        # Longer names need room.
+        y = np.concatenate([gallery.labels, corrected])[: len(gallery)]
+        y[positions] = corrected
+        origin, parents = gallery.origin, None
+        if origin.n_train and origin.fit_labels is None and not origin.by_fold:
+            origin = origin._replace(fit_labels=gallery.labels[: origin.n_train])
+        if self.leaf_model is not None and self.leaf_model.parents:
+            parents = {label: name for label, name in self.leaf_model.parents if label in set(y.tolist())}
+        searcher = replace(self, gallery=gallery).over(gallery.features, y, gallery.ids, origin, parents)
+        return searcher.with_ids_after(gallery.samples.next_id)
+
+    def moved(self) -> tuple[NDArray[np.intp], NDArray]:
+        """Return the gallery samples that the class model has learned with other labels, and these labels.
+
+        Of samples that joined the fit later, only those are known that the class model keeps.
+        """
+        gallery, origin, model = self.gallery, self.gallery.origin, self.leaves.model.known_model
+        assert gallery.labels is not None
+        if not origin.by_fold:
+            rows = np.flatnonzero(gallery.samples.serials < origin.n_train)
+            before = gallery.labels[rows] if origin.fit_labels is None else origin.fit_labels
+        else:
+            kept = model.kept
+            assert kept is not None
+            rows = places_in(row_keys(kept.X), row_keys(gallery.features))
+            place = rows[rows >= 0]
+            rows, before = np.flatnonzero(rows >= 0), kept.y[place]
+        is_moved = before != gallery.labels[rows]
+        return rows[is_moved], before[is_moved]
 
     def _check_labels(self, labels: NDArray | None, origin: LeafOrigin) -> None:
         """Raise a ValueError if labels are to be leaves, and there are none or unknown ones."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -138,6 +139,41 @@ class FoldStatistics:
             keys[kept],
             np.concatenate([members.folds, others_of.folds])[kept],
             None if row_weights is None else row_weights[kept],
+            sizes,
+        )
+
+    def less(self, other: FoldStatistics) -> FoldStatistics:
+        """Statistics without the samples of the other, which are among these; classes without samples go.
+
+        Raises
+        ------
+        ValueError
+            If these have fewer samples of a class.
+        """
+        if not np.isin(other.classes, self.classes).all():
+            raise ValueError("Samples of classes that there are not cannot be taken away.")
+        others_of = other._among(self.classes)
+        counts = self.counts - others_of.counts
+        if counts.min() < -1e-9:
+            raise ValueError("There are fewer samples of a class in a fold than are to be taken away.")
+        stays = _without(self.codes, self.keys, others_of.codes, others_of.keys)
+        sums = self.sums - others_of.sums
+        moments = None if self.moments is None else self.moments - other._all_moments()
+        present = counts.sum(axis=0) > 1e-9
+        number = np.cumsum(present) - 1
+        sizes = None
+        if self.sizes is not None or other.sizes is not None:
+            sizes = (self._sizes() - others_of._sizes())[present]
+        return FoldStatistics(
+            self.classes[present],
+            counts[:, present],
+            sums[:, present],
+            moments,
+            self.rows[stays],
+            number[self.codes[stays]],
+            self.keys[stays],
+            self.folds[stays],
+            None if self.row_weights is None else self.row_weights[stays],
             sizes,
         )
 
@@ -271,6 +307,20 @@ def smallest_of_classes(keys: NDArray[np.uint64], codes: NDArray[np.intp], limit
     sizes = np.diff(starts, append=len(codes))
     rank = np.arange(len(codes)) - np.repeat(starts, sizes)
     return order[rank < limit]
+
+
+def _without(
+    codes: NDArray[np.intp],
+    keys: NDArray[np.uint64],
+    gone_codes: NDArray[np.intp],
+    gone_keys: NDArray[np.uint64],
+) -> NDArray[np.intp]:
+    """Rows that stay if some go, each of which takes one row of its class and key, if there is one."""
+    table = pd.DataFrame({"code": np.append(codes, gone_codes), "key": np.append(keys, gone_keys)})
+    table["goes"] = np.arange(len(table)) >= len(codes)
+    table["nth"] = table.groupby(["code", "key", "goes"]).cumcount()
+    is_met = table.duplicated(["code", "key", "nth"], keep=False)
+    return np.flatnonzero(~is_met.to_numpy()[: len(codes)])
 
 
 def hashed(unit: NDArray[np.float64], n_folds: int, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.int8]]:

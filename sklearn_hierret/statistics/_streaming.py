@@ -301,6 +301,31 @@ class WeightedStreamingEstimator(StreamingEstimator):
         """
         return self._add(X, y, classes, groups, sample_weight)
 
+    def relabel_training_set(self, before: TrainingSet, after: TrainingSet) -> Any:
+        """Move samples of the fit from class to class; the model is made when it is asked for.
+
+        It is that of one fit to the right labels, as long as all rows are kept.
+
+        Parameters
+        ----------
+        before, after : TrainingSet
+            The same samples, with their former and their right labels; new ones are added.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If the fit had fewer samples of a class.
+        """
+        gone, come = (self._summary(part.X, part.y, part.groups, part.weights) for part in (before, after))
+        self._statistics = self._statistics.less(gone).merge(come)
+        self.classes_, self._made = self._statistics.classes, None
+        return self
+
 
 def reporter(name: str) -> Report:
     """Return what prints what was done, how long it took and what is left."""

@@ -1,0 +1,12 @@
+"""What is wrong, double or new in a collection, and how its classes fare."""
+
+from sklearn_hierret._state import publish
+from sklearn_hierret.inspection._classes import class_overview
+from sklearn_hierret.inspection._corrections import read_corrections
+from sklearn_hierret.inspection._duplicates import near_duplicates
+from sklearn_hierret.inspection._label_issues import label_issues
+from sklearn_hierret.inspection._novel import novel_items
+
+__all__ = ["class_overview", "label_issues", "near_duplicates", "novel_items", "read_corrections"]
+
+publish(__name__, globals())
