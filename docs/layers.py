@@ -103,11 +103,11 @@ LAYERS: dict[str, tuple[str, str]] = {
     ),
     "explorer": (
         "`explore`: one self-contained page",
-        "_arrays _files evaluation hierarchy images interaction retrieval",
+        "_arrays _files evaluation hierarchy images inspection interaction retrieval",
     ),
     "inspection": (
         "labels that are wrong, samples that are double or new, classes that are one or two",
-        "_arrays _frames _sklearn _state evaluation hierarchy leaves retrieval",
+        "_arrays _frames _sklearn _state discriminant evaluation hierarchy leaves retrieval",
     ),
     "display": ("what matplotlib draws", "_frames _arrays evaluation hierarchy interaction"),
     "nn": (

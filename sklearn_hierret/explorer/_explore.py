@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from sklearn_hierret._files import written_whole
 from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.images import ImageSource
+from sklearn_hierret.inspection import FORMAT, issues_of
 from sklearn_hierret.interaction import session_numbers
 from sklearn_hierret.retrieval import (
     HammingRetriever,
@@ -85,16 +86,18 @@ def explore(
     images: Any,
     path: Any = "explorer.html",
     n_neighbors: int = 20,
+    ids: ArrayLike | None = None,
     class_names: Mapping | None = None,
     image_size: tuple[int, int] | None = None,
     thumbnail: int = 128,
     title: str = "What the retriever finds",
 ) -> Explorer:
-    """Write a page in which the images search each other: no server, no network, one file.
+    """Write a page on which a person searches a collection and cleans its labels: one file, no server.
 
-    It has the tree of the classes with images, the results of the visual distance alone and of the
-    retriever side by side with both parts of the distance, the results' facets, and marks that rank anew in
-    the page, as a `RetrievalSession` does, by the 64 leading components of the rows that are compared.
+    It has the tree of the classes with images, a list that is searched, filtered and ordered by how
+    suspicious labels are (`label_issues`), the results of the visual distance alone and of the retriever side
+    by side, facets, corrected labels that are saved as files for `read_corrections`, and marks that rank anew
+    in the page, as a `RetrievalSession` does, by the 64 leading components of the rows that are compared.
 
     Parameters
     ----------
@@ -102,13 +105,16 @@ def explore(
         It stays as it is.
     X : array-like of shape (n_images, n_features)
     y : array-like of shape (n_images,), optional
-        True classes, to be shown; they are no part of a ranking.
+        Labels, to be shown and judged; they are no part of a ranking.
     images : array-like of shape (n_images, height, width[, channels]), or paths
         uint8, or floats from 0 to 1; or paths of image files.
     path : path or None, default="explorer.html"
         None: only returned, for a notebook.
     n_neighbors : int, default=20
         Results of each search.
+    ids : array-like of shape (n_images,), optional
+        Names of the images, on the page and in its files: numbers or text. Default: running numbers, which
+        are shown with the names of image files.
     class_names : mapping from class label to str, optional
     image_size : (int, int), optional
         (height, width) that image files are resized to, such as (64, 64).
@@ -159,6 +165,7 @@ def explore(
     if y is not None:
         check_consistent_length(rows, y)
         labels = [_name(label, class_names) for label in np.asarray(y).tolist()]
+    values = list(range(len(source))) if ids is None else distinct_ids(ids, len(source))
     n_neighbors = min(n_neighbors, len(source) - 1)
     searcher = retriever.searcher().over_samples(rows)
     searched = retriever.with_searcher(searcher)
@@ -168,6 +175,12 @@ def explore(
         "images": [_encoded(source.batch([i])[0], thumbnail) for i in range(len(source))],
         "size": list(source.image_shape[:2]),
         "labels": labels,
+        "ids": _shown_ids(values, images if ids is None else None),
+        "values": values,
+        "classes": [_name(label, class_names) for label in tree.classes.tolist()],
+        "class_values": tree.classes.tolist(),
+        "issues": None if y is None else _issues(searcher, np.asarray(y), class_names),
+        "format": FORMAT,
         "tree": _tree(tree, class_names),
         "lists": {
             "visual": _list(replace(searcher, options=visual_only), n_neighbors),
@@ -186,6 +199,19 @@ def explore(
     return Explorer(page, path)
 
 
+def distinct_ids(ids: ArrayLike, n_images: int) -> list:
+    """Check names of images: distinct numbers or text, one each."""
+    values = np.asarray(ids)
+    if values.shape != (n_images,):
+        raise ValueError(f"{n_images} images, but ids of shape {values.shape}.")
+    result = values.tolist()
+    if not all(isinstance(value, (str, int)) for value in result):
+        raise TypeError("ids must be numbers or text.")
+    if len(set(result)) < n_images:
+        raise ValueError("ids must be distinct.")
+    return result
+
+
 def _tree_of(retriever: Any) -> ClassHierarchy:
     if isinstance(retriever, HammingRetriever):
         raise TypeError("The page compares features; a HammingRetriever has codes.")
@@ -199,12 +225,42 @@ def _tree_of(retriever: Any) -> ClassHierarchy:
 
 def _page(data: dict, title: str) -> str:
     files = resources.files("sklearn_hierret.explorer")
-    style, script = (files.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    style, *scripts = (
+        files.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js", "curate.js")
+    )
+    script = "\n".join(scripts)
     # In a script element nothing but "<" ends the data.
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     body = files.joinpath("page.html").read_text(encoding="utf-8")
     parts = {"title": html.escape(title), "style": style, "script": script, "data": text}
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], body)
+
+
+def _shown_ids(values: list, images: Any) -> list[str]:
+    """Name the images of files by these, others by their ids."""
+    if isinstance(images, (list, tuple)) and all(isinstance(image, (str, PurePath)) for image in images):
+        return [PurePath(image).name for image in images]
+    return [str(value) for value in values]
+
+
+def _issues(searcher: Searcher, labels: NDArray, names: Mapping | None) -> dict | None:
+    """Tell how suspicious the label of each image is; None where that cannot be told."""
+    try:
+        table = issues_of(searcher, labels)
+    except ValueError:  # a class model without probabilities
+        return None
+    n, place = len(labels), table["id"].to_numpy()
+    rank, probability = np.full(n, n), np.zeros(n)
+    flagged, suggested = np.zeros(n, dtype=bool), np.full(n, "", dtype=object)
+    rank[place], probability[place] = np.arange(len(table)), table["issue_probability"]
+    flagged[place] = table["is_issue"] | (table["issue_probability"] > 0.5)
+    suggested[place] = [_name(label, names) for label in table["suggested"].tolist()]
+    return {
+        "rank": rank.tolist(),
+        "probability": probability.round(4).tolist(),
+        "flagged": flagged.tolist(),
+        "suggested": suggested.tolist(),
+    }
 
 
 def _name(label: Any, names: Mapping | None) -> str:
@@ -218,6 +274,7 @@ def _tree(tree: ClassHierarchy, names: Mapping | None) -> dict:
         "parent": tree.parents.tolist(),
         "height": np.round(tree.heights / tree.height, 6).tolist(),
         "name": [_name(name, names) for name in tree.node_names],
+        "is_learned": tree.origin == "features",
     }
 
 

@@ -14,7 +14,8 @@ const feature = (item) => { const v = new Float64Array(d); for (let j = 0; j < d
 const dot = (a, b) => { let s = 0; for (let j = 0; j < d; j++) s += a[j] * b[j]; return s; };
 const unit = (v) => { const l = Math.sqrt(dot(v, v)); return l > 1e-12 ? v.map((x) => x / l) : v; };
 const leafOf = (item) => data.leaf[item][0];
-const classOf = (item) => (data.labels ? data.labels[item] : tree.name[leafOf(item)]);
+const corrections = new Map();
+const classOf = (item) => corrections.get(item) ?? (data.labels ? data.labels[item] : tree.name[leafOf(item)]);
 
 /* ---- nodes: sizes, depths, items ---- */
 const sizes = new Array(nNodes).fill(0), depths = new Array(nNodes).fill(0), items = Array.from({ length: nNodes }, () => []);
@@ -103,17 +104,29 @@ function element(tag, { text, ...attributes } = {}, ...inside) {
   e.append(...inside);
   return e;
 }
-const picture = (item) => element("img", { src: data.images[item], alt: `image ${item}: ${classOf(item)}`, loading: "lazy" });
+const picture = (item) => element("img", { src: data.images[item], alt: `image ${data.ids[item]}: ${classOf(item)}`, loading: "lazy" });
+/* Nodes of learned trees have no names but those of what is below them. */
+const leavesOf = Array.from({ length: nNodes }, () => []);
+for (let c = 0; c < nClasses; c++) for (let node = c; node !== -1; node = tree.parent[node]) leavesOf[node].push(c);
+const nodeNames = tree.name.map((name, node) => {
+  if (node < nClasses || !tree.is_learned) return name;
+  if (node === nNodes - 1) return "all classes";
+  const below = [...leavesOf[node]].sort((a, b) => items[b].length - items[a].length || a - b);
+  return below.slice(0, 2).map((c) => tree.name[c]).join(", ") + (below.length > 2 ? ` + ${below.length - 2}` : "");
+});
+const nameOf = (node) => nodeNames[node];
+const note = (item) => corrections.has(item) ? "corrected" : isSuspect(item) ? `perhaps ${data.issues.suggested[item]}` : "";
 function card(item, parts) {
   const right = query === null || item === query ? "" : classOf(item) === classOf(query) ? " right" : " wrong";
-  const open = element("button", { type: "button", class: "open", "data-item": item, title: classOf(item) }, picture(item), element("span", { class: "label", text: classOf(item) }));
-  if (parts) open.append(element("span", { class: "parts", text: `visual ${parts.visual.toFixed(2)} · tree ${parts.tree.toFixed(2)}` }));
+  const open = element("button", { type: "button", class: "open", "data-item": item, title: `${data.ids[item]}: ${classOf(item)}` }, picture(item), element("span", { class: "label", text: classOf(item) }), element("span", { class: "id", text: data.ids[item] }));
+  if (note(item)) open.append(element("span", { class: corrections.has(item) ? "fixed" : "suspect", text: note(item) }));
+  if (parts) open.append(element("span", { class: "parts", text: `visual ${parts.visual.toFixed(2)} + tree ${parts.tree.toFixed(2)}` }));
   open.addEventListener("click", () => search(item));
   const box = element("div", { class: `card${parts ? right : ""}`, role: "listitem", "data-item": item }, open);
   if (parts) {
     const buttons = element("div", { class: "marks" });
     for (const [kind, sign, relevant] of [["yes", "✓", true], ["no", "✗", false]]) {
-      const b = element("button", { type: "button", class: kind, "aria-pressed": String(marks.get(item) === relevant), "aria-label": `${relevant ? "relevant" : "irrelevant"}: image ${item}`, text: sign });
+      const b = element("button", { type: "button", class: kind, "aria-pressed": String(marks.get(item) === relevant), "aria-label": `${relevant ? "relevant" : "irrelevant"}: image ${data.ids[item]}`, text: sign });
       b.addEventListener("click", () => mark(item, relevant));
       buttons.append(b);
     }
@@ -129,7 +142,7 @@ function treeItem(node) {
   if (inner.length) li.setAttribute("aria-expanded", String(open));
   const row = element("div", {}, element("span", { class: "twist", text: inner.length ? (open ? "▾" : "▸") : "" }));
   if (items[node].length) row.append(picture(items[node][0]));
-  row.append(element("span", { text: tree.name[node] }), element("span", { class: "count", text: String(items[node].length) }));
+  row.append(element("span", { text: nameOf(node) }), element("span", { class: "count", text: String(items[node].length) }));
   row.addEventListener("click", (event) => {
     if (event.target.className === "twist") toggle(li); else choose(node);
     li.focus();
@@ -144,13 +157,14 @@ function toggle(li, open) {
   li.setAttribute("aria-expanded", String(now));
   li.querySelector(".twist").textContent = now ? "▾" : "▸";
 }
-function choose(node) {
+function choose(node, keep = true) {
   document.querySelectorAll('#tree [aria-selected="true"]').forEach((e) => e.setAttribute("aria-selected", "false"));
   const li = document.getElementById(`node-${node}`);
   li.setAttribute("aria-selected", "true");
   for (let up = li.parentElement.closest("li"); up; up = up.parentElement.closest("li")) toggle(up, true);
-  document.querySelector("#node h2").textContent = `${tree.name[node]}: ${items[node].length} images, ${sizes[node]} ${sizes[node] === 1 ? "class" : "classes"}`;
-  document.querySelector("#node .grid").replaceChildren(...items[node].slice(0, 120).map((item) => card(item)));
+  view.node = node; view.count = 120;
+  showList();
+  if (keep) remember();
 }
 document.getElementById("tree").addEventListener("keydown", (event) => {
   const li = event.target.closest("li"), all = [...document.querySelectorAll("#tree li")].filter((e) => e.offsetParent !== null), at = all.indexOf(li);
@@ -170,17 +184,20 @@ function listOf(name) {
   for (let r = query * perQuery; r < (query + 1) * perQuery; r++) found.push({ item: list.items[r], visual: list.visual[r], tree: list.tree[r] });
   return found;
 }
-function search(item) { query = item; marks = new Map(); show(); document.getElementById("search").scrollIntoView({ block: "start" }); }
+function search(item, keep = true) {
+  query = item; marks = new Map(); show();
+  if (keep) remember();
+  document.getElementById("search").scrollIntoView({ block: "start" });
+}
 function mark(item, relevant) { if (marks.get(item) === relevant) marks.delete(item); else marks.set(item, relevant); show(); }
 function show() {
   const focused = document.activeElement && document.activeElement.dataset.item;
   document.getElementById("search").hidden = false;
-  const facts = element("dl");
-  for (const [name, text] of [["image", String(query)], ["class", data.labels ? data.labels[query] : "not given"], ["leaf", `${tree.name[leafOf(query)]} (${data.probability[query][0].toFixed(2)})`]])
-    facts.append(element("dt", { text: name }), element("dd", { text }));
-  document.getElementById("query").replaceChildren(picture(query), facts);
+  showFacts();
   const grids = document.querySelectorAll("#lists .grid"), combined = listOf("combined");
-  grids[0].replaceChildren(...listOf("visual").map((f) => card(f.item, f)));
+  const titles = document.querySelectorAll("#lists h3"), visual = listOf("visual");
+  titles[0].textContent = `By looks${tally(visual)}`; titles[1].textContent = `By looks and tree${tally(combined)}`;
+  grids[0].replaceChildren(...visual.map((f) => card(f.item, f)));
   grids[1].replaceChildren(...combined.map((f) => card(f.item, f)));
   const meant = document.getElementById("meant");
   meant.hidden = !marks.size;
@@ -188,11 +205,34 @@ function show() {
   if (marks.size) {
     const result = rankedByMarks(), order = [...result.p.keys()].slice(0, nNodes).sort((a, b) => result.p[b] - result.p[a]).slice(0, 3);
     found = result.found;
-    meant.querySelector("ol").replaceChildren(...order.map((node) => element("li", { text: `${tree.name[node]}: ${(100 * result.p[node]).toFixed(0)} %` })));
+    const lines = order.map((node) => element("li", { text: `${nameOf(node)}: ${(100 * result.p[node]).toFixed(0)} %` }));
+    lines.push(element("li", { text: `none of these: ${(100 * result.p[nNodes]).toFixed(0)} %` }));
+    meant.querySelector("ol").replaceChildren(...lines);
     meant.querySelector(".grid").replaceChildren(...found.map((f) => card(f.item, f)));
   }
   document.querySelector("#facets div").replaceChildren(...facets(found.map((f) => f.item)));
+  document.getElementById("export").hidden = !corrections.size && !marks.size;
   if (focused !== undefined) { const again = document.querySelector(`#search button.open[data-item="${focused}"]`); if (again) again.focus(); }
+}
+const percent = (p) => (p > 0.99 ? "over 99 %" : p < 0.01 ? "below 1 %" : `${(100 * p).toFixed(0)} %`);
+function showFacts() {
+  const facts = element("dl"), rows = [["image", data.ids[query]], ["given label", data.labels ? data.labels[query] : "none"], ["predicted", `${tree.name[leafOf(query)]} (${data.probability[query][0].toFixed(2)})`]];
+  if (data.issues) rows.push(["suspicion", `${percent(data.issues.probability[query])} that this label is wrong; perhaps ${data.issues.suggested[query]}`]);
+  if (data.known[query] < 1) rows.push(["known", `${percent(data.known[query])} that the class was there at fit`]);
+  if (corrections.has(query)) rows.push(["corrected", corrections.get(query)]);
+  for (const [name, text] of rows) facts.append(element("dt", { text: name }), element("dd", { text }));
+  const large = element("button", { type: "button", class: "large", "aria-label": `show image ${data.ids[query]} large` }, picture(query));
+  large.addEventListener("click", () => enlarge(query));
+  document.getElementById("query").replaceChildren(large, facts);
+  document.getElementById("undo").hidden = !corrections.has(query);
+  const take = document.getElementById("take"), suggestion = data.issues ? data.issues.suggested[query] : "";
+  take.hidden = !suggestion || suggestion === classOf(query);
+  take.textContent = `It is ${suggestion}`;
+}
+function tally(list) {
+  if (!data.labels) return "";
+  const right = list.filter((f) => classOf(f.item) === classOf(query)).length;
+  return `: ${right} of ${list.length} right`;
 }
 function facets(found) {
   let nodes = [nNodes - 1];
@@ -205,11 +245,11 @@ function facets(found) {
   return nodes.sort((a, b) => held(b) - held(a)).map((node) => {
     const row = element("div", { class: "row" });
     for (const item of found.filter((x) => items[node].includes(x)).slice(0, 12)) {
-      const b = element("button", { type: "button", title: classOf(item), "aria-label": `search for image ${item}` }, picture(item));
+      const b = element("button", { type: "button", title: classOf(item), "aria-label": `search for image ${data.ids[item]}` }, picture(item));
       b.addEventListener("click", () => search(item));
       row.append(b);
     }
-    const name = element("button", { type: "button", class: "name", text: `${tree.name[node]} (${held(node)})` });
+    const name = element("button", { type: "button", class: "name", text: `${nameOf(node)} (${held(node)})` });
     name.addEventListener("click", () => choose(node));
     return element("div", { class: "facet" }, name, row);
   });
@@ -229,4 +269,3 @@ document.querySelector("h1").textContent = data.title;
 if (Math.max(...data.size) <= 32) document.body.classList.add("pixels");
 document.getElementById("tree").append(treeItem(nNodes - 1));
 document.querySelector("#tree li").setAttribute("tabindex", "0");
-choose(nNodes - 1);

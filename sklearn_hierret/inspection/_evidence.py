@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_hierret._arrays import row_chunks
+from sklearn_hierret.discriminant import DiscriminantClassifier
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.leaves import unassigned
 from sklearn_hierret.retrieval import Searcher
@@ -38,6 +41,10 @@ class LabelEvidence:
         Cosines, falling.
     all_codes : ndarray of shape (n_gallery,)
         Given labels of all samples of the gallery, which neighbours are positions of.
+    positions : ndarray of shape (n_samples,)
+        Of the samples in the gallery.
+    proba_of : callable or None
+        Held-out probabilities of all classes for some positions; None where the leaves are all there is.
     """
 
     tree: ClassHierarchy | CombinedHierarchy
@@ -46,10 +53,12 @@ class LabelEvidence:
     neighbours: NDArray[np.intp]
     similarities: NDArray[np.float64]
     all_codes: NDArray[np.intp]
+    positions: NDArray[np.intp]
+    proba_of: Callable[[NDArray[np.intp]], NDArray] | None = None
 
     @classmethod
-    def of(cls, searcher: Searcher) -> LabelEvidence:
-        """Gather evidence on the labels of a gallery.
+    def of(cls, searcher: Searcher, labels: NDArray | None = None) -> LabelEvidence:
+        """Gather evidence on the labels of a gallery, or on other labels of its samples.
 
         Raises
         ------
@@ -57,17 +66,22 @@ class LabelEvidence:
             Without labels, without a second sample, or with a class model that has no probabilities.
         """
         gallery = searcher.gallery
-        if gallery.labels is None:
+        labels = gallery.labels if labels is None else labels
+        if labels is None:
             raise ValueError("The gallery has no labels to be checked: pass y to fit or set_gallery.")
         if len(gallery) < 2:
             raise ValueError("Labels are checked against other samples: the gallery has fewer than two.")
         tree = searcher.leaves.model.tree
         leaves = held_out_leaves(searcher)
-        is_known = np.isin(gallery.labels, tree.classes)
+        is_known = np.isin(labels, tree.classes)
         codes = np.full(len(gallery), -1)
-        codes[is_known] = tree.index(gallery.labels[is_known])
+        codes[is_known] = tree.index(labels[is_known])
         result = searcher.neighbors(None, min(N_VOTERS, len(gallery) - 1), alpha=0.0)
-        return cls(tree, leaves, codes, result.indices, 1 - result.distances, codes)
+        neighbours, similarities = result.indices, 1 - result.distances
+        positions = np.arange(len(gallery))
+        return cls(
+            tree, leaves, codes, neighbours, similarities, codes, positions, _all_probabilities(searcher)
+        )
 
     def of_rows(self, rows: NDArray) -> LabelEvidence:
         """Take the evidence on some samples; neighbours stay positions in the gallery."""
@@ -77,10 +91,22 @@ class LabelEvidence:
             codes=self.codes[rows],
             neighbours=self.neighbours[rows],
             similarities=self.similarities[rows],
+            positions=self.positions[rows],
         )
 
     def own(self, codes: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Held-out probability of a class for each sample; what no kept class has is shared by the others."""
+        """Held-out probability of a class for each sample.
+
+        Where only the leaves are known, what no kept class has is shared by the others.
+        """
+        if self.proba_of is not None:
+            result = np.empty(len(codes))
+            for rows in row_chunks(len(codes), 16 * self.tree.n_classes):
+                proba = self.proba_of(self.positions[rows])
+                place = np.minimum(codes[rows], proba.shape[1] - 1)
+                of_rows = proba[np.arange(len(proba)), place]
+                result[rows] = np.where(codes[rows] == place, of_rows, 0)
+            return np.maximum(result, LEAST)
         is_it = self.leaves["leaf"] == codes[:, None]
         kept = np.where(is_it, self.leaves["probability"], 0).sum(axis=1, dtype=np.float64)
         n_others = self.tree.n_classes - self.leaves.shape[1]
@@ -135,6 +161,20 @@ class LabelEvidence:
             ],
             axis=1,
         )
+
+
+def _all_probabilities(searcher: Searcher) -> Callable[[NDArray[np.intp]], NDArray] | None:
+    """Return what gives all held-out probabilities, where the folds tell them without another fit."""
+    model, gallery = searcher.leaves.model, searcher.gallery
+    classifier = model.classifier
+    if (
+        not isinstance(classifier, DiscriminantClassifier)
+        or model.new is not None
+        or model.of_codes
+        or gallery.origin.groups is not None
+    ):
+        return None
+    return lambda positions: classifier.held_out_proba(gallery.features_at(positions))
 
 
 def held_out_leaves(searcher: Searcher) -> NDArray:

@@ -14,6 +14,7 @@ from sklearn_hierret._frames import tabular
 from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.inspection._detector import judge
 from sklearn_hierret.inspection._evidence import LabelEvidence
+from sklearn_hierret.retrieval import Searcher
 
 
 @tabular
@@ -72,9 +73,17 @@ def label_issues(
     [3, 14, 159]
     """
     check_positive_integer(n_evidence, "n_evidence")
-    retriever, _ = retriever_of(estimator)
-    searcher = retriever.searcher()
-    evidence = LabelEvidence.of(searcher)
+    return issues_of(retriever_of(estimator)[0].searcher(), None, n_evidence, random_state)
+
+
+def issues_of(
+    searcher: Searcher,
+    labels: NDArray | None = None,
+    n_evidence: int = 3,
+    random_state: int | np.random.RandomState | None = 0,
+) -> pd.DataFrame:
+    """Return what `label_issues` does, for labels of the gallery or for others of its samples."""
+    evidence = LabelEvidence.of(searcher, labels)
     rows = np.flatnonzero(evidence.codes >= 0)
     verdict = judge(evidence, check_random_state(random_state))
     order = np.argsort(-verdict.log_odds, kind="stable")

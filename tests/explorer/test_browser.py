@@ -1,6 +1,5 @@
 """The page in a browser, which `.ci/run` has: Debian's chromium and chromium-driver, and selenium."""
 
-import shutil
 import time
 
 import numpy as np
@@ -11,25 +10,7 @@ from sklearn_hierret.datasets import make_hierarchical_blobs
 from sklearn_hierret.explorer import explore
 from sklearn_hierret.interaction import RetrievalSession
 
-selenium = pytest.importorskip("selenium", reason="needs selenium")
-if shutil.which("chromedriver") is None:
-    pytest.skip("needs chromium and chromedriver", allow_module_level=True)
-
 EVIL = "<script>document.title='broken'</script>"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1250,1000"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")

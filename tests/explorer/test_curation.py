@@ -1,0 +1,162 @@
+"""A curator's session in a browser: look for wrong labels, correct them, and bring the corrections back."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from sklearn_hierret import HierarchicalRetriever
+from sklearn_hierret.explorer import explore
+from sklearn_hierret.inspection import label_issues, read_corrections
+from tests.explorer.conftest import click
+
+DIGITS = load_digits()
+N = 400
+
+
+@pytest.fixture
+def mislabelled():
+    rng = np.random.default_rng(0)
+    y, rows = DIGITS.target[:N].copy(), rng.permutation(N)[:20]
+    y[rows] = (y[rows] + rng.integers(1, 10, 20)) % 10
+    return y, rows
+
+
+def opened(browser, tmp_path, retriever, y, **more):
+    images = DIGITS.images[:N] / 16
+    explore(retriever, DIGITS.data[:N], y, images=images, path=tmp_path / "page.html", **more)
+    browser.set_window_size(1250, 1000)
+    browser.get((tmp_path / "page.html").as_uri())
+    browser.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
+
+
+def choose(browser, name, value):
+    browser.execute_script(
+        "const box = document.getElementById(arguments[0]); box.value = arguments[1];"
+        "box.dispatchEvent(new Event(box.type === 'search' ? 'input' : 'change'))",
+        name,
+        value,
+    )
+
+
+def shown(browser):
+    return browser.execute_script(
+        "return [...document.querySelectorAll('#node button.open')].map(e => Number(e.dataset.item))"
+    )
+
+
+def text(browser, selector):
+    return browser.execute_script("return document.querySelector(arguments[0]).textContent", selector)
+
+
+def saved(path):
+    for _ in range(50):
+        if path.exists() and path.stat().st_size:
+            return path
+        time.sleep(0.1)
+    raise AssertionError(f"{path.name} was not saved")
+
+
+def test_a_session(browser, tmp_path, mislabelled):
+    y, rows = mislabelled
+    retriever = HierarchicalRetriever().fit(DIGITS.data[:N], y)
+    opened(browser, tmp_path, retriever, y)
+    choose(browser, "order", "suspicion")
+    first = shown(browser)
+    assert first[:20] == label_issues(retriever)["id"][:20].tolist()
+    corrected = [item for item in first if item in rows][:5]
+    for item in corrected:
+        click(browser, f"#node button.open[data-item='{item}']")
+        click(browser, "#query button.large")
+        assert browser.execute_script("return document.getElementById('large').open")
+        click(browser, "#large button")
+        browser.execute_script(
+            "document.getElementById('label').value = arguments[0]", str(DIGITS.target[item])
+        )
+        click(browser, "#correction button[type=submit]")
+        assert text(browser, "#status") == f"{item} is {DIGITS.target[item]} now."
+    choose(browser, "filter", "corrected")
+    assert sorted(shown(browser)) == sorted(corrected)
+    click(browser, "#json")
+    click(browser, "#csv")
+    tables = [
+        read_corrections(saved(tmp_path / f"corrections.{kind}"), retriever) for kind in ("json", "csv")
+    ]
+    for table in tables:
+        assert sorted(table["id"]) == sorted(corrected)
+        assert table["label"].tolist() == DIGITS.target[table["id"].to_numpy(dtype=int)].tolist()
+    retriever.relabel(table["id"], table["label"], update_model=True)
+    opened(browser, tmp_path, retriever, retriever.gallery_labels_)
+    choose(browser, "filter", "suspect")
+    assert not set(shown(browser)) & set(corrected)
+    assert len(shown(browser)) < 60
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_lists_are_searched_and_filtered(browser, tmp_path, mislabelled):
+    y, _ = mislabelled
+    retriever = HierarchicalRetriever().fit(DIGITS.data[:N], y)
+    names = [f"scan {i:03d}.png" for i in range(N)]
+    opened(browser, tmp_path, retriever, y, ids=names)
+    assert text(browser, "#count") == "120 of 400 images"
+    assert set(y[shown(browser)[:10]]) == set(range(10))  # classes in turn
+    click(browser, "#more")
+    assert text(browser, "#count") == "240 of 400 images"
+    choose(browser, "find", "scan 12")
+    assert sorted(shown(browser)) == list(range(120, 130))
+    assert text(browser, "#node .card .id").startswith("scan 12")
+    choose(browser, "find", "no such")
+    assert text(browser, "#count") == "No image is like that."
+    choose(browser, "find", "")
+    choose(browser, "filter", "disagree")
+    leaves = retriever.leaves()
+    assert sorted(shown(browser)) == np.flatnonzero(leaves != y).tolist()
+
+
+def test_the_address_holds_the_state(browser, tmp_path, mislabelled):
+    y, _ = mislabelled
+    opened(browser, tmp_path, HierarchicalRetriever().fit(DIGITS.data[:N], y), y)
+    item = shown(browser)[3]
+    click(browser, f"#node button.open[data-item='{item}']")
+    address = browser.current_url
+    assert address.endswith(f"image={item}")
+    browser.back()
+    assert browser.execute_script("return document.getElementById('search').hidden")
+    browser.get("about:blank")
+    browser.get(address)
+    assert not browser.execute_script("return document.getElementById('search').hidden")
+    assert text(browser, "#query dd") == str(item)
+    browser.refresh()
+    assert text(browser, "#query dd") == str(item)
+    browser.switch_to.active_element.send_keys("\ue00c")  # Escape
+    assert browser.execute_script("return document.getElementById('search').hidden")
+    browser.get(address.partition("#")[0] + "#node=99999&image=-3")
+    assert browser.execute_script("return document.getElementById('search').hidden")
+
+
+def test_what_marks_mean_includes_none_and_marks_are_saved(browser, tmp_path, mislabelled):
+    y, _ = mislabelled
+    opened(browser, tmp_path, HierarchicalRetriever().fit(DIGITS.data[:N], y), y)
+    click(browser, "#node button.open")
+    click(browser, "#lists .card:nth-child(3) button.yes")
+    assert "none of these" in text(browser, "#meant ol")
+    click(browser, "#json")
+    items = json.loads(saved(tmp_path / "corrections.json").read_text())["items"]
+    assert [(item["label"], item["mark"]) for item in items] == [(None, "relevant")]
+
+
+def test_serious_faults_of_accessibility(browser, tmp_path, mislabelled):
+    axe = pytest.importorskip("axe_selenium_python", reason="needs axe-selenium-python")
+    y, _ = mislabelled
+    opened(browser, tmp_path, HierarchicalRetriever().fit(DIGITS.data[:N], y), y)
+    for action in ("", "#node button.open", "#lists button.yes", "#query button.large"):
+        if action:
+            click(browser, action)
+        checker = axe.Axe(browser)
+        checker.inject()
+        serious = [v for v in checker.run()["violations"] if v["impact"] in ("serious", "critical")]
+        assert [(v["id"], v["nodes"][0]["html"][:200]) for v in serious] == []
