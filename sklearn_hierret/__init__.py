@@ -16,6 +16,7 @@ from sklearn_hierret.discriminant import DiscriminantClassifier
 from sklearn_hierret.display import (
     FacetDisplay,
     HierarchyDisplay,
+    InspectionDisplay,
     InteractionDisplay,
     PrecisionCurveDisplay,
     RetrievalDisplay,
@@ -67,6 +68,7 @@ __all__ = [
     "HierarchyBuilder",
     "HierarchyDisplay",
     "ITQHasher",
+    "InspectionDisplay",
     "InteractionDisplay",
     "LinkageHierarchyBuilder",
     "MahalanobisClassifier",

@@ -58,6 +58,21 @@ def test_hashing_guide_runs(capsys):
     assert scores[1] > scores[0] > 0.8
 
 
+def test_page_on_labels_runs_and_shows_its_output(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corrections.csv").write_text("id,label,mark\n1512,4,\n7,,relevant\n")
+    text = (ROOT / "docs" / "clean_labels.md").read_text()
+    names: dict = {}
+    for block, _, shown in re.findall(r"```python\n(.*?)```(\n+```text\n(.*?)```)?", text, flags=re.DOTALL):
+        exec(compile(block, "clean_labels.md", "exec"), names)
+        printed = capsys.readouterr().out
+        assert [line.rstrip() for line in printed.splitlines()] == [
+            line.rstrip() for line in shown.splitlines()
+        ]
+    assert names["retriever"].gallery_labels_[1512] == 4
+    assert (tmp_path / "labels.html").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("skorch") is None, reason="needs the extra nn")
 def test_networks_guide_runs(capsys):

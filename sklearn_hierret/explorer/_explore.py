@@ -35,7 +35,7 @@ from sklearn_hierret.retrieval import (
 #: Dimensions and classes of a sample that the page ranks with after marks.
 N_DIMENSIONS, N_LEAVES = 64, 6
 #: Images above it take long to open.
-MOST_IMAGES = 5000
+MOST_IMAGES = 10_000
 #: Smaller images are kept without loss.
 SMALL = 32
 
@@ -129,7 +129,7 @@ def explore(
     Raises
     ------
     ValueError
-        For more than 5,000 images, or another number of them than of rows.
+        For more than 10,000 images, or another number of them than of rows.
     TypeError
         For a `CombinedHierarchy`, which is no tree, or a `HammingRetriever`.
 

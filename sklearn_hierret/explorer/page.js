@@ -13,6 +13,7 @@ const numbers = new Int16Array(raw.buffer), d = data.n_dimensions;
 const feature = (item) => { const v = new Float64Array(d); for (let j = 0; j < d; j++) v[j] = numbers[item * d + j] * data.scale; return v; };
 const dot = (a, b) => { let s = 0; for (let j = 0; j < d; j++) s += a[j] * b[j]; return s; };
 const unit = (v) => { const l = Math.sqrt(dot(v, v)); return l > 1e-12 ? v.map((x) => x / l) : v; };
+const units = Array.from({ length: n }, (_, item) => unit(feature(item)));
 const leafOf = (item) => data.leaf[item][0];
 const corrections = new Map();
 const classOf = (item) => corrections.get(item) ?? (data.labels ? data.labels[item] : tree.name[leafOf(item)]);
@@ -69,19 +70,19 @@ function classDistances(p) {
   return distances.map((x, node) => x + none * (own[node] + left));
 }
 function rankedByMarks() {
-  const first = unit(feature(query)), moved = Float64Array.from(first);
+  const first = units[query], moved = Float64Array.from(first);
   for (const [weight, wanted] of [[rule.beta, true], [-rule.gamma, false]]) {
-    const chosen = [...marks].filter(([, r]) => r === wanted).map(([item]) => unit(feature(item)));
+    const chosen = [...marks].filter(([, r]) => r === wanted).map(([item]) => units[item]);
     for (const v of chosen) for (let j = 0; j < d; j++) moved[j] += weight * v[j] / chosen.length;
   }
   const q = unit(moved), p = belief(), distances = classDistances(p);
-  const near = [first, ...[...marks].filter(([, r]) => r).map(([item]) => unit(feature(item)))];
-  const far = [...marks].filter(([, r]) => !r).map(([item]) => unit(feature(item)));
+  const near = [first, ...[...marks].filter(([, r]) => r).map(([item]) => units[item])];
+  const far = [...marks].filter(([, r]) => !r).map(([item]) => units[item]);
   const weight = far.length ? rule.mark_weight * marks.size / (marks.size + rule.half_weight) : 0;
   const found = [];
   for (let item = 0; item < n; item++) {
     if (item === query || marks.has(item)) continue;
-    const v = unit(feature(item));
+    const v = units[item];
     let affinity = 0;
     data.leaf[item].forEach((c, i) => { affinity += data.probability[item][i] * (1 - distances[c]); });
     const visual = 1 - dot(v, q), byTree = 1 - affinity;
@@ -236,7 +237,9 @@ function tally(list) {
 }
 function facets(found) {
   let nodes = [nNodes - 1];
-  const held = (node) => found.filter((item) => items[node].includes(item)).length;
+  const below = new Map();
+  for (const item of found) for (let node = leafOf(item); node !== -1; node = tree.parent[node]) below.set(node, [...(below.get(node) ?? []), item]);
+  const held = (node) => (below.get(node) ?? []).length;
   for (;;) {
     const next = nodes.map((node) => [node, children[node].filter(held)]).filter(([, c]) => c.length && nodes.length - 1 + c.length <= 6).sort((a, b) => held(b[0]) - held(a[0]))[0];
     if (!next) break;
@@ -244,7 +247,7 @@ function facets(found) {
   }
   return nodes.sort((a, b) => held(b) - held(a)).map((node) => {
     const row = element("div", { class: "row" });
-    for (const item of found.filter((x) => items[node].includes(x)).slice(0, 12)) {
+    for (const item of below.get(node).slice(0, 12)) {
       const b = element("button", { type: "button", title: classOf(item), "aria-label": `search for image ${data.ids[item]}` }, picture(item));
       b.addEventListener("click", () => search(item));
       row.append(b);

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
+from sklearn.datasets import load_digits
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -13,6 +14,7 @@ from sklearn_hierret import (
     HierarchicalRetriever,
     HierarchyBuilder,
     HierarchyDisplay,
+    InspectionDisplay,
     PrecisionCurveDisplay,
     RetrievalDisplay,
     ThresholdPathDisplay,
@@ -20,6 +22,7 @@ from sklearn_hierret import (
 )
 from sklearn_hierret.display._hierarchy import cluster_colors, tree_positions
 from sklearn_hierret.display._retrieval import RIGHT, WRONG
+from sklearn_hierret.inspection import class_overview, label_issues, near_duplicates, novel_items
 from tests.strategies import blobs
 
 
@@ -284,3 +287,31 @@ def test_grey_photographs_are_bright_where_their_numbers_are_large(rng, kind, wh
     other = RetrievalDisplay.from_estimator(retriever, X[:2], y[:2], **params, cmap="gray_r")
     drawn = other.ax_.images[0]
     assert drawn.cmap(drawn.norm(drawn.get_array()))[0, 0, 0] == 0
+
+
+def test_inspection_display_shows_what_the_table_says():
+    digits = load_digits()
+    X, y = digits.data[:600], digits.target[:600].copy()
+    y[[3, 14, 159]] = (y[[3, 14, 159]] + 1) % 10
+    retriever = HierarchicalRetriever().fit(X, y)
+    table = label_issues(retriever)
+    display = InspectionDisplay.from_table(table, digits.images[:600], n_rows=3)
+    assert [row[0].id for row in display.rows] == table["id"][:3].tolist()
+    assert [cell.id for cell in display.rows[0][1:]] == table["supporting"][0] + table["contradicting"][0]
+    assert len(display.ax_.images) == sum(map(len, display.rows))
+    names = [f"scan {i}" for i in range(600)]
+    named = retriever.set_gallery(X, y, names)
+    display = InspectionDisplay.from_table(label_issues(named), digits.images[:600], ids=names, n_rows=2)
+    assert display.rows[0][0].id.startswith("scan ")
+    groups = near_duplicates(named, threshold=0.6)
+    display = InspectionDisplay.from_table(groups, digits.images[:600], ids=names)
+    assert [cell.id for cell in display.rows[0]] == groups["id"][groups["group"] == 0].tolist()[:8]
+    novel = novel_items(HierarchicalRetriever().fit(X[y < 8], y[y < 8]), X)
+    display = InspectionDisplay.from_table(novel, digits.images[:600], n_rows=4)
+    assert len(display.rows) == 4
+    with pytest.raises(ValueError, match="none of label_issues"):
+        InspectionDisplay.from_table(class_overview(named), digits.images[:600])
+    with pytest.raises(ValueError, match="no image for the id 'scan"):
+        InspectionDisplay.from_table(label_issues(named), digits.images[:600])
+    with pytest.raises(ValueError, match="two sets"):
+        InspectionDisplay.from_table(near_duplicates(named, X[:3], threshold=0), digits.images[:600])
