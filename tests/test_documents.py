@@ -20,8 +20,9 @@ def run_blocks(path):
 
 
 @pytest.mark.slow
-def test_readme_examples_run():
+def test_readme_examples_run(capsys):
     assert run_blocks(ROOT / "README.md")["search"].best_score_ > 0.9
+    assert "[8 8 8 8 8 8 8 8 8 8]" in capsys.readouterr().out  # what marks bring, as it says
     assert len((ROOT / "README.md").read_text().splitlines()) < 150
 
 

@@ -227,7 +227,7 @@ function showFacts() {
   document.getElementById("query").replaceChildren(large, facts);
   document.getElementById("undo").hidden = !corrections.has(query);
   const take = document.getElementById("take"), suggestion = data.issues ? data.issues.suggested[query] : "";
-  take.hidden = !suggestion || suggestion === classOf(query);
+  take.hidden = !suggestion || suggestion === classOf(query) || !(isSuspect(query) || disagrees(query));
   take.textContent = `It is ${suggestion}`;
 }
 function tally(list) {
