@@ -70,7 +70,7 @@ def near_duplicates(
 
     Notes
     -----
-    Up to 30,000 samples all pairs are compared; above, those in the eight cells of k-means around each
+    Up to 30,000 samples all pairs are compared; above, those in the five cells of k-means around each
     sample. Memory is that of the rows, 120 bytes for each, and a block of similarities.
 
     Examples

@@ -13,7 +13,7 @@ from sklearn_hierret._arrays import row_chunks
 #: Up to so many rows all pairs are compared.
 MOST_EXACT = 30_000
 #: Above it each row is compared with those of the cells nearest to its own, of about so many rows each.
-CELL_SIZE, N_PROBES = 1000, 8
+CELL_SIZE, N_PROBES = 1000, 5
 #: Rows that cells are made of.
 MOST_SEEDS = 50_000
 #: MiB of similarities at once.
@@ -24,7 +24,7 @@ def nearest_of_all(rows: NDArray, n_neighbors: int) -> tuple[NDArray, NDArray[np
     """Find the nearest neighbours of each row among the others.
 
     Exact up to 30,000 rows. Above, rows fall into cells by k-means, and each is compared with those of the
-    eight cells nearest to its own: near copies share a cell or stand on both sides of a border, and are
+    five cells nearest to its own: near copies share a cell or stand on both sides of a border, and are
     missed where they do neither.
 
     Parameters
