@@ -59,6 +59,7 @@ def test_hashing_guide_runs(capsys):
     assert scores[1] > scores[0] > 0.8
 
 
+@pytest.mark.slow
 def test_page_on_labels_runs_and_shows_its_output(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "corrections.csv").write_text("id,label,mark\n1512,4,\n7,,relevant\n")

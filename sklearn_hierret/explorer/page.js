@@ -192,7 +192,9 @@ function search(item, keep = true) {
 }
 function mark(item, relevant) { if (marks.get(item) === relevant) marks.delete(item); else marks.set(item, relevant); show(); }
 function show() {
-  const focused = document.activeElement && document.activeElement.dataset.item;
+  // What has the focus keeps it, and its place on the screen, though everything is made anew.
+  const active = document.activeElement, within = active.closest("#search .card"), kind = active.classList[0];
+  const place = within ? { list: within.closest(".grid"), item: within.dataset.item, top: active.getBoundingClientRect().top } : null;
   document.getElementById("search").hidden = false;
   showFacts();
   const grids = document.querySelectorAll("#lists .grid"), combined = listOf("combined");
@@ -213,7 +215,10 @@ function show() {
   }
   document.querySelector("#facets div").replaceChildren(...facets(found.map((f) => f.item)));
   document.getElementById("export").hidden = !corrections.size && !marks.size;
-  if (focused !== undefined) { const again = document.querySelector(`#search button.open[data-item="${focused}"]`); if (again) again.focus(); }
+  if (place) {
+    const wanted = `.card[data-item="${place.item}"] .${kind}`, again = place.list.querySelector(wanted) ?? document.querySelector(`#lists ${wanted}`);
+    if (again) { again.focus({ preventScroll: true }); scrollBy(0, again.getBoundingClientRect().top - place.top); }
+  }
 }
 const percent = (p) => (p > 0.99 ? "over 99 %" : p < 0.01 ? "below 1 %" : `${(100 * p).toFixed(0)} %`);
 function showFacts() {

@@ -85,6 +85,8 @@ def issues_of(
     """Return what `label_issues` does, for labels of the gallery or for others of its samples."""
     evidence = LabelEvidence.of(searcher, labels)
     rows = np.flatnonzero(evidence.codes >= 0)
+    if not len(rows):
+        raise ValueError("The class model knows none of these labels: there is nothing to hold them against.")
     verdict = judge(evidence, check_random_state(random_state))
     order = np.argsort(-verdict.log_odds, kind="stable")
     ranked = evidence.of_rows(rows[order])

@@ -149,6 +149,23 @@ def test_what_marks_mean_includes_none_and_marks_are_saved(browser, tmp_path, mi
     assert [(item["label"], item["mark"]) for item in items] == [(None, "relevant")]
 
 
+def test_marks_move_neither_focus_nor_page(browser, tmp_path, mislabelled):
+    y, _ = mislabelled
+    opened(browser, tmp_path, HierarchicalRetriever().fit(DIGITS.data[:N], y), y)
+    click(browser, "#node button.open")
+    where = "const b = document.activeElement; return [b.className, b.getBoundingClientRect().top]"
+    for key, selector in (("r", "button.open"), (" ", "button.no")):
+        button = browser.find_element("css selector", f"#lists .card:nth-child(7) {selector}")
+        browser.execute_script("arguments[0].focus()", button)
+        before = browser.execute_script(where)
+        button.send_keys(key)
+        assert not browser.execute_script("return document.getElementById('meant').hidden")
+        after = browser.execute_script(where)
+        assert after[0] == before[0]
+        assert abs(after[1] - before[1]) < 2
+        click(browser, "#forget")
+
+
 def test_serious_faults_of_accessibility(browser, tmp_path, mislabelled):
     axe = pytest.importorskip("axe_selenium_python", reason="needs axe-selenium-python")
     y, _ = mislabelled

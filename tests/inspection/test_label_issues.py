@@ -202,3 +202,9 @@ def test_a_class_model_without_folds_is_cross_fitted(noisy):
     model = KNeighborsClassifier(1)  # in-sample it is always right
     table = label_issues(HierarchicalRetriever(class_model=model).fit(X, y))
     assert np.isin(rows, table["id"][:120]).mean() > 0.8
+
+
+def test_labels_of_which_none_is_known(noisy):
+    retriever = HierarchicalRetriever(new_classes="ignore").fit(X, noisy[0]).set_gallery(X[:50], Y[:50] + 100)
+    with pytest.raises(ValueError, match="knows none of these labels"):
+        label_issues(retriever)
