@@ -11,8 +11,7 @@ from scipy.sparse import coo_array
 
 from sklearn_hierret._arrays import row_chunks, unit_rows
 from sklearn_hierret._frames import tabular
-from sklearn_hierret.evaluation import retriever_of
-from sklearn_hierret.inspection._evidence import LabelEvidence
+from sklearn_hierret.inspection._evidence import LabelEvidence, retriever_in
 from sklearn_hierret.leaves import likeliest
 from sklearn_hierret.retrieval import Gallery
 
@@ -59,7 +58,7 @@ def class_overview(estimator: Any) -> pd.DataFrame:
     >>> overview.loc[:1, "class"].tolist()
     [9, 8]
     """
-    retriever, _ = retriever_of(estimator)
+    retriever, _ = retriever_in(estimator)
     searcher = retriever.searcher()
     evidence = LabelEvidence.of(searcher)
     tree, n_classes = evidence.tree, evidence.tree.n_classes

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sklearn_hierret._frames import tabular
-from sklearn_hierret.evaluation import retriever_of
+from sklearn_hierret.inspection._evidence import retriever_in
 
 #: What the page writes into its files.
 FORMAT = "sklearn_hierret corrections"
@@ -65,7 +65,7 @@ def read_corrections(path: Any, estimator: Any = None) -> pd.DataFrame:
         raise ValueError(f"{path.name} has the mark {unknown[0]!r}; marks are {' and '.join(MARKS)}.")
     if estimator is None:
         return table.assign(id=table["id"].infer_objects(), label=table["label"])
-    searcher = retriever_of(estimator)[0].searcher()
+    searcher = retriever_in(estimator)[0].searcher()
     ids = _by_text(table["id"], searcher.gallery.ids.tolist())
     gone = table["id"][[item is None for item in ids]].tolist()
     if gone:

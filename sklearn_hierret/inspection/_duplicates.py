@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 from sklearn_hierret._arrays import check_same_kind, unit_rows
 from sklearn_hierret._frames import tabular
 from sklearn_hierret._sklearn import Interval, validate_params
-from sklearn_hierret.evaluation import retriever_of
+from sklearn_hierret.inspection._evidence import retriever_in
 from sklearn_hierret.inspection._pairs import nearest_of_all
 from sklearn_hierret.retrieval import checked_samples
 
@@ -86,7 +86,7 @@ def near_duplicates(
     0  gallery   5  exact          True
     1        X   0  exact          True
     """
-    retriever, X = retriever_of(estimator, X)
+    retriever, X = retriever_in(estimator, X)
     gallery = retriever.searcher().gallery
     if gallery.metric is None:
         raise TypeError("Copies are told by features; this retriever compares codes.")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_hierret._arrays import row_chunks
 from sklearn_hierret.discriminant import DiscriminantClassifier
+from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.hierarchy import ClassHierarchy, CombinedHierarchy
 from sklearn_hierret.leaves import unassigned
-from sklearn_hierret.retrieval import Searcher
+from sklearn_hierret.retrieval import BaseRetriever, Searcher
 
 #: Neighbours that vote, and the width of their kernel in cosine.
 N_VOTERS, WIDTH = 30, 0.05
@@ -22,6 +24,20 @@ N_NEAREST = 10
 OWN_VOTES = 0.3
 #: Probabilities below it are alike.
 LEAST = 1e-9
+
+
+def retriever_in(estimator: Any, X: Any = None) -> tuple[Any, Any]:
+    """Unwrap pipelines and searches: return the retriever, and the features that it sees.
+
+    Raises
+    ------
+    TypeError
+        If there is no retriever.
+    """
+    retriever, X = retriever_of(estimator, X)
+    if not isinstance(retriever, BaseRetriever):
+        raise TypeError(f"A fitted HierarchicalRetriever is expected, got {type(retriever).__name__}.")
+    return retriever, X
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from sklearn.utils import check_random_state
 
 from sklearn_hierret._arrays import check_positive_integer
 from sklearn_hierret._frames import tabular
-from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.inspection._detector import judge
-from sklearn_hierret.inspection._evidence import LabelEvidence
+from sklearn_hierret.inspection._evidence import LabelEvidence, retriever_in
 from sklearn_hierret.retrieval import Searcher
 
 
@@ -73,7 +72,7 @@ def label_issues(
     [3, 14, 159]
     """
     check_positive_integer(n_evidence, "n_evidence")
-    return issues_of(retriever_of(estimator)[0].searcher(), None, n_evidence, random_state)
+    return issues_of(retriever_in(estimator)[0].searcher(), None, n_evidence, random_state)
 
 
 def issues_of(

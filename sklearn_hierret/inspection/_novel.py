@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from sklearn_hierret._frames import tabular
-from sklearn_hierret.evaluation import retriever_of
+from sklearn_hierret.inspection._evidence import retriever_in
 from sklearn_hierret.retrieval import checked_samples
 
 
@@ -55,7 +55,7 @@ def novel_items(estimator: Any, X: ArrayLike | None = None, *, ids: ArrayLike | 
     >>> bool((y[table.id[:200]] >= 8).mean() > 0.9)
     True
     """
-    retriever, X = retriever_of(estimator, X)
+    retriever, X = retriever_in(estimator, X)
     if X is None and ids is not None:
         raise ValueError("ids are those of X, which is missing; the gallery has its own.")
     if X is not None:

@@ -220,12 +220,12 @@ def main() -> None:
         marker, text = "copies", markdown_table(header, rows)
     else:
         table = issues_table(sets, args.draws, args.regression)
-        means = table.groupby(["data", "moved to", "method"], sort=False)[["AP", "precision"]].mean()
+        cells = table.pivot_table("AP", "method", ["data", "moved to"], sort=False)
         rows = [
-            [*index, *(f"{v:.3f}" for v in row)]
-            for index, row in zip(means.index, means.to_numpy(), strict=True)
+            [name, *(f"{v:.3f}" for v in row)]
+            for name, row in zip(cells.index, cells.to_numpy(), strict=True)
         ]
-        header = ["data", "moved to", "method", "average precision", "precision at the true number"]
+        header = ["average precision", *(f"{data}: {kind}" for data, kind in cells.columns)]
         marker, text = "label issues", markdown_table(header, rows)
     print(text)
     if args.write:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import KNeighborsClassifier
@@ -17,7 +18,7 @@ from sklearn_hierret import (
     LinkageHierarchyBuilder,
     PCAHasher,
 )
-from sklearn_hierret.inspection import class_overview, label_issues
+from sklearn_hierret.inspection import class_overview, label_issues, near_duplicates, novel_items
 from sklearn_hierret.inspection._detector import near_classes, other_classes
 from sklearn_hierret.inspection._evidence import LabelEvidence
 from sklearn_hierret.inspection._label_issues import confident_issues
@@ -202,6 +203,14 @@ def test_a_class_model_without_folds_is_cross_fitted(noisy):
     model = KNeighborsClassifier(1)  # in-sample it is always right
     table = label_issues(HierarchicalRetriever(class_model=model).fit(X, y))
     assert np.isin(rows, table["id"][:120]).mean() > 0.8
+
+
+@pytest.mark.parametrize("function", [label_issues, class_overview, near_duplicates, novel_items])
+def test_estimators_that_are_no_retrievers(function):
+    with pytest.raises(TypeError, match="HierarchicalRetriever is expected, got RidgeClassifier"):
+        function(RidgeClassifier().fit(X, Y))
+    with pytest.raises(NotFittedError):
+        function(HierarchicalRetriever())
 
 
 def test_labels_of_which_none_is_known(noisy):
