@@ -216,7 +216,8 @@ def main() -> None:
     sets = [data for data in data_sets(args) if data.taxonomy is not None]
     if args.copies:
         rows = [row for data in sets if data.features_of is not None for row in copies_rows(data)]
-        header = ["data", "copies", "cosine", "whitened", "relative, whitened", "near_duplicates"]
+        header = ["data", "copies", "cosine: AP, recall", "whitened", "relative, whitened"]
+        header.append("near_duplicates: precision, recall")
         marker, text = "copies", markdown_table(header, rows)
     else:
         table = issues_table(sets, args.draws, args.regression)
