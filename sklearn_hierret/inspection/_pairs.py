@@ -71,7 +71,9 @@ def _blocks(rows: NDArray) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]
     random_state = np.random.RandomState(0)
     seeds = rows[np.sort(random_state.permutation(n)[:MOST_SEEDS])]
     n_cells = min(n // CELL_SIZE, len(seeds) // 4)
-    cells = MiniBatchKMeans(n_cells, n_init=1, max_iter=10, batch_size=10_000, random_state=0).fit(seeds)
+    cells = MiniBatchKMeans(
+        n_cells, init="random", n_init=1, max_iter=10, batch_size=10_000, random_state=0
+    ).fit(seeds)
     centers = cells.cluster_centers_.astype(rows.dtype)
     offsets = (centers**2).sum(axis=1) / 2
     cell = np.empty(n, dtype=np.intp)
