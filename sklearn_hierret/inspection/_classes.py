@@ -76,7 +76,7 @@ def class_overview(estimator: Any) -> pd.DataFrame:
     nearest = part.neighbours[:, :10]
     agreeing = (part.all_codes[nearest] == codes[:, None]).mean(axis=1)
     sums = {
-        "mean_probability": np.bincount(codes, part.own(codes), minlength=n_classes),
+        "mean_probability": np.bincount(codes, part.given, minlength=n_classes),
         "purity": np.bincount(codes, agreeing, minlength=n_classes),
     }
     nearest_class = _nearest_classes(searcher.gallery, evidence.codes, n_classes)

@@ -51,7 +51,7 @@ def judge(evidence: LabelEvidence, random_state: np.random.RandomState) -> Verdi
     for each kind of made-up labels, tell by expectation maximisation which kind the data have how many of
     (Saerens et al. 2002); the last model sees made-up labels in that mixture.
     """
-    trust = np.where(evidence.codes >= 0, evidence.own(evidence.codes), 0)
+    trust = np.where(evidence.codes >= 0, evidence.given, 0)
     evidence = evidence.of_rows(evidence.codes >= 0)
     n = len(evidence.codes)
     rows = np.arange(n)
@@ -67,9 +67,10 @@ def judge(evidence: LabelEvidence, random_state: np.random.RandomState) -> Verdi
         )
     ]
     scaler = StandardScaler().fit(np.concatenate([given[rows], *made_up]))
+    scaled = [scaler.transform(features) for features in (given, *made_up)]
     clean = np.ones(n)
     for _ in range(N_ROUNDS):
-        data = given, [scaler.transform(part) for part in (given, *made_up)], made_up, rows, clean
+        data = given, scaled, made_up, rows, clean
         ratios = np.exp(np.stack([_log_ratios(*data, kinds) for kinds in ((1.0, 0.0), (0.0, 1.0))]))
         shares = _shares(ratios)
         at_random = (shares[0] + 1 / n) / (shares.sum() + 2 / n)

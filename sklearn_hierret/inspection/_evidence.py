@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,8 @@ class LabelEvidence:
         Of the samples in the gallery.
     proba_of : callable or None
         Held-out probabilities of all classes for some positions; None where the leaves are all there is.
+    given : ndarray of shape (n_samples,)
+        Held-out probability of each given label.
     """
 
     tree: ClassHierarchy | CombinedHierarchy
@@ -71,6 +73,7 @@ class LabelEvidence:
     all_codes: NDArray[np.intp]
     positions: NDArray[np.intp]
     proba_of: Callable[[NDArray[np.intp]], NDArray] | None = None
+    given: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     @classmethod
     def of(cls, searcher: Searcher, labels: NDArray | None = None) -> LabelEvidence:
@@ -95,9 +98,10 @@ class LabelEvidence:
         result = searcher.neighbors(None, min(N_VOTERS, len(gallery) - 1), alpha=0.0)
         neighbours, similarities = result.indices, 1 - result.distances
         positions = np.arange(len(gallery))
-        return cls(
+        evidence = cls(
             tree, leaves, codes, neighbours, similarities, codes, positions, _all_probabilities(searcher)
         )
+        return replace(evidence, given=evidence.own(codes))
 
     def of_rows(self, rows: NDArray) -> LabelEvidence:
         """Take the evidence on some samples; neighbours stay positions in the gallery."""
@@ -108,6 +112,7 @@ class LabelEvidence:
             neighbours=self.neighbours[rows],
             similarities=self.similarities[rows],
             positions=self.positions[rows],
+            given=self.given[rows],
         )
 
     def own(self, codes: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -151,7 +156,7 @@ class LabelEvidence:
         trust : ndarray of shape (n_gallery,)
             How far the label of each sample of the gallery is trusted.
         """
-        own = self.own(codes)
+        own = self.given if codes is self.codes else self.own(codes)
         other, best = self.best_other(codes)
         weights = np.exp((self.similarities - self.similarities[:, :1]) / WIDTH) * trust[self.neighbours]
         total = weights.sum(axis=1) + OWN_VOTES

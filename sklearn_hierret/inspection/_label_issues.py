@@ -97,7 +97,7 @@ def issues_of(
             "given": classes[ranked.codes],
             "suggested": classes[suggested],
             "issue_probability": verdict.probability[order],
-            "given_probability": ranked.own(ranked.codes),
+            "given_probability": ranked.given,
             "suggested_probability": probability,
             "tree_distance": evidence.tree.distance(classes[ranked.codes], classes[suggested]),
             "is_issue": confident_issues(evidence)[rows[order]],
@@ -114,9 +114,8 @@ def confident_issues(evidence: LabelEvidence) -> NDArray[np.bool_]:
     probability is above theirs, the most probable one is the true one.
     """
     known, n_classes = evidence.codes >= 0, evidence.tree.n_classes
-    own = evidence.own(evidence.codes)
     counts = np.bincount(evidence.codes[known], minlength=n_classes)
-    sums = np.bincount(evidence.codes[known], own[known], minlength=n_classes)
+    sums = np.bincount(evidence.codes[known], evidence.given[known], minlength=n_classes)
     thresholds = np.where(counts > 0, sums / np.maximum(1, counts), np.inf)
     leaf, proba = evidence.leaves["leaf"], evidence.leaves["probability"].astype(np.float64)
     confident = np.where(proba >= thresholds[leaf], proba, -1)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
+from sklearn_hierret._arrays import places_in
 from sklearn_hierret._training import TrainingSet, fit_to
 from sklearn_hierret.building import LinkageHierarchyBuilder, named
 from sklearn_hierret.class_models import HeldOutLeaves
@@ -23,6 +24,7 @@ from sklearn_hierret.retrieval._alpha import choose_alpha
 from sklearn_hierret.retrieval._gallery import Gallery, LeafOrigin
 from sklearn_hierret.retrieval._leaf_model import HeldOutSample, LeafModel
 from sklearn_hierret.retrieval._metric import FittedMetric, fit_metric
+from sklearn_hierret.statistics import row_keys
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,26 @@ def learned_more(
     if classifier is model.classifier:
         classifier = _with_more(classifier, X, y, groups, y_before)
     return _leaf_model(hierarchy, builder, classifier, X.shape[1])
+
+
+def moved_samples(model: LeafModel, gallery: Gallery) -> tuple[NDArray[np.intp], NDArray]:
+    """Return the gallery samples that a class model has learned with other labels, and these labels.
+
+    Of samples that joined the fit later, only those are known that the class model keeps.
+    """
+    origin = gallery.origin
+    assert gallery.labels is not None
+    if not origin.by_fold:
+        rows = np.flatnonzero(gallery.samples.serials < origin.n_train)
+        before = gallery.labels[rows] if origin.fit_labels is None else origin.fit_labels
+    else:
+        kept = model.known_model.kept
+        assert kept is not None
+        place = places_in(row_keys(kept.X), row_keys(gallery.features))
+        rows = np.flatnonzero(place >= 0)
+        before = kept.y[place[rows]]
+    is_moved = before != gallery.labels[rows]
+    return rows[is_moved], before[is_moved]
 
 
 def origin_after_more(gallery: Gallery) -> LeafOrigin:

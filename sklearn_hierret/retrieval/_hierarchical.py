@@ -19,6 +19,7 @@ from sklearn_hierret.retrieval._fitting import (
     fit_leaf_model,
     fit_ranking,
     learned_more,
+    moved_samples,
     origin_after_more,
     parents_after_more,
 )
@@ -323,15 +324,15 @@ class HierarchicalRetriever(BaseRetriever):
             With `update_model`, where there is no `partial_fit`.
         """
         if not update_model:
-            return replace_searcher(self, lambda searcher: searcher.with_labels(ids, labels))
+            return replace_searcher(self, lambda searcher: searcher.corrected(ids, labels).taught_again())
         if not can_learn_more(self.hierarchy, self.class_model, self.__dict__.get("metric", "auto")):
             raise AttributeError(
                 "update_model needs a DiscriminantClassifier as class model, a metric by name, and a "
                 "hierarchy of its class means or a given one: fit again with the right labels."
             )
         with unchanged_on_error(self):
-            searcher = self._searcher = self.searcher().with_labels(ids, labels)
-            rows, before = searcher.moved()
+            searcher = self._searcher = self.searcher().corrected(ids, labels)
+            rows, before = moved_samples(searcher.leaves.model, searcher.gallery)
             gallery, origin = searcher.gallery, searcher.gallery.origin
             assert gallery.labels is not None
             if len(rows):
@@ -344,6 +345,8 @@ class HierarchicalRetriever(BaseRetriever):
                     before,
                 )
                 fit_retriever(self, None, model, origin._replace(held_out=None, fit_labels=None))
+            else:
+                self._searcher = searcher.taught_again()
         return self
 
     def discover(

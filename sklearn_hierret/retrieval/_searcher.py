@@ -20,7 +20,7 @@ from sklearn_hierret.retrieval._gallery_leaves import GalleryLeaves
 from sklearn_hierret.retrieval._leaf_model import LeafModel
 from sklearn_hierret.retrieval._new_classes import by_halves, opened, taught_less, taught_more
 from sklearn_hierret.retrieval._options import Options
-from sklearn_hierret.retrieval._samples import Samples, one_per_row
+from sklearn_hierret.retrieval._samples import Column, Samples, one_per_row
 from sklearn_hierret.retrieval._within import classes_below, mask_or_labels
 from sklearn_hierret.search import COSINE, Index, LeafDistance, copies_first, search, search_by_faiss
 from sklearn_hierret.statistics import row_keys
@@ -208,8 +208,8 @@ class Searcher:
                 leaves = searcher.leaves.of_samples(gallery.kind, lambda: X, labels, serials)
         return replace(searcher, gallery=gallery.added(X, labels, ids, leaves, classes))
 
-    def with_labels(self, ids: ArrayLike, labels: ArrayLike) -> Searcher:
-        """Correct labels of gallery samples, and the leaves that they teach."""
+    def corrected(self, ids: ArrayLike, labels: ArrayLike) -> Searcher:
+        """Correct labels of gallery samples; their leaves are made anew by `taught_again`."""
         gallery = self.gallery.compacted()
         if gallery.labels is None:
             raise ValueError("The gallery has no labels to correct: pass y to set_gallery.")
@@ -219,32 +219,20 @@ class Searcher:
         # Longer names need room.
         y = np.concatenate([gallery.labels, corrected])[: len(gallery)]
         y[positions] = corrected
-        origin, parents = gallery.origin, None
+        origin = gallery.origin
         if origin.n_train and origin.fit_labels is None and not origin.by_fold:
             origin = origin._replace(fit_labels=gallery.labels[: origin.n_train])
-        if self.leaf_model is not None and self.leaf_model.parents:
-            parents = {label: name for label, name in self.leaf_model.parents if label in set(y.tolist())}
-        searcher = replace(self, gallery=gallery).over(gallery.features, y, gallery.ids, origin, parents)
+        samples = replace(gallery.samples, labels=Column((y,)))
+        return replace(self, gallery=replace(gallery, samples=samples, origin=origin))
+
+    def taught_again(self) -> Searcher:
+        """Let the labels of the gallery teach anew, and compute its leaves."""
+        gallery, parents = self.gallery, None
+        if self.leaf_model is not None and self.leaf_model.parents and gallery.labels is not None:
+            there = set(np.unique(gallery.labels).tolist())
+            parents = {label: name for label, name in self.leaf_model.parents if label in there}
+        searcher = self.over(gallery.features, gallery.labels, gallery.ids, gallery.origin, parents)
         return searcher.with_ids_after(gallery.samples.next_id)
-
-    def moved(self) -> tuple[NDArray[np.intp], NDArray]:
-        """Return the gallery samples that the class model has learned with other labels, and these labels.
-
-        Of samples that joined the fit later, only those are known that the class model keeps.
-        """
-        gallery, origin, model = self.gallery, self.gallery.origin, self.leaves.model.known_model
-        assert gallery.labels is not None
-        if not origin.by_fold:
-            rows = np.flatnonzero(gallery.samples.serials < origin.n_train)
-            before = gallery.labels[rows] if origin.fit_labels is None else origin.fit_labels
-        else:
-            kept = model.kept
-            assert kept is not None
-            rows = places_in(row_keys(kept.X), row_keys(gallery.features))
-            place = rows[rows >= 0]
-            rows, before = np.flatnonzero(rows >= 0), kept.y[place]
-        is_moved = before != gallery.labels[rows]
-        return rows[is_moved], before[is_moved]
 
     def _check_labels(self, labels: NDArray | None, origin: LeafOrigin) -> None:
         """Raise a ValueError if labels are to be leaves, and there are none or unknown ones."""
