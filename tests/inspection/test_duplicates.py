@@ -29,6 +29,26 @@ def test_nearest_of_all_against_a_loop(n, d, seed):
         assert i not in indices[i]
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 2000), st.integers(1, 12), st.integers(0, 10**6))
+def test_largest_values_against_a_full_sort(n, width, k, seed):
+    values = np.random.default_rng(seed).integers(0, 40, (n, width)).astype(np.float32)
+    k = min(k, width)
+    best = _pairs._largest(values, k)
+    assert all(len(set(row)) == k for row in best.tolist())
+    expected = np.sort(values, axis=1)[:, -k:]
+    np.testing.assert_array_equal(np.sort(np.take_along_axis(values, best, axis=1), axis=1), expected)
+
+
+def test_large_cells_are_cut_into_halves(monkeypatch):
+    monkeypatch.setattr(_pairs, "CELL_SIZE", 10)
+    rows = np.random.default_rng(0).normal(size=(200, 5))
+    for some in (rows, np.ones_like(rows)):
+        parts = list(_pairs._halves(some, np.arange(0, 200, 2)))
+        assert max(map(len, parts)) <= 30
+        assert sorted(np.concatenate(parts)) == list(range(0, 200, 2))
+
+
 def test_cells_find_what_all_pairs_find(monkeypatch):
     rng = np.random.default_rng(0)
     means = rng.normal(size=(200, 32))
