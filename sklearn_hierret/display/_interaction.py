@@ -13,6 +13,7 @@ from sklearn_hierret._frames import as_frame
 from sklearn_hierret.display._curves import _MARKERS
 from sklearn_hierret.display._figure import name_of, new_axes
 from sklearn_hierret.display._retrieval import draw_image
+from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.interaction import facets
 
 
@@ -96,6 +97,9 @@ class FacetDisplay:
         display : FacetDisplay
         """
         table = facets(estimator, X, n_neighbors, n_facets=n_facets, n_examples=n_examples)
+        tree = retriever_of(estimator, X)[0].searcher().leaves.tree
+        titles = dict(zip(tree.node_names, tree.node_titles(class_names), strict=True))
+        table["title"] = [titles[node] for node in table["node"]]
         if table["query"].nunique() > 1:
             raise ValueError("The facets of one query are drawn: pass one row of features.")
         images = np.asarray(gallery_images)
@@ -127,6 +131,7 @@ class FacetDisplay:
         for i, row in enumerate(self.table.itertuples()):
             y = -1.12 * i
             name = name_of(row.node, self.class_names)
+            name = row.title if name == str(row.node) else name
             name = name if len(name) < 26 else name[:25] + "\N{HORIZONTAL ELLIPSIS}"
             ax.text(left, y + 0.6, name, fontsize=9, va="center", parse_math=False)
             ax.text(left, y + 0.25, f"{row.n_results} results", fontsize=8, va="center", color="0.4")

@@ -15,6 +15,7 @@ from sklearn_hierret.hierarchy._html import html_from_nodes
 from sklearn_hierret.hierarchy._labels import Labels, frozen
 from sklearn_hierret.hierarchy._nodes import as_label_array, number_nodes, shorten, sorted_labels
 from sklearn_hierret.hierarchy._readers import TreeReaders
+from sklearn_hierret.hierarchy._titles import titles_of
 from sklearn_hierret.hierarchy._writers import TreeWriters
 
 #: What a tree may be made of.
@@ -178,7 +179,7 @@ class ClassHierarchy(TreeReaders, TreeWriters):
         return f"<ClassHierarchy: {self.n_classes} classes, {self.n_nodes} nodes, height {self.height:g}>"
 
     def _repr_html_(self) -> str:
-        return html_from_nodes(self._parents, self._heights, self._node_names, repr(self).strip("<>"))
+        return html_from_nodes(self._parents, self._heights, self.node_titles(), repr(self).strip("<>"))
 
     def __copy__(self) -> ClassHierarchy:
         return self
@@ -194,6 +195,40 @@ class ClassHierarchy(TreeReaders, TreeWriters):
         self.__init__(**state)  # type: ignore[misc]
 
     # -------------------------------------------------------------- questions to it
+
+    def node_titles(
+        self, class_names: Mapping | None = None, class_weights: ArrayLike | None = None
+    ) -> tuple[str, ...]:
+        """Say what to call each node where people read: by what is below it, where nobody named it.
+
+        Names that builders and readers make up ("level 3, cluster of 7", "node 12") become lists of two
+        classes and the number of others. `node_names` stay what `within=` and files take; titles may repeat.
+
+        Parameters
+        ----------
+        class_names : mapping from class label or node name to str, optional
+            Names to show instead.
+        class_weights : array-like of shape (n_classes,), optional
+            The heaviest classes of a node are named, such as those with the most images. Default: the first.
+
+        Returns
+        -------
+        titles : tuple of str, of length n_nodes
+
+        Examples
+        --------
+        >>> from sklearn_hierret import ClassHierarchy
+        >>> levels = [[0, 1, 2, 3], [0, 0, 0, 1], [0, 0, 0, 0]]
+        >>> tree = ClassHierarchy.from_levels(levels, ["ant", "bee", "wasp", "cod"])
+        >>> tree.node_names[4:]
+        ('level 1, cluster of ant', 'level 2, cluster of ant')
+        >>> tree.node_titles()[4:]
+        ('ant, bee + 1', 'all classes')
+        """
+        weights = None if class_weights is None else np.asarray(class_weights)
+        if weights is not None and weights.shape != (self.n_classes,):
+            raise ValueError(f"{self.n_classes} classes, but class_weights of shape {weights.shape}.")
+        return titles_of(self._parents, self._node_names, self.n_classes, class_names, weights)
 
     def lca(self, a: ArrayLike, b: ArrayLike) -> Any:
         """Node number of the lowest common ancestor of classes `a` and `b`.

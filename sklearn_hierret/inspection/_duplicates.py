@@ -12,12 +12,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from sklearn_hierret._arrays import check_same_kind, unit_rows
+from sklearn_hierret._arrays import check_same_kind, row_chunks, unit_rows
 from sklearn_hierret._frames import tabular
 from sklearn_hierret._sklearn import Interval, validate_params
 from sklearn_hierret.inspection._evidence import retriever_in
 from sklearn_hierret.inspection._pairs import nearest_of_all
-from sklearn_hierret.retrieval import checked_samples
+from sklearn_hierret.retrieval import Gallery, checked_samples
 
 #: The neighbour that tells how close things lie around a row.
 N_SCALE = 10
@@ -92,10 +92,10 @@ def near_duplicates(
         raise TypeError("Copies are told by features; this retriever compares codes.")
     if X is None and (y is not None or ids is not None):
         raise ValueError("y and ids are those of X, which is missing; the gallery has its own.")
-    rows, names, labels = gallery.queries(), gallery.ids.astype(object), _labels(gallery.labels, len(gallery))
-    if X is not None:
-        second = gallery.as_queries(checked_samples(retriever, X))
-        rows = np.concatenate([rows, second])
+    second = None if X is None else gallery.as_queries(checked_samples(retriever, X))
+    rows = _unit_rows(gallery, second)
+    names, labels = gallery.ids.astype(object), _labels(gallery.labels, len(gallery))
+    if second is not None:
         names = np.concatenate([names, _names(ids, len(second))])
         if y is not None and gallery.labels is not None:
             check_same_kind(np.asarray(y), gallery.labels, "y", "the gallery's labels")
@@ -103,7 +103,7 @@ def near_duplicates(
     is_second = np.arange(len(rows)) >= len(gallery)
     if len(rows) < 2:
         return _table(np.empty((0, 2), dtype=np.intp), np.empty(0), np.empty(0), names, labels, is_second)
-    pairs, distances, relative = copies(unit_rows(rows)[0], threshold)
+    pairs, distances, relative = copies(rows, threshold)
     return _table(pairs, distances, relative, names, labels, is_second)
 
 
@@ -164,6 +164,18 @@ def _table(
     result["across_classes"] = groups["label"].transform("nunique") > 1
     result["across_parts"] = groups["part"].transform("nunique") > 1
     return result
+
+
+def _unit_rows(gallery: Gallery, second: NDArray | None) -> NDArray:
+    """Put the compared rows of a gallery and of a second set below each other; no other copy is made."""
+    n, first = len(gallery), gallery.queries(np.arange(min(1, len(gallery))))
+    n_second, dtype = (0, first.dtype) if second is None else (len(second), np.result_type(first, second))
+    rows = np.empty((n + n_second, first.shape[1]), dtype=dtype)
+    for part in row_chunks(n, 16 * first.shape[1]):
+        rows[part] = unit_rows(gallery.queries(part))[0]
+    if second is not None:
+        rows[n:] = unit_rows(second)[0]
+    return rows
 
 
 def _labels(y: ArrayLike | None, n_samples: int) -> NDArray:

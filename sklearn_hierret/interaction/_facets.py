@@ -47,9 +47,9 @@ def facets(
     -------
     table : DataFrame
         A row for each query and group, the group of the nearest result first: query, node (its name),
-        n_results, share (of the results), query_probability (of the query's classes, those below the
-        node), distance (of the nearest result), first_rank, and positions (an array: the examples'
-        positions in the gallery). ``kneighbors(X, within=[name])`` goes on in a group.
+        title (see `ClassHierarchy.node_titles`), n_results, share (of the results), query_probability (of
+        the query's classes, those below the node), distance (of the nearest result), first_rank, and
+        positions (an array: the examples' positions in the gallery). ``kneighbors(X, within=[name])`` goes on in a group.
 
     References
     ----------
@@ -74,8 +74,7 @@ def facets(
     searcher = retriever.searcher()
     queries = checked_queries(retriever, X, searcher)
     result, tree = searcher.neighbors(queries, n_neighbors, with_leaves=True), searcher.leaves.tree
-    names = np.empty(tree.n_nodes, dtype=object)
-    names[:] = tree.node_names
+    names, titles = tree.node_names, tree.node_titles()
     proba, known = searcher.leaves.class_probabilities(queries)
     of_query = known[:, None] * proba
     of_query = tree.node_probabilities(of_query)
@@ -93,6 +92,7 @@ def facets(
                 {
                     "query": query,
                     "node": names[node],
+                    "title": titles[node],
                     "n_results": len(ranks),
                     "share": len(ranks) / len(positions),
                     "query_probability": of_query[query, node],

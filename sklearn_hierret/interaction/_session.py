@@ -281,10 +281,10 @@ class RetrievalSession:
         Returns
         -------
         table : DataFrame
-            A row for each node below the root, the most probable first: node (its name), probability,
-            n_classes, height (relative to the root's), and n_items, those of the gallery whose most probable
-            leaf is below it. What the probabilities leave of 1 is that of no node: the marks have no
-            explanation in the tree.
+            A row for each node below the root, the most probable first: node (its name), title (see
+            `ClassHierarchy.node_titles`), probability, n_classes, height (relative to the root's), and
+            n_items, those of the gallery whose most probable leaf is below it. What the probabilities leave
+            of 1 is that of no node: the marks have no explanation in the tree.
         """
         belief = self._need_belief()
         tree, searcher = belief.tree, self._searcher()
@@ -292,11 +292,12 @@ class RetrievalSession:
         order = np.argsort(-probabilities[:-1], kind="stable")
         leaves = searcher.leaves.view(of_gallery=False).leaves()
         counts = np.bincount(leaves["leaf"][:, 0], minlength=tree.n_classes)
-        names = np.empty(tree.n_nodes, dtype=object)
-        names[:] = tree.node_names
+        names, titles = (np.empty(tree.n_nodes, dtype=object) for _ in range(2))
+        names[:], titles[:] = tree.node_names, tree.node_titles(class_weights=counts)
         return pd.DataFrame(
             {
                 "node": names[order],
+                "title": titles[order],
                 "probability": probabilities[order],
                 "n_classes": tree.node_sizes[order],
                 "height": (tree.heights / tree.height)[order],

@@ -307,3 +307,16 @@ def test_html_of_a_large_tree_is_small():
     for text in (flat, chain._repr_html_()):
         assert len(text) < 100_000
         assert text.count("<details") <= 500
+
+
+def test_titles_say_what_is_below():
+    levels = [[0, 1, 2, 3, 4], [0, 0, 0, 1, 1], [0, 0, 0, 0, 0]]
+    tree = ClassHierarchy.from_levels(levels, [10, 20, 30, 40, 50])
+    assert tree.node_titles() == ("10", "20", "30", "40", "50", "10, 20 + 1", "40, 50", "all classes")
+    names = {20: "bee", "level 1, cluster of 40": "fish"}
+    titles = tree.node_titles(names, class_weights=[1, 5, 9, 0, 0])
+    assert titles[5:] == ("30, bee + 1", "fish", "all classes")
+    given = ClassHierarchy.from_outline("animals\n  ant\n  bee\n")
+    assert given.node_titles() == ("ant", "bee", "animals")
+    with pytest.raises(ValueError, match="class_weights"):
+        tree.node_titles(class_weights=[1, 2])

@@ -55,7 +55,7 @@ def test_display_and_bad_input(data, rng):
         retriever, Q[:1], gallery_images=images, query_image=images[0], n_facets=3
     )
     texts = [text.get_text() for text in display.ax_.texts]
-    assert {str(name) for name in display.table["node"]} <= set(texts)
+    assert set(display.table["title"]) <= set(texts)
     assert len(display.ax_.images) == 1 + sum(map(len, display.table["positions"]))
     with pytest.raises(ValueError, match="one row"):
         FacetDisplay.from_estimator(retriever, Q, gallery_images=images)
