@@ -2,8 +2,10 @@
 
 from sklearn_hierret._state import publish
 from sklearn_hierret.inspection._classes import class_overview
+from sklearn_hierret.inspection._classes import overview_of as overview_of
 from sklearn_hierret.inspection._corrections import FORMAT as FORMAT
 from sklearn_hierret.inspection._corrections import read_corrections
+from sklearn_hierret.inspection._duplicates import duplicates_of as duplicates_of
 from sklearn_hierret.inspection._duplicates import near_duplicates
 from sklearn_hierret.inspection._label_issues import issues_of as issues_of
 from sklearn_hierret.inspection._label_issues import label_issues

@@ -13,7 +13,7 @@ from sklearn_hierret._arrays import row_chunks, unit_rows
 from sklearn_hierret._frames import tabular
 from sklearn_hierret.inspection._evidence import LabelEvidence, retriever_in
 from sklearn_hierret.leaves import likeliest
-from sklearn_hierret.retrieval import Gallery
+from sklearn_hierret.retrieval import Gallery, Searcher
 
 #: Two classes whose samples are taken for the other class this often are hardly two.
 MERGE = 1 / 3
@@ -58,9 +58,12 @@ def class_overview(estimator: Any) -> pd.DataFrame:
     >>> overview.loc[:1, "class"].tolist()
     [9, 8]
     """
-    retriever, _ = retriever_in(estimator)
-    searcher = retriever.searcher()
-    evidence = LabelEvidence.of(searcher)
+    return overview_of(retriever_in(estimator)[0].searcher())
+
+
+def overview_of(searcher: Searcher, labels: NDArray | None = None) -> pd.DataFrame:
+    """Return what `class_overview` does, for labels of the gallery or for others of its samples."""
+    evidence = LabelEvidence.of(searcher, labels)
     tree, n_classes = evidence.tree, evidence.tree.n_classes
     known = np.flatnonzero(evidence.codes >= 0)
     part = evidence.of_rows(known)

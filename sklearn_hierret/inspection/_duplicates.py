@@ -92,19 +92,30 @@ def near_duplicates(
         raise TypeError("Copies are told by features; this retriever compares codes.")
     if X is None and (y is not None or ids is not None):
         raise ValueError("y and ids are those of X, which is missing; the gallery has its own.")
-    second = None if X is None else gallery.as_queries(checked_samples(retriever, X))
-    rows = _unit_rows(gallery, second)
-    names, labels = gallery.ids.astype(object), _labels(gallery.labels, len(gallery))
-    if second is not None:
-        names = np.concatenate([names, _names(ids, len(second))])
-        if y is not None and gallery.labels is not None:
-            check_same_kind(np.asarray(y), gallery.labels, "y", "the gallery's labels")
-        labels = np.concatenate([labels, _labels(y, len(second))])
+    if X is None:
+        return duplicates_of(gallery, gallery.labels, threshold)
+    second = gallery.as_queries(checked_samples(retriever, X))
+    if y is not None and gallery.labels is not None:
+        check_same_kind(np.asarray(y), gallery.labels, "y", "the gallery's labels")
+    return duplicates_of(gallery, gallery.labels, threshold, second, y, ids)
+
+
+def duplicates_of(
+    gallery: Gallery,
+    labels: ArrayLike | None,
+    threshold: float = 0.5,
+    second: NDArray | None = None,
+    y: ArrayLike | None = None,
+    ids: ArrayLike | None = None,
+) -> pd.DataFrame:
+    """Return what `near_duplicates` does, with labels of the gallery, and a second set's compared rows."""
+    rows, n_second = _unit_rows(gallery, second), 0 if second is None else len(second)
+    names = np.concatenate([gallery.ids.astype(object), _names(ids, n_second)])
+    both = np.concatenate([_labels(labels, len(gallery)), _labels(y, n_second)])
     is_second = np.arange(len(rows)) >= len(gallery)
     if len(rows) < 2:
-        return _table(np.empty((0, 2), dtype=np.intp), np.empty(0), np.empty(0), names, labels, is_second)
-    pairs, distances, relative = copies(rows, threshold)
-    return _table(pairs, distances, relative, names, labels, is_second)
+        return _table(np.empty((0, 2), dtype=np.intp), np.empty(0), np.empty(0), names, both, is_second)
+    return _table(*copies(rows, threshold), names, both, is_second)
 
 
 def copies(rows: NDArray, threshold: float) -> tuple[NDArray[np.intp], NDArray, NDArray]:

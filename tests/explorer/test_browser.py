@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from sklearn_hierret import ClassHierarchy, HierarchicalRetriever
+from sklearn_hierret import ClassHierarchy, HierarchicalRetriever, HierarchyBuilder
 from sklearn_hierret.datasets import make_hierarchical_blobs
 from sklearn_hierret.explorer import explore
 from sklearn_hierret.interaction import RetrievalSession
@@ -67,27 +67,60 @@ def test_names_are_text(page):
     assert page.execute_script("return document.querySelectorAll('script').length") == 2
 
 
-def test_marks_rank_as_a_session_does(page, data):
-    retriever, X, y, _ = data
-    import copy
+@pytest.fixture(scope="module")
+def few_classes():
+    """Six classes at most, so that the page knows all leaves; one of them is new in the gallery."""
+    rng = np.random.default_rng(0)
+    centers, y = 2.5 * rng.normal(size=(6, 12)), rng.integers(0, 6, 420)
+    X = centers[y] + rng.normal(size=(420, 12))
+    train = np.flatnonzero(y[:300] < 5)
+    retriever = HierarchicalRetriever(HierarchyBuilder()).fit(X[train], y[train])
+    return retriever, X[300:], y[300:]
 
-    searched = copy.copy(retriever).set_gallery(X, gallery_leaves="predicted", new_classes="ignore")
-    session = RetrievalSession(searched, X[[3]])
-    session.mark(relevant=[3])  # the page never shows the query
+
+def test_marks_rank_as_a_session_does(browser, few_classes, tmp_path):
+    """Two hundred random sessions: the belief and the order of the page are those of the package."""
+    retriever, X, y = few_classes
+    images = np.zeros((len(X), 6, 6), dtype=np.uint8)
+    explore(retriever, X, y, images=images, path=tmp_path / "page.html")
+    browser.get((tmp_path / "page.html").as_uri())
+    searched = retriever.with_gallery(X, gallery_leaves="predicted", new_classes="ignore")
+    names, rng, n_unknown = retriever.hierarchy_.node_names, np.random.default_rng(1), 0
+    for _ in range(200):
+        query, *marked = rng.permutation(len(X))[: 1 + rng.integers(1, 9)].tolist()
+        is_relevant = rng.random(len(marked)) < rng.random()
+        if rng.random() < 0.7:  # marks with a meaning
+            is_relevant = y[marked] == y[query]
+        marks = [[item, bool(r)] for item, r in zip(marked, is_relevant, strict=True)]
+        script = (
+            "const r = rankedByMarks(arguments[0], new Map(arguments[1]), 24);"
+            "return [[...r.p], r.found.map(f => f.item), r.found.map(f => f.total)]"
+        )
+        p, items, totals = browser.execute_script(script, query, marks)
+        session = RetrievalSession(searched, X[[query]])
+        session.mark(*(np.array(marked)[mask] for mask in (is_relevant, ~is_relevant)))
+        table = session.nodes()
+        ours = np.array([p[names.index(node)] for node in table["node"]])
+        np.testing.assert_allclose(ours, table["probability"], atol=2e-3)
+        distances, positions = session.kneighbors(len(X) - len(marked))
+        others = positions[0] != query
+        of_item = dict(zip(positions[0][others].tolist(), distances[0][others].tolist(), strict=True))
+        np.testing.assert_allclose(totals, [of_item[item] for item in items], atol=0.02)
+        np.testing.assert_allclose(totals, sorted(of_item.values())[:24], atol=0.02)
+        n_unknown += p[-1] > 0.5
+    assert 5 < n_unknown < 195  # both kinds were there
+
+
+def test_marks_are_taken_back_where_they_are_shown(page, data):
     click(page, "#node button.open[data-item='3']")
     shown = found(page, "#lists > div:nth-child(2) .grid")
-    relevant = [i for i in shown if y[i] == y[3]][:4]
-    irrelevant = [i for i in shown if y[i] != y[3]][:2]
-    for sign, items in (("yes", relevant), ("no", irrelevant)):
-        for item in items:
-            click(page, f"#lists > div:nth-child(2) .card[data-item='{item}'] button.{sign}")
-    session.mark(relevant, irrelevant)
-    ours = found(page, "#meant .grid")
-    theirs = session.kneighbors(24, False)[0].tolist()
-    assert len(set(ours) & set(theirs)) >= 18  # a leaf has six classes there, and the query is a mark here
-    assert not set(ours) & {3, *relevant, *irrelevant}
-    top = page.execute_script("return document.querySelector('#meant li').textContent")
-    assert session.nodes()["node"][0] in top
+    for item, sign in ((shown[0], "yes"), (shown[1], "no"), (shown[2], "yes")):
+        click(page, f"#lists > div:nth-child(2) .card[data-item='{item}'] button.{sign}")
+    assert page.execute_script("return document.querySelectorAll('#marked button').length") == 3
+    assert not set(found(page, "#meant .grid")) & {3, *shown[:3]}
+    click(page, "#marked button:nth-child(2)")
+    assert page.execute_script("return document.querySelectorAll('#marked button').length") == 2
+    assert page.execute_script("return document.querySelectorAll('#meant li').length") == 4
     click(page, "#forget")
     assert page.execute_script("return document.getElementById('meant').hidden")
 

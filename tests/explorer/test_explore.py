@@ -34,6 +34,10 @@ def content(page):
     return json.loads(text)
 
 
+def unpacked(part):
+    return np.frombuffer(base64.b64decode(part["data"]), dtype=f"<{part['dtype']}")
+
+
 def test_what_is_in_the_page(data, tmp_path):
     X, y, Q, t, images = data
     retriever = HierarchicalRetriever().fit(X, y)
@@ -45,8 +49,8 @@ def test_what_is_in_the_page(data, tmp_path):
     assert found["labels"] == t.tolist()
     assert len(found["images"]) == 30
     combined = HierarchicalRetriever().fit(X, y).set_gallery(Q).kneighbors(None, 5)
-    assert found["lists"]["combined"]["items"] == combined[1].ravel().tolist()
-    numbers = np.frombuffer(base64.b64decode(found["features"]), dtype="<i2").reshape(30, -1) * found["scale"]
+    assert unpacked(found["lists"]["combined"]["items"]).tolist() == combined[1].ravel().tolist()
+    numbers = unpacked(found["features"]).reshape(30, -1) * found["scale"]
     unit = Q / np.linalg.norm(Q, axis=1, keepdims=True)
     np.testing.assert_allclose(numbers @ numbers.T, unit @ unit.T, atol=1e-3)
     assert "sandbox" in explorer._repr_html_()
@@ -80,7 +84,7 @@ def test_pipelines_names_and_titles(data):
     )
     assert "<title>{{data}}</title>" in page.html
     found = content(page.html)
-    assert "{{script}} & <ant>" in found["tree"]["name"]
+    assert "{{script}} & <ant>" in found["tree"]["title"]
     assert found["labels"] is None
     assert np.isfinite(found["feedback"]["alpha"])
 
@@ -101,7 +105,10 @@ def test_bad_input(data, tmp_path):
         (lambda: explore(retriever, Q, images=images, path=None, n_neighbors=0), ValueError, "n_neighbors"),
         (lambda: explore(several, Q, images=images, path=None), TypeError, "one tree"),
         (lambda: explore(codes, Q, images=images, path=None), TypeError, "has codes"),
-        (lambda: explore(retriever, Q, images=[images[0], images[1, :5]] * 15, path=None), ValueError, "."),
+        (lambda: explore(retriever, Q, images=images, path=None, layout="umap"), ValueError, "layout"),
+        (lambda: explore(retriever, Q, images=images, path=None, layout=Q[:, :3]), ValueError, "layout"),
+        (lambda: explore(retriever, Q[:0], images=images[:0], path=None), ValueError, "."),
+        (lambda: explore(retriever, Q, images=[images[0], "a.png"] * 15, path=None), TypeError, "two calls"),
     ]
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "kept.txt").write_text("kept")
@@ -161,3 +168,60 @@ def test_names_that_are_no_text_are_shown_as_escapes(rng, tmp_path):
     images = rng.integers(0, 256, (len(X), 4, 4, 3), dtype=np.uint8)
     explore(retriever, X, names, images=images, path=tmp_path / "page.html", title="caf\udce9")
     assert "\\udce9" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_files_of_any_sizes_and_kinds(data, rng, tmp_path):
+    image = pytest.importorskip("PIL.Image", reason="pillow comes with matplotlib")
+    X, y, Q, _, _ = data
+    retriever, paths = HierarchicalRetriever().fit(X, y), []
+    for i in range(30):
+        height, width = rng.integers(20, 90, 2)
+        shape = (height, width) if i % 3 == 0 else (height, width, 3)
+        kind = ("png", "jpg", "webp", "gif")[i % 4]
+        # A name that is written from right to left, one that is markup, a long one.
+        name = {1: "\u202e\u05d0\u05d1", 2: "<b onclick=x>", 3: "n" * 200}.get(i, f"image {i}")
+        paths.append(str(tmp_path / f"{name}.{kind}"))
+        image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(paths[-1])
+    found = content(explore(retriever, Q, images=paths, path=None).html)
+    assert found["ids"][2] == "<b onclick=x>.webp"
+    assert found["ids"][1].startswith("\u202e")
+    for missing in (True, False):  # and damaged
+        (tmp_path / "broken.png").unlink(missing_ok=True)
+        if not missing:
+            (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 40)
+        broken = [*paths[:7], str(tmp_path / "broken.png"), *paths[8:]]
+        with pytest.raises((FileNotFoundError, ValueError), match="broken.png"):
+            explore(retriever, Q, images=broken, path=tmp_path / "page.html")
+        assert not (tmp_path / "page.html").exists()
+
+
+def test_views_hold_what_the_package_finds(rng):
+    X, y = rng.normal(size=(60, 30)), np.repeat(["ant", "bee", "cow"], 20)[rng.permutation(60)]
+    retriever = HierarchicalRetriever(metric="cosine").fit(X, y)
+    Q = np.concatenate([X[:20], X[:5]])
+    labels = np.concatenate([y[:20], np.roll(y[:5], 1)])
+    images = np.zeros((25, 6, 6), dtype=np.uint8)
+    places = np.arange(50.0).reshape(25, 2)
+    found = content(explore(retriever, Q, labels, images=images, path=None, layout=places).html)
+    groups = [group["items"] for group in found["copies"] if group["is_exact"]]
+    assert sorted(groups) == [[i, 20 + i] for i in range(5)]
+    across = {tuple(group["items"]): group["across"] for group in found["copies"] if group["is_exact"]}
+    assert across == {(i, 20 + i): bool(labels[i] != labels[20 + i]) for i in range(5)}
+    overview = {row["class"]: row["n_samples"] for row in found["overview"]}
+    assert overview == {str(c): int(np.sum(labels == c)) for c in np.unique(labels)}
+    for column, part in zip(places.T, found["places"], strict=True):
+        np.testing.assert_allclose(unpacked(part) / 65535, (column - column[0]) / np.ptp(column), atol=1e-4)
+
+
+def test_clusters_of_new_classes_are_listed(rng):
+    centers, y = 4 * rng.normal(size=(8, 10)), rng.integers(0, 8, 1200)
+    X = centers[y] + rng.normal(size=(1200, 10))
+    train = np.flatnonzero(y[:700] < 7)
+    retriever = HierarchicalRetriever().fit(X[train], y[train])
+    Q, t, images = X[700:], y[700:], np.zeros((500, 6, 6), dtype=np.uint8)
+    found = content(explore(retriever, Q, images=images, path=None, layout="pca").html)
+    listed = np.concatenate([cluster["items"] for cluster in found["clusters"]])
+    assert np.isin(np.flatnonzero(t == 7), listed).mean() > 0.8
+    assert np.mean(t[listed] == 7) > 0.8
+    closed = HierarchicalRetriever(novelty=False).fit(X[train], y[train])
+    assert content(explore(closed, Q, images=images, path=None, layout="pca").html)["clusters"] is None
