@@ -177,3 +177,95 @@ def test_serious_faults_of_accessibility(browser, tmp_path, mislabelled):
         checker.inject()
         serious = [v for v in checker.run()["violations"] if v["impact"] in ("serious", "critical")]
         assert [(v["id"], v["nodes"][0]["html"][:200]) for v in serious] == []
+
+
+def test_all_views_and_their_faults(browser, tmp_path, mislabelled):
+    """Copies, classes and the map are shown, lead to images, and have no serious fault."""
+    axe = pytest.importorskip("axe_selenium_python", reason="needs axe-selenium-python")
+    y, _ = mislabelled
+    opened(browser, tmp_path, HierarchicalRetriever().fit(DIGITS.data[:N], y), y)
+    visible = "return [...document.querySelectorAll('#content > section')].filter(e => e.offsetParent).map(e => e.id)"
+    expected = {"copies": ["copies"], "classes": ["classes-view"], "map": ["map", "node"], "new": ["new"]}
+    for view, sections in expected.items():
+        click(browser, f"#views [data-view='{view}']")
+        assert browser.execute_script(visible) == sections
+        assert f"view={view}" in browser.current_url
+        checker = axe.Axe(browser)
+        checker.inject()
+        serious = [v for v in checker.run()["violations"] if v["impact"] in ("serious", "critical")]
+        assert [(v["id"], v["nodes"][0]["html"][:200]) for v in serious] == []
+    click(browser, "#views [data-view='classes']")
+    rows = browser.execute_script("return document.querySelectorAll('#classes-view tbody tr').length")
+    assert rows == 10
+    name = text(browser, "#classes-view tbody th button")
+    click(browser, "#classes-view tbody th button")
+    assert text(browser, "#node h2") == name
+    assert browser.execute_script(visible) == ["node"]
+
+
+def test_images_are_chosen_on_the_map(browser, tmp_path, mislabelled):
+    y, _ = mislabelled
+    places = np.stack([np.arange(N) % 20, np.arange(N) // 20], axis=1).astype(float)
+    opened(browser, tmp_path, HierarchicalRetriever().fit(DIGITS.data[:N], y), y, layout=places)
+    click(browser, "#views [data-view='map']")
+    draw = """
+        const canvas = document.getElementById("points"), box = canvas.getBoundingClientRect();
+        const send = (type, x, y) => canvas.dispatchEvent(new PointerEvent(type, {
+          pointerId: 1, bubbles: true,
+          clientX: box.left + 12 + x * (box.width - 24), clientY: box.top + 12 + (1 - y) * (box.height - 24)}));
+        const [first, ...others] = arguments[0];
+        send("pointerdown", ...first);
+        for (const point of others) send("pointermove", ...point);
+        send("pointerup", ...(others.at(-1) ?? first));
+    """
+    low, high = 4.5 / 19, 9.5 / 19  # around the columns and rows 5 to 9
+    browser.execute_script(draw, [[low, low], [high, low], [high, high], [low, high], [low, low]])
+    expected = [i for i in range(N) if 5 <= i % 20 <= 9 and 5 <= i // 20 <= 9]
+    assert sorted(shown(browser)) == expected
+    click(browser, "#whole")
+    assert text(browser, "#count") == f"120 of {N} images"
+    browser.execute_script(draw, [[7 / 19, 3 / 19]])
+    assert browser.current_url.endswith("image=67")
+    for colour in ("known", "suspicion", "class"):
+        choose(browser, "colour", colour)
+
+
+def test_few_tab_stops(browser, tmp_path, mislabelled):
+    from selenium.webdriver.common.keys import Keys
+
+    y, _ = mislabelled
+    opened(browser, tmp_path, HierarchicalRetriever().fit(DIGITS.data[:N], y), y)
+    click(browser, "#node button.open")
+    stops = """return [...document.querySelectorAll('a[href], button, input, select, summary, [tabindex="0"]')]
+        .filter(e => e.offsetParent && e.tabIndex >= 0 && !e.closest('#facets')).length"""
+    assert browser.execute_script(stops) < 25
+    skip = browser.find_element("css selector", ".skip")
+    address = browser.current_url
+    skip.send_keys(Keys.ENTER)
+    assert browser.current_url == address
+    assert browser.execute_script("return document.activeElement.classList.contains('open')")
+    active = "return Number(document.activeElement.dataset.item)"
+    first = browser.execute_script(active)
+    browser.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    second = browser.execute_script(active)
+    browser.switch_to.active_element.send_keys(Keys.ARROW_DOWN, Keys.ARROW_UP, Keys.ARROW_LEFT)
+    assert second != first
+    assert browser.execute_script(active) == first
+
+
+def test_counts_follow_labels_and_corrections(browser, tmp_path, mislabelled):
+    y, _ = mislabelled
+    retriever = HierarchicalRetriever().fit(DIGITS.data[:N], y)
+    opened(browser, tmp_path, retriever, y)
+    counts = "return Object.fromEntries([...document.querySelectorAll('#tree li')].map(e => [e.dataset.node, Number(e.querySelector('.count').textContent)]))"
+    by_label = browser.execute_script(counts)
+    assert [by_label[str(c)] for c in range(10)] == np.bincount(y, minlength=10).tolist()
+    choose(browser, "by", "predicted")
+    leaves = np.bincount(retriever.leaves(), minlength=10).tolist()
+    assert [browser.execute_script(counts)[str(c)] for c in range(10)] == leaves
+    choose(browser, "by", "label")
+    item = next(i for i in range(N) if y[i] != 3)
+    browser.execute_script("go({image: arguments[0]})", item)
+    browser.execute_script("document.getElementById('label').value = '3'")
+    click(browser, "#correction button[type=submit]")
+    assert browser.execute_script(counts)["3"] == by_label["3"] + 1
