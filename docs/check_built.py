@@ -41,9 +41,12 @@ def main() -> None:
         expected, shown = heading_of(page), shown_heading(built / f"{page.stem}.html", chromium)
         if shown != expected:
             wrong.append(f"{page.name}: {expected!r} expected, {shown!r} shown")
+    live = shown_heading(built / "digits_explorer.html", chromium)
+    if live != "Digits":
+        wrong.append(f"digits_explorer.html: 'Digits' expected, {live!r} shown")
     if wrong:
         sys.exit("\n".join(wrong))
-    print(f"{len(pages)} pages show their own headings.")
+    print(f"{len(pages)} pages and the live one show their own headings.")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,15 @@
 
 from importlib.metadata import version as version_of
 from importlib.util import find_spec
+from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+from sklearn.datasets import load_digits
 from sphinx_gallery.scrapers import figure_rst
+
+from sklearn_hierret import HierarchicalRetriever
+from sklearn_hierret.explorer import explore
 
 project = "sklearn_hierret"
 author = "The sklearn_hierret developers"
@@ -50,6 +56,22 @@ def figures_of_an_example(block, block_vars, gallery_conf):
     for figure, path in zip(found, paths, strict=True):
         figure.savefig(path, dpi=110)
     return figure_rst(paths, gallery_conf["src_dir"])
+
+
+def live_explorer(app, exception):
+    """Write the page that "Clean your labels" shows beside the built pages: 1,000 digits, 20 wrong labels."""
+    if exception is not None or app.builder.format != "html":
+        return
+    digits, rng = load_digits(), np.random.default_rng(0)
+    X, y, images = digits.data[:1000], digits.target[:1000].copy(), digits.images[:1000] / 16
+    wrong = rng.choice(len(y), 20, replace=False)
+    y[wrong] = (y[wrong] + rng.integers(1, 10, 20)) % 10
+    path = Path(app.outdir) / "digits_explorer.html"
+    explore(HierarchicalRetriever().fit(X, y), X, y, images=images, path=path, title="Digits")
+
+
+def setup(app):
+    app.connect("build-finished", live_explorer)
 
 
 needs_extra = [] if find_spec("skorch") else ["plot_cnn_pipeline"]

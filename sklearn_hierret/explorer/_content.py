@@ -62,7 +62,7 @@ def list_content(searcher: Searcher, n_neighbors: int) -> dict:
     }
 
 
-def marks_content(searcher: Searcher) -> dict:
+def marks_content(searcher: Searcher, n_classes: int) -> dict:
     """Leading components of the rows that are compared, and the likeliest classes, of each image."""
     unit = leading_components(searcher)
     scale = float(np.abs(unit).max()) or 1.0
@@ -73,7 +73,7 @@ def marks_content(searcher: Searcher) -> dict:
         "features": packed(np.rint(unit / scale * 32767), "i2"),
         "known": shares(np.ones(len(unit)) if known is None else known),
         "n_leaves": leaves.shape[1],
-        "leaf": packed(leaves["leaf"], "u2" if searcher.leaves.tree.n_classes < 65536 else "i4"),
+        "leaf": packed(leaves["leaf"], "u2" if n_classes < 65536 else "i4"),
         "probability": shares(leaves["probability"]),
     }
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 
 from sklearn_hierret._arrays import check_positive_integer
@@ -191,7 +191,7 @@ def explore(
         "clusters": _content.clusters_content(retriever, rows),
         "overview": None if labels is None else _content.overview_content(searcher, labels, class_names),
         "places": _content.places_content(searcher, layout),
-        **_content.marks_content(searcher),
+        **_content.marks_content(searcher, tree.n_classes),
         "images": pictures,
         "are_small": thumbnails.are_small,
     }

@@ -30,11 +30,10 @@ class Thumbnails:
     def __init__(self, images: Any, image_size: tuple[int, int] | None, longest: int) -> None:
         self.longest = longest
         self.are_small = False
-        self._source = None if image_size is None else ImageSource(images, image_size)
-        self._list = ImageList(images, 3) if self._source is None else None
+        self._images = ImageList(images, 3) if image_size is None else ImageSource(images, image_size)
 
     def __len__(self) -> int:
-        return len(self._source if self._list is None else self._list)
+        return len(self._images)
 
     def encoded(self) -> list[str]:
         """Encode all images as data URIs; an error names the image that cannot be read."""
@@ -47,10 +46,9 @@ class Thumbnails:
         return uris
 
     def _pixels(self, i: int) -> NDArray:
-        if self._list is None:
-            assert self._source is not None
-            return self._source.batch([i])[0]
-        return self._list.pixels(i, self._list.content(i), (self.longest, self.longest))
+        if isinstance(self._images, ImageSource):
+            return self._images.batch([i])[0]
+        return self._images.pixels(i, self._images.content(i), (self.longest, self.longest))
 
 
 def _encoded(image: NDArray, longest: int) -> str:

@@ -49,7 +49,8 @@ def facets(
         A row for each query and group, the group of the nearest result first: query, node (its name),
         title (see `ClassHierarchy.node_titles`), n_results, share (of the results), query_probability (of
         the query's classes, those below the node), distance (of the nearest result), first_rank, and
-        positions (an array: the examples' positions in the gallery). ``kneighbors(X, within=[name])`` goes on in a group.
+        positions (an array: the examples' positions in the gallery). ``kneighbors(X, within=[name])`` goes on
+        in a group.
 
     References
     ----------

@@ -184,7 +184,9 @@ def test_all_views_and_their_faults(browser, tmp_path, mislabelled):
     axe = pytest.importorskip("axe_selenium_python", reason="needs axe-selenium-python")
     y, _ = mislabelled
     opened(browser, tmp_path, HierarchicalRetriever().fit(DIGITS.data[:N], y), y)
-    visible = "return [...document.querySelectorAll('#content > section')].filter(e => e.offsetParent).map(e => e.id)"
+    visible = """
+        const sections = [...document.querySelectorAll('#content > section')];
+        return sections.filter(e => e.offsetParent).map(e => e.id)"""
     expected = {"copies": ["copies"], "classes": ["classes-view"], "map": ["map", "node"], "new": ["new"]}
     for view, sections in expected.items():
         click(browser, f"#views [data-view='{view}']")
@@ -212,7 +214,8 @@ def test_images_are_chosen_on_the_map(browser, tmp_path, mislabelled):
         const canvas = document.getElementById("points"), box = canvas.getBoundingClientRect();
         const send = (type, x, y) => canvas.dispatchEvent(new PointerEvent(type, {
           pointerId: 1, bubbles: true,
-          clientX: box.left + 12 + x * (box.width - 24), clientY: box.top + 12 + (1 - y) * (box.height - 24)}));
+          clientX: box.left + 12 + x * (box.width - 24),
+          clientY: box.top + 12 + (1 - y) * (box.height - 24)}));
         const [first, ...others] = arguments[0];
         send("pointerdown", ...first);
         for (const point of others) send("pointermove", ...point);
@@ -236,8 +239,9 @@ def test_few_tab_stops(browser, tmp_path, mislabelled):
     y, _ = mislabelled
     opened(browser, tmp_path, HierarchicalRetriever().fit(DIGITS.data[:N], y), y)
     click(browser, "#node button.open")
-    stops = """return [...document.querySelectorAll('a[href], button, input, select, summary, [tabindex="0"]')]
-        .filter(e => e.offsetParent && e.tabIndex >= 0 && !e.closest('#facets')).length"""
+    stops = """
+        const all = document.querySelectorAll('a[href], button, input, select, summary, [tabindex="0"]');
+        return [...all].filter(e => e.offsetParent && e.tabIndex >= 0 && !e.closest('#facets')).length"""
     assert browser.execute_script(stops) < 25
     skip = browser.find_element("css selector", ".skip")
     address = browser.current_url
@@ -257,7 +261,11 @@ def test_counts_follow_labels_and_corrections(browser, tmp_path, mislabelled):
     y, _ = mislabelled
     retriever = HierarchicalRetriever().fit(DIGITS.data[:N], y)
     opened(browser, tmp_path, retriever, y)
-    counts = "return Object.fromEntries([...document.querySelectorAll('#tree li')].map(e => [e.dataset.node, Number(e.querySelector('.count').textContent)]))"
+    counts = """
+        const counts = {};
+        for (const e of document.querySelectorAll('#tree li'))
+          counts[e.dataset.node] = Number(e.querySelector('.count').textContent);
+        return counts"""
     by_label = browser.execute_script(counts)
     assert [by_label[str(c)] for c in range(10)] == np.bincount(y, minlength=10).tolist()
     choose(browser, "by", "predicted")

@@ -190,7 +190,7 @@ def test_files_of_any_sizes_and_kinds(data, rng, tmp_path):
         if not missing:
             (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 40)
         broken = [*paths[:7], str(tmp_path / "broken.png"), *paths[8:]]
-        with pytest.raises((FileNotFoundError, ValueError), match="broken.png"):
+        with pytest.raises((FileNotFoundError, ValueError), match=r"broken\.png"):
             explore(retriever, Q, images=broken, path=tmp_path / "page.html")
         assert not (tmp_path / "page.html").exists()
 

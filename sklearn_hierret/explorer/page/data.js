@@ -47,10 +47,19 @@ function classOf(item) {
   return codes === null ? leafOf(item) : codes[item];
 }
 export function correct(item, label) {
+  const before = classOf(item);
   if (label === null || label === given(item)) corrections.delete(item);
   else corrections.set(item, label);
-  below.label = null;
   labelling.version++;
+  if (below.label === null) return;
+  for (const at of path(before)) below.label[at].splice(below.label[at].indexOf(item), 1);
+  for (const at of path(classOf(item))) below.label[at].push(item);
+}
+/* A class and the nodes above it; a label that the tree lacks is below the root. */
+function path(leaf) {
+  const nodes = leaf < 0 ? [root] : [];
+  for (let at = leaf; at >= 0; at = tree.parent[at]) nodes.push(at);
+  return nodes;
 }
 
 /* ---- the images below each node, by label or by prediction ---- */
@@ -59,9 +68,7 @@ export function itemsBelow(node, by) {
   if (below[by] === null) {
     const lists = Array.from({ length: nNodes }, () => []);
     for (let item = 0; item < n; item++) {
-      const leaf = by === "label" ? classOf(item) : leafOf(item);
-      if (leaf < 0) lists[root].push(item); // a label that the tree lacks
-      for (let at = leaf; at >= 0; at = tree.parent[at]) lists[at].push(item);
+      for (const at of path(by === "label" ? classOf(item) : leafOf(item))) lists[at].push(item);
     }
     below[by] = lists;
   }

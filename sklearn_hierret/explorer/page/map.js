@@ -13,14 +13,15 @@ function hueOf(name) {
   return hues.get(name);
 }
 const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
-function colourOf(item) {
-  const by = byId("colour").value;
-  if (by === "class") return `hsl(${hueOf(labelOf(item))} 65% ${isDark() ? 65 : 42}%)`;
-  const share = by === "known" ? 1 - known[item] : issues.probability[item];
-  return `hsl(${210 - 200 * share} ${25 + 60 * share}% ${isDark() ? 60 : 45}%)`;
+/* What gives an image its colour. */
+function palette() {
+  const by = byId("colour").value, light = isDark() ? 62 : 44;
+  if (by === "class") return (item) => `hsl(${hueOf(labelOf(item))} 65% ${light}%)`;
+  const share = by === "known" ? (item) => 1 - known[item] : (item) => issues.probability[item];
+  const steps = Array.from({ length: 21 }, (_, i) => `hsl(${210 - 10 * i} ${25 + 3 * i}% ${light}%)`);
+  return (item) => steps[Math.round(20 * share(item))];
 }
-function place(item) {
-  const box = canvas.getBoundingClientRect();
+function place(item, box) {
   return [MARGIN + xs[item] * (box.width - 2 * MARGIN), MARGIN + (1 - ys[item]) * (box.height - 2 * MARGIN)];
 }
 function draw() {
@@ -28,13 +29,18 @@ function draw() {
   canvas.width = box.width * scale;
   canvas.height = box.height * scale;
   pen.scale(scale, scale);
-  const chosen = list.area === null ? null : new Set(list.area), radius = n > 2000 ? 2.5 : 4;
+  const chosen = list.area === null ? null : new Set(list.area), colourOf = palette(), radius = n > 2000 ? 2.5 : 4;
   for (let item = 0; item < n; item++) {
-    const [x, y] = place(item);
+    const [x, y] = place(item, box);
     pen.globalAlpha = chosen === null || chosen.has(item) ? 0.9 : 0.15;
     pen.fillStyle = colourOf(item);
+    const r = item === state.image ? 2 * radius : radius;
+    if (n > 2000) {
+      pen.fillRect(x - r, y - r, 2 * r, 2 * r); // Circles are slower.
+      continue;
+    }
     pen.beginPath();
-    pen.arc(x, y, item === state.image ? 2 * radius : radius, 0, 2 * Math.PI);
+    pen.arc(x, y, r, 0, 2 * Math.PI);
     pen.fill();
   }
   pen.globalAlpha = 1;
@@ -54,9 +60,10 @@ function inside([x, y], polygon) {
   return is;
 }
 function nearest(x, y) {
+  const box = canvas.getBoundingClientRect();
   let best = null, least = REACH ** 2;
   for (let item = 0; item < n; item++) {
-    const [px, py] = place(item), distance = (px - x) ** 2 + (py - y) ** 2;
+    const [px, py] = place(item, box), distance = (px - x) ** 2 + (py - y) ** 2;
     if (distance < least) [best, least] = [item, distance];
   }
   return best;
@@ -80,7 +87,7 @@ canvas.addEventListener("pointermove", (event) => {
   if (item === null) return;
   hint.querySelector("img").src = data.images[item];
   hint.querySelector("span").textContent = `${data.ids[item]}: ${labelOf(item)}`;
-  const [x, y] = place(item);
+  const [x, y] = place(item, canvas.getBoundingClientRect());
   hint.style.left = `${Math.min(x + 14, canvas.clientWidth - 150)}px`;
   hint.style.top = `${y + 14}px`;
 });
@@ -94,7 +101,8 @@ canvas.addEventListener("pointerup", () => {
     if (item !== null) go({ image: item });
     return;
   }
-  choose(Array.from({ length: n }, (_, item) => item).filter((item) => inside(place(item), shape)));
+  const box = canvas.getBoundingClientRect();
+  choose(Array.from({ length: n }, (_, item) => item).filter((item) => inside(place(item, box), shape)));
 });
 function choose(items) {
   list.area = items;

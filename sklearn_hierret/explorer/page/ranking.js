@@ -19,9 +19,7 @@ function unit(v) {
 const units = Array.from({ length: n }, (_, item) => unit(Float64Array.from(numbers.subarray(item * d, (item + 1) * d), (x) => x * data.scale)));
 
 function leaves(item) {
-  const found = [];
-  for (let i = item * nLeaves; i < (item + 1) * nLeaves; i++) found.push([leafClass[i], leafProbability[i]]);
-  return found;
+  return Array.from({ length: nLeaves }, (_, i) => [leafClass[item * nLeaves + i], leafProbability[item * nLeaves + i]]);
 }
 function masses(item) {
   const mass = new Float64Array(nNodes);
@@ -96,7 +94,7 @@ export function rankedByMarks(query, marks, nShown) {
     if (item === query || marks.has(item)) continue;
     const v = units[item];
     let affinity = 0;
-    for (const [c, share] of leaves(item)) affinity += share * (1 - distances[c]);
+    for (let i = item * nLeaves; i < (item + 1) * nLeaves; i++) affinity += leafProbability[i] * (1 - distances[leafClass[i]]);
     const visual = 1 - dot(v, target), byTree = 1 - affinity;
     let total = visual + rule.alpha * byTree;
     if (weight) {
