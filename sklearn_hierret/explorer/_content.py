@@ -19,7 +19,7 @@ from sklearn_hierret.retrieval import HierarchicalRetriever, Searcher, table_of
 #: Dimensions and classes of a sample that the page ranks with after marks.
 N_DIMENSIONS, N_LEAVES = 64, 6
 #: Images that t-SNE takes seconds for.
-MOST_TSNE = 1000
+MOST_TSNE = 2000
 #: Groups of copies that are listed.
 MOST_GROUPS = 500
 

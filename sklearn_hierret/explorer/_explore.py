@@ -116,7 +116,7 @@ def explore(
     title : str, optional
     layout : {"auto", "pca", "tsne"} or array-like of shape (n_images, 2), default="auto"
         Places on the map: of the two principal components, or of t-SNE, of the rows that are compared.
-        "auto" is t-SNE for up to 1,000 images. An array holds places of your own, such as UMAP's.
+        "auto" is t-SNE for up to 2,000 images. An array holds places of your own, such as UMAP's.
 
     Returns
     -------

@@ -160,7 +160,7 @@ def test_two_thousand_images(browser, data, tmp_path, rng):
     base = rng.integers(0, 256, (2000, 8, 8, 3))
     images = np.repeat(np.repeat(base, 8, axis=1), 8, axis=2).astype(np.uint8)
     path = tmp_path / "page.html"
-    explore(retriever, X, np.repeat(y, 10), images=images, path=path)
+    explore(retriever, X, np.repeat(y, 10), images=images, path=path, layout="pca")
     assert path.stat().st_size < 15e6
     start = time.perf_counter()
     browser.get(path.as_uri())

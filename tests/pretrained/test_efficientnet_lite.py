@@ -92,16 +92,24 @@ def test_a_frozen_network_needs_a_name(capsys):
     assert "needs a name" in capsys.readouterr().err
 
 
+def run_block(path):
+    """Run the only block that needs photographs."""
+    [block] = re.findall(r"```py\n(.*?)```", path.read_text(), flags=re.DOTALL)
+    names: dict = {}
+    exec(compile(block, str(path), "exec"), names)
+    return names
+
+
 def test_the_readme_works_on_photographs(patches, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for i, patch in enumerate(patches):
         path = tmp_path / "photos" / ("test" if i % 3 == 0 else "train") / ("temple" if i < 48 else "flower")
         path.mkdir(parents=True, exist_ok=True)
         Image.fromarray(patch).save(path / f"{i}.png")
-    [block] = re.findall(r"```py\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    names: dict = {}
-    exec(compile(block, "README.md", "exec"), names)
+    names = run_block(ROOT / "README.md")
     assert names["retriever"].n_samples_fit_ == 64
     [score] = re.findall(r"map +1 +(0\.\d+|1\.0+)", capsys.readouterr().out)
     assert float(score) > 0.8
     assert list((tmp_path / "features").glob("*.sqlite"))
+    page = run_block(ROOT / "docs" / "clean_labels.md")["page"]  # on the same photographs
+    assert page.html.count("data:image/jpeg") == 64
