@@ -157,23 +157,27 @@ def overview_content(searcher: Searcher, labels: NDArray, names: Mapping | None)
     return table[columns].round(4).to_dict("records")
 
 
-def places_content(searcher: Searcher, layout: Any) -> list[dict]:
-    """Place images on a map: x and y, from 0 to 1.
+def checked_layout(layout: Any, n_images: int) -> str | NDArray[np.float64]:
+    """Return the name of a layout, or places.
 
     Raises
     ------
     ValueError
-        For a layout of another name or shape.
+        For another name or shape.
     """
-    n = len(searcher.gallery)
     if isinstance(layout, str):
         if layout not in ("auto", "pca", "tsne"):
             raise ValueError(f"layout must be 'auto', 'pca', 'tsne' or an array, got {layout!r}.")
-        points = _placed(leading_components(searcher), layout)
-    else:
-        points = np.asarray(layout, dtype=np.float64)
-        if points.shape != (n, 2) or not np.isfinite(points).all():
-            raise ValueError(f"layout must be finite, of shape ({n}, 2), got shape {points.shape}.")
+        return layout
+    points = np.asarray(layout, dtype=np.float64)
+    if points.shape != (n_images, 2) or not np.isfinite(points).all():
+        raise ValueError(f"layout must be finite, of shape ({n_images}, 2), got shape {points.shape}.")
+    return points
+
+
+def places_content(searcher: Searcher, layout: str | NDArray[np.float64]) -> list[dict]:
+    """Place images on a map: x and y, from 0 to 1."""
+    points = _placed(leading_components(searcher), layout) if isinstance(layout, str) else layout
     low, high = points.min(axis=0), points.max(axis=0)
     return [shares(column) for column in ((points - low) / np.where(high > low, high - low, 1)).T]
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
 from sklearn_hierret._arrays import check_positive_integer
@@ -157,43 +157,18 @@ def explore(
         raise ValueError(f"{n} images make a page that is too large: choose {MOST_IMAGES} at most.")
     if n < 2:
         raise ValueError("Images that search each other are two at least.")
-    labels, codes = None, None
-    if y is not None:
-        check_consistent_length(rows, y)
-        labels = np.asarray(y)
-        is_known = np.isin(labels, tree.classes)
-        codes = np.full(n, -1)
-        codes[is_known] = tree.index(labels[is_known])
+    labels = None if y is None else np.asarray(y)
+    check_consistent_length(rows, labels)
+    layout = _content.checked_layout(layout, n)
     values = list(range(n)) if ids is None else distinct_ids(ids, n)
-    pictures = thumbnails.encoded()
-    searcher = retriever.searcher().over_samples(rows)
-    n_neighbors = min(n_neighbors, n - 1)
     data = {
         "title": title,
-        "labels": None if labels is None else [_content.name_of(c, class_names) for c in labels.tolist()],
-        "codes": None if codes is None else _content.packed(codes, "i4"),
         "ids": _shown_ids(values, images if ids is None else None),
         "values": values,
-        "classes": [_content.name_of(label, class_names) for label in tree.classes.tolist()],
-        "class_values": tree.classes.tolist(),
-        "format": FORMAT,
-        "tree": _content.tree_content(tree, class_names, codes),
-        "lists": {
-            "visual": _content.list_content(_content.visual_only(searcher), n_neighbors),
-            "combined": _content.list_content(searcher, n_neighbors),
-        },
-        "n_neighbors": n_neighbors,
-        "feedback": session_numbers(retriever.with_searcher(searcher)),
-        "stem": searcher.leaves.stem,
-        "alpha": f"{searcher.options.alpha:.3g}",
-        "issues": None if labels is None else _content.issues_content(searcher, labels, class_names),
-        "copies": _content.copies_content(searcher, labels),
-        "clusters": _content.clusters_content(retriever, rows),
-        "overview": None if labels is None else _content.overview_content(searcher, labels, class_names),
-        "places": _content.places_content(searcher, layout),
-        **_content.marks_content(searcher, tree.n_classes),
-        "images": pictures,
+        "images": thumbnails.encoded(),
         "are_small": thumbnails.are_small,
+        "format": FORMAT,
+        **_found(retriever, tree, rows, labels, class_names, min(n_neighbors, n - 1), layout),
     }
     # Names of files that are not UTF-8 become escapes.
     page = _page(data, title).encode("utf-8", "backslashreplace").decode("utf-8")
@@ -202,6 +177,45 @@ def explore(
         with written_whole(path) as part:
             part.write_text(page, encoding="utf-8")
     return Explorer(page, path)
+
+
+def _found(
+    retriever: HierarchicalRetriever,
+    tree: ClassHierarchy,
+    rows: NDArray,
+    labels: NDArray | None,
+    names: Mapping | None,
+    n_neighbors: int,
+    layout: Any,
+) -> dict:
+    """Gather what the package says about images: searches, leaves, labels, copies, clusters, classes."""
+    searcher, codes = retriever.searcher().over_samples(rows), None
+    if labels is not None:
+        is_known = np.isin(labels, tree.classes)
+        codes = np.full(len(rows), -1)
+        codes[is_known] = tree.index(labels[is_known])
+    visual = _content.visual_only(searcher)
+    return {
+        "labels": None if labels is None else [_content.name_of(c, names) for c in labels.tolist()],
+        "codes": None if codes is None else _content.packed(codes, "i4"),
+        "classes": [_content.name_of(label, names) for label in tree.classes.tolist()],
+        "class_values": tree.classes.tolist(),
+        "tree": _content.tree_content(tree, names, codes),
+        "lists": {
+            "visual": _content.list_content(visual, n_neighbors),
+            "combined": _content.list_content(searcher, n_neighbors),
+        },
+        "n_neighbors": n_neighbors,
+        "feedback": session_numbers(retriever.with_searcher(searcher)),
+        "stem": searcher.leaves.stem,
+        "alpha": f"{searcher.options.alpha:.3g}",
+        "issues": None if labels is None else _content.issues_content(searcher, labels, names),
+        "copies": _content.copies_content(searcher, labels),
+        "clusters": _content.clusters_content(retriever, rows),
+        "overview": None if labels is None else _content.overview_content(searcher, labels, names),
+        "places": _content.places_content(searcher, layout),
+        **_content.marks_content(searcher, tree.n_classes),
+    }
 
 
 def distinct_ids(ids: ArrayLike, n_images: int) -> list:
