@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
 from scipy.stats import mode as most_frequent
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -28,15 +29,15 @@ from sklearn_hierret.metrics import (
     query_chunks,
 )
 from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
+from sklearn_hierret.retrieval._metadata import Metadata
 from sklearn_hierret.retrieval._options import LATE, Options
+from sklearn_hierret.retrieval._requests import Request, within_radius
 from sklearn_hierret.retrieval._searcher import Searcher
 from sklearn_hierret.retrieval._tables import (
     check_backing_off,
     described,
     level_accuracy,
     sure_nodes,
-    table_of,
-    table_of_gallery,
 )
 
 #: Held for the moment in which a gallery is replaced, so that no writer loses what another wrote.
@@ -106,6 +107,10 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         return_distance: bool = True,
         *,
         within: ArrayLike | None = None,
+        where: str | None = None,
+        alpha: float | None = None,
+        offset: int = 0,
+        ids: ArrayLike | None = None,
     ) -> Any:
         """Find the nearest gallery samples by the combined distance.
 
@@ -121,18 +126,32 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         within : array-like, optional
             Where to search: a boolean mask of shape (n_gallery,), or class labels and names of inner
             nodes of the hierarchy, for the samples whose leaf is one of them or below one of them.
+        where : str, optional
+            A condition on the gallery's metadata, such as ``"price < 20 and brand in ('x', 'y')"``:
+            comparisons of columns with constants or each other, joined by ``and``, ``or`` and ``not``; names
+            that are no Python names stand in backticks. It is parsed and never run as code. A condition is
+            worked out once for a gallery. Where `within` is given too, both must hold.
+        alpha : float, optional
+            Weight of the tree in this request. Default: the parameter of that name.
+        offset : int, default=0
+            Results to leave out before the first one: ``offset=20`` with 20 neighbours is the second page.
+            The last page may be shorter, and one beyond the gallery is empty.
+        ids : array-like of shape (n_queries,), optional
+            Without `X`: gallery samples that are the queries, by their ids.
 
         Returns
         -------
         distances : ndarray of shape (n_queries, n_neighbors)
             Ascending; only if `return_distance`. For infinite alpha the hierarchical distances.
-            Infinity where `within` allows too few samples.
+            Infinity where `within` and `where` leave too few samples.
         indices : ndarray of shape (n_queries, n_neighbors)
             Positions in the gallery; equal distances in ascending order of them; -1
-            where `within` allows too few samples.
+            where `within` and `where` leave too few samples.
         """
-        searcher = self.searcher()
+        request, searcher = Request(n_neighbors, within, where, alpha, offset), self.searcher()
         if is_dask(X):
+            if where is not None or alpha is not None or offset or ids is not None:
+                raise ValueError("where, alpha, offset and ids are not for Dask arrays.")
             k = searcher.options.n_neighbors if n_neighbors is None else n_neighbors
             check_positive_integer(k, "n_neighbors")
             # Later changes of the gallery, the parameters or `within` change nothing.
@@ -140,7 +159,8 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             within = None if within is None else copy.deepcopy(within)
             lazily = kneighbors_of_blocks(snapshot, searcher.distance_dtype, X, int(k), within)
             return lazily if return_distance else lazily[1]
-        result = searcher.neighbors(checked_queries(self, X, searcher), n_neighbors, within=within)
+        searcher = request.weighed(searcher)
+        result = request.answer(searcher, checked_queries(self, X, searcher), _positions_of(searcher, X, ids))
         if not return_distance:
             return result.indices
         return searcher.rounded(result.distances), result.indices
@@ -171,6 +191,70 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             weights = searcher.rounded(result.distances)
         return neighbor_graph(weights, result.indices, len(searcher.gallery))
 
+    def radius_neighbors(
+        self,
+        X: ArrayLike | None = None,
+        radius: float = 1.0,
+        return_distance: bool = True,
+        *,
+        within: ArrayLike | None = None,
+        where: str | None = None,
+        alpha: float | None = None,
+    ) -> Any:
+        """Find all gallery samples up to some combined distance.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features), optional
+            Default: the gallery, where no sample is its own neighbour.
+        radius : float, default=1.0
+            The largest distance, as `kneighbors` returns it.
+        return_distance : bool, default=True
+            Whether to return distances, too.
+        within, where, alpha
+            See `kneighbors`.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_queries,), of arrays
+            Ascending; only if `return_distance`.
+        indices : ndarray of shape (n_queries,), of arrays
+            Positions in the gallery; equal distances in ascending order of them.
+        """
+        request = Request(None, within, where, alpha)
+        searcher = request.weighed(self.searcher())
+        X = checked_queries(self, X, searcher)
+        found = list(within_radius(searcher, X, radius, request))
+        distances, indices = (np.empty(len(found), dtype=object) for _ in range(2))
+        for i, (of_query, positions) in enumerate(found):
+            distances[i], indices[i] = of_query, positions
+        return (distances, indices) if return_distance else indices
+
+    def radius_neighbors_graph(
+        self, X: ArrayLike | None = None, radius: float = 1.0, mode: str = "connectivity"
+    ) -> Any:
+        """Make the graph of the gallery samples up to some distance, as scikit-learn's estimators do.
+
+        Parameters
+        ----------
+        X, radius
+            See `radius_neighbors`.
+        mode : {"connectivity", "distance"}, default="connectivity"
+            Edges of weight 1, or of the combined distances. A sample has no edge to itself.
+
+        Returns
+        -------
+        graph : sparse matrix of shape (n_queries, n_gallery), in CSR format
+            Edges of each query in the order of the distances.
+        """
+        if mode not in ("connectivity", "distance"):
+            raise ValueError(f"mode must be 'connectivity' or 'distance', got {mode!r}.")
+        distances, indices = self.radius_neighbors(X, radius)
+        ends = np.cumsum([0, *map(len, indices)])
+        columns = np.concatenate([np.empty(0, dtype=np.intp), *indices])
+        weights = np.concatenate([np.empty(0), *distances]) if mode == "distance" else np.ones(len(columns))
+        return csr_matrix((weights, columns, ends), shape=(len(indices), len(self.searcher().gallery)))
+
     def exact_neighbors(
         self, X: ArrayLike | None, n_neighbors: int
     ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
@@ -196,6 +280,11 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         n_neighbors: int | None = None,
         *,
         within: ArrayLike | None = None,
+        where: str | None = None,
+        alpha: float | None = None,
+        offset: int = 0,
+        ids: ArrayLike | None = None,
+        columns: Sequence[str] = (),
         min_probability: float | None = None,
     ) -> pd.DataFrame:
         """Return neighbours as a tidy table.
@@ -206,8 +295,10 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             Default: the gallery, where no sample is its own neighbour.
         n_neighbors : int, optional
             Default: the parameter of that name.
-        within : array-like, optional
-            Where to search, as in `kneighbors`; queries may have fewer rows then.
+        within, where, alpha, offset, ids
+            See `kneighbors`; where `within` and `where` leave too few samples, queries have fewer rows.
+        columns : sequence of str, optional
+            Columns of the gallery's metadata to return as well, at the end.
         min_probability : float in (0.5, 1], optional
             Add the columns of nodes: the deepest that holds this much of the query, see `leaves`.
 
@@ -222,16 +313,17 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             right: the accuracy of held-out samples at its level (missing where there are none), times
             query_known.
         """
-        searcher = self.searcher()
+        request = Request(n_neighbors, within, where, alpha, offset)
+        searcher = request.weighed(self.searcher())
         if min_probability is not None:
             check_backing_off(searcher, X, min_probability)
-        if X is None:
-            return table_of_gallery(searcher, n_neighbors, within)
+        more = searcher.gallery.columns(columns)
         X = checked_queries(self, X, searcher)
-        has_leaves = searcher.leaf_model is not None
-        result = searcher.neighbors(X, n_neighbors, within=within, with_leaves=has_leaves)
-        table = table_of(searcher, result)
-        if min_probability is not None:
+        table, result = request.table(searcher, X, _positions_of(searcher, X, ids))
+        if more:
+            position = searcher.gallery.samples.positions_of_repeated(table["id"].to_numpy())
+            table = table.assign(**{name: values[position] for name, values in more.items()})
+        if min_probability is not None and result is not None:
             nodes = sure_nodes(searcher, X, min_probability)
             model = searcher.leaves.model
             names, accuracies = described(model, nodes, result.known, min_probability)
@@ -369,6 +461,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         gallery_leaves: str | None = None,
         new_classes: str | None = None,
         parents: Mapping | None = None,
+        metadata: Any = None,
     ) -> Any:
         """Replace the gallery; hierarchy and class model stay.
 
@@ -389,6 +482,8 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             Where new classes stand in the gallery's hierarchy: children of these inner nodes (see
             `ClassHierarchy.node_names`), of whichever hierarchies have them. Default: where linkage would put
             them in learned hierarchies, and children of the root in given ones.
+        metadata : DataFrame or dict of columns, optional
+            A row for each sample, for conditions (`where=` of `kneighbors`) and as columns of `retrieve`.
 
         Returns
         -------
@@ -412,8 +507,9 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             )
         X = checked_samples(self, X)
         kept = self.__dict__.get("_new_classes", "ignore")
+        table = None if metadata is None else Metadata.of(metadata, len(X))
         searcher = searcher.with_gallery(
-            X, y, ids, gallery_leaves or self._gallery_leaves, new_classes or kept, parents
+            X, y, ids, gallery_leaves or self._gallery_leaves, new_classes or kept, parents, table
         )
         with _REPLACING:
             self._searcher = searcher
@@ -445,6 +541,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         ids: ArrayLike | None = None,
         *,
         parents: Mapping | None = None,
+        metadata: Any = None,
     ) -> Any:
         """Add samples to the gallery, at its end; hierarchy and class model stay.
 
@@ -462,6 +559,8 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             where the gallery's ids are integers.
         parents : mapping from label to name of node, optional
             See `set_gallery`; of classes that come with these samples.
+        metadata : DataFrame or dict of columns, optional
+            If and only if the gallery has some, with the same columns.
 
         Returns
         -------
@@ -474,7 +573,28 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             For ids that are there already.
         """
         X = checked_samples(self, X, self.searcher())
-        return replace_searcher(self, lambda searcher: searcher.with_added(X, y, ids, parents))
+        table = None if metadata is None else Metadata.of(metadata, len(X))
+        return replace_searcher(self, lambda searcher: searcher.with_added(X, y, ids, parents, table))
+
+    def set_metadata(self, metadata: Any) -> Any:
+        """Put a table beside the samples of the gallery, in place of one that is there.
+
+        Parameters
+        ----------
+        metadata : DataFrame, dict of columns, or None
+            A row for each sample of the gallery, in the order of `gallery_ids_`; None takes the table away.
+
+        Returns
+        -------
+        self : object
+            The retriever.
+        """
+
+        def change(searcher: Searcher) -> Searcher:
+            table = None if metadata is None else Metadata.of(metadata, len(searcher.gallery))
+            return searcher.with_metadata(table)
+
+        return replace_searcher(self, change)
 
     def remove_from_gallery(self, ids: ArrayLike) -> Any:
         """Remove samples from the gallery; those behind them move up, their ids stay.
@@ -525,6 +645,15 @@ def checked_samples(retriever: BaseRetriever, X: ArrayLike, searcher: Searcher |
         check_codes(X)
         return validate_data(retriever, X, dtype=None, order="C", reset=False)
     return checked_rows(retriever, X, None if searcher is None else searcher.gallery.dtype)
+
+
+def _positions_of(searcher: Searcher, X: Any, ids: ArrayLike | None) -> NDArray[np.intp] | None:
+    """Return the positions of gallery samples that are queries, if some are named."""
+    if ids is None:
+        return None
+    if X is not None:
+        raise ValueError("ids name samples of the gallery as queries: pass X or ids.")
+    return searcher.gallery.samples.positions_of(ids)
 
 
 def _neighbour_codes(retriever: BaseRetriever, X: ArrayLike) -> tuple[NDArray[np.intp], NDArray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -14,11 +14,15 @@ from sklearn_hierret._arrays import unit_rows
 from sklearn_hierret._state import value
 from sklearn_hierret.class_models import HeldOutLeaves
 from sklearn_hierret.distance import VisualMetric
+from sklearn_hierret.retrieval._conditions import holds, known_column
+from sklearn_hierret.retrieval._metadata import Metadata
 from sklearn_hierret.retrieval._samples import Samples
 from sklearn_hierret.search import COSINE, Index
 
 #: Rows are dropped from the index when more than this share of them was removed.
 DEAD_SHARE = 0.25
+#: Rows that a condition leaves are copied where they are no more than this share; conditions that are kept.
+FEW_ROWS, MOST_CONDITIONS = 0.25, 16
 #: Bytes of rows that are worth a copy which is sorted by the other set of leaves.
 SMALL = 1 << 26
 
@@ -129,6 +133,35 @@ class View:
         return self.index.leaves(self.rows[positions])
 
 
+class Condition:
+    """The samples that a condition leaves, worked out once for a gallery.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, by position
+    """
+
+    def __init__(self, mask: NDArray[np.bool_]) -> None:
+        self.mask = mask
+        self._parts: dict[int, tuple[View, Index, NDArray[np.bool_]]] = {}
+
+    def part(self, view: View) -> tuple[Index, NDArray[np.bool_]]:
+        """Return the index to search, and the rows of the view's own index that the condition leaves.
+
+        A condition that leaves few rows has an index of its own, so that a search costs what it leaves.
+        """
+        known = self._parts.get(id(view))
+        if known is None or known[0] is not view:
+            rows = view.rows_at(self.mask)
+            is_small = self.mask.mean() <= FEW_ROWS if len(self.mask) else False
+            by_serial = np.zeros(view.samples.n_ever, dtype=bool)
+            by_serial[view.samples.serials[self.mask]] = True
+            index = view.index.keep(by_serial) if is_small and self.mask.any() else view.index
+            known = view, index, rows
+            self._parts[id(view)] = known
+        return known[1], known[2]
+
+
 @value("gallery")
 @dataclass(frozen=True)
 class Gallery:
@@ -167,11 +200,12 @@ class Gallery:
         ids: ArrayLike | None,
         leaves: NDArray | None,
         classes: NDArray,
+        metadata: Metadata | None = None,
     ) -> Gallery:
         """Add samples at the end; leaves are of the gallery's kind."""
-        samples, n_ever = self.samples.added(len(X), labels, ids), self.samples.n_ever
+        samples, n_ever = self.samples.added(len(X), labels, ids, metadata), self.samples.n_ever
         if samples is None:
-            return self.compacted().added(X, labels, ids, leaves, classes)
+            return self.compacted().added(X, labels, ids, leaves, classes, metadata)
         serials = np.arange(n_ever, n_ever + len(X))
         gallery = replace(
             self,
@@ -253,6 +287,30 @@ class Gallery:
         """Take over what another gallery has computed; return this one."""
         self.__dict__["held_out_leaves"] = leaves
         return self
+
+    def condition(self, text: str) -> Condition:
+        """Work out a condition on the metadata; the last ones that were asked for are kept."""
+        if self.samples.metadata is None:
+            raise ValueError("where needs metadata: set_gallery(..., metadata=) gives the gallery some.")
+        kept: dict[str, Condition] = self.__dict__.setdefault("conditions", {})
+        found = kept.get(text) if isinstance(text, str) else None
+        if found is None:
+            found = Condition(holds(text, self.samples.position_metadata, len(self)))
+            while len(kept) >= MOST_CONDITIONS:
+                kept.pop(next(iter(kept), ""), None)
+            kept[text] = found
+        return found
+
+    def columns(self, names: Sequence[str]) -> dict[str, NDArray]:
+        """Return columns of the metadata at each position.
+
+        Raises
+        ------
+        ValueError
+            For unknown names; close ones are suggested.
+        """
+        there = self.samples.position_metadata
+        return {name: known_column(name, there) for name in ([names] if isinstance(names, str) else names)}
 
     def known_share(self, source: str, estimate: Callable[[], float]) -> float:
         """Return the share of samples whose class is known, estimated once for each source of leaves."""

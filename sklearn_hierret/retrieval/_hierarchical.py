@@ -462,7 +462,8 @@ def fit_retriever(
         before = retriever.searcher()
         gallery, origin = before.gallery, origin or of_kept
         parents = parents_after_more(before.leaf_model, model)
-        searcher = searcher.over(gallery.features, gallery.labels, gallery.ids, origin, parents)
+        table = gallery.compacted().samples.metadata
+        searcher = searcher.over(gallery.features, gallery.labels, gallery.ids, origin, parents, table)
         searcher = searcher.with_ids_after(gallery.samples.next_id)
     model.model.release()
     retriever._alpha_at_fit, retriever._gallery_leaves = ranking.alpha, params["gallery_leaves"]

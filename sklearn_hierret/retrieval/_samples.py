@@ -7,54 +7,16 @@ from functools import cached_property
 from numbers import Integral
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import column_or_1d
 
 from sklearn_hierret._arrays import check_none_missing, check_same_kind, plain_labels
 from sklearn_hierret._state import value
+from sklearn_hierret.retrieval._columns import Column
+from sklearn_hierret.retrieval._metadata import Metadata
 
 #: Samples are numbered anew when this many more were removed than are left, and this many.
 SPARE = 1024
-
-
-@value("column")
-@dataclass(frozen=True)
-class Column:
-    """An array that grows: in parts of falling size, so that adding a little is cheap."""
-
-    parts: tuple[NDArray, ...]
-
-    def appended(self, values: NDArray) -> Column:
-        """Add values at the end."""
-        kept, new = list(self.parts), [values]
-        if {values.dtype.kind, kept[0].dtype.kind} & {"i", "u"} and values.dtype.kind != kept[0].dtype.kind:
-            kept, new = ([part.astype(object) for part in parts] for parts in (kept, new))  # not rounded
-        while kept and len(kept[-1]) <= sum(map(len, new)):
-            new.insert(0, kept.pop())
-        return Column((*kept, np.concatenate(new)))
-
-    @cached_property
-    def array(self) -> NDArray:
-        """All values."""
-        return self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
-
-    def find(self, values: NDArray) -> NDArray[np.intp]:
-        """Return the place of each value, or -1."""
-        places = np.full(len(values), -1, dtype=np.intp)
-        start = 0
-        for part, lookup in zip(self.parts, self._lookups, strict=True):
-            place = lookup.get_indexer(values)
-            places = np.where(place >= 0, place + start, places)
-            start += len(part)
-        return places
-
-    @cached_property
-    def _lookups(self) -> list[pd.Index]:
-        lookups = [pd.Index(part) for part in self.parts]
-        for lookup in lookups:  # pandas builds its tables when first asked, which threads may not do at once
-            assert lookup.is_unique
-        return lookups
 
 
 @value("samples")
@@ -71,20 +33,27 @@ class Samples:
         The next running number.
     is_alive : ndarray of bool, by serial number, or None
         None while nothing was removed.
+    metadata : Metadata or None
     """
 
     ids: Column
     labels: Column | None
     next_id: int
     is_alive: NDArray[np.bool_] | None = None
+    metadata: Metadata | None = None
 
     @classmethod
-    def of(cls, n: int, labels: NDArray | None, ids: ArrayLike | None) -> Samples:
+    def of(
+        cls, n: int, labels: NDArray | None, ids: ArrayLike | None, metadata: Metadata | None = None
+    ) -> Samples:
         """Give samples, whose labels were checked, serial numbers."""
         numbers = np.arange(n) if ids is None else distinct(ids, n)
-        return cls(Column((numbers,)), None if labels is None else Column((labels,)), _next_id(numbers))
+        column = None if labels is None else Column((labels,))
+        return cls(Column((numbers,)), column, _next_id(numbers), None, metadata)
 
-    def added(self, n: int, labels: NDArray | None, ids: ArrayLike | None) -> Samples | None:
+    def added(
+        self, n: int, labels: NDArray | None, ids: ArrayLike | None, metadata: Metadata | None = None
+    ) -> Samples | None:
         """Add samples; return None if they have ids of removed ones, which must go first.
 
         Raises
@@ -95,6 +64,12 @@ class Samples:
         if (labels is None) != (self.labels is None):
             state, given = ("no labels", "y") if self.labels is None else ("labels", "no y")
             raise ValueError(f"The gallery has {state}, and {given} was given with the new samples.")
+        if (metadata is None) != (self.metadata is None):
+            raise ValueError(
+                "The gallery has no metadata: set_gallery(..., metadata=) gives it some."
+                if self.metadata is None
+                else "The gallery has metadata: give the new samples some, too."
+            )
         if labels is not None and self.labels is not None:
             check_same_kind(labels, self.labels.parts[0], "New labels", "the gallery's labels")
         if ids is None:
@@ -117,6 +92,7 @@ class Samples:
             ids=self.ids.appended(numbers),
             labels=None if self.labels is None or labels is None else self.labels.appended(labels),
             next_id=max(self.next_id, _next_id(numbers)),
+            metadata=None if self.metadata is None or metadata is None else self.metadata.appended(metadata),
             is_alive=None if self.is_alive is None else np.append(self.is_alive, np.ones(n, dtype=bool)),
         )
 
@@ -135,7 +111,18 @@ class Samples:
     def renumbered(self) -> Samples:
         """Forget removed samples."""
         labels = None if self.labels is None else Column((self.position_labels,))  # type: ignore[arg-type]
-        return replace(self, ids=Column((self.position_ids,)), labels=labels, is_alive=None)
+        metadata = None if self.metadata is None else self.metadata.at(self.serials)
+        ids = Column((self.position_ids,))
+        return replace(self, ids=ids, labels=labels, is_alive=None, metadata=metadata)
+
+    def with_metadata(self, metadata: Metadata | None) -> Samples:
+        """Put a table beside samples of which none was removed."""
+        return replace(self, metadata=metadata)
+
+    @cached_property
+    def position_metadata(self) -> dict[str, NDArray]:
+        """Values of each column at each position."""
+        return {} if self.metadata is None else self.metadata.arrays(self.serials)
 
     @property
     def n_ever(self) -> int:
@@ -184,6 +171,10 @@ class Samples:
             For ids that are not there; they are named.
         """
         return self.positions(self._serials_of(ids))
+
+    def positions_of_repeated(self, ids: NDArray) -> NDArray[np.intp]:
+        """Return the position of each id that is there for sure, as often as it is named."""
+        return self.positions(self.ids.find(ids))
 
     def _serials_of(self, ids: ArrayLike) -> NDArray[np.intp]:
         wanted = distinct(np.atleast_1d(ids))

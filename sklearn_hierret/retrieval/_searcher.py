@@ -15,12 +15,14 @@ from sklearn_hierret._state import value
 from sklearn_hierret.class_models import HeldOutLeaves
 from sklearn_hierret.distance import VisualMetric
 from sklearn_hierret.leaves import float_dtype, likeliest
+from sklearn_hierret.retrieval._columns import Column
 from sklearn_hierret.retrieval._gallery import Gallery, LeafOrigin, View
 from sklearn_hierret.retrieval._gallery_leaves import GalleryLeaves
 from sklearn_hierret.retrieval._leaf_model import LeafModel
+from sklearn_hierret.retrieval._metadata import Metadata
 from sklearn_hierret.retrieval._new_classes import by_halves, opened, taught_less, taught_more
 from sklearn_hierret.retrieval._options import Options
-from sklearn_hierret.retrieval._samples import Column, Samples, one_per_row
+from sklearn_hierret.retrieval._samples import Samples, one_per_row
 from sklearn_hierret.retrieval._within import classes_below, mask_or_labels
 from sklearn_hierret.search import COSINE, Index, LeafDistance, copies_first, search, search_by_faiss
 from sklearn_hierret.statistics import row_keys
@@ -97,12 +99,13 @@ class Searcher:
         ids: ArrayLike | None,
         origin: LeafOrigin,
         parents: Mapping | None = None,
+        metadata: Metadata | None = None,
     ) -> Searcher:
         """Search these samples; what a first query needs is computed here."""
         metric = self.gallery.metric
         _check_parents(parents, y, self.leaf_model)
         labels = None if y is None else one_per_row(y, len(X), "labels")
-        classes, samples = _joined(self.classes, labels), Samples.of(len(X), labels, ids)
+        classes, samples = _joined(self.classes, labels), Samples.of(len(X), labels, ids, metadata)
         model = self.leaf_model
         if model is not None:
             model = model.closed
@@ -140,9 +143,17 @@ class Searcher:
         gallery_leaves: str = "auto",
         new_classes: str = "auto",
         parents: Mapping | None = None,
+        metadata: Metadata | None = None,
     ) -> Searcher:
         """Search other samples."""
-        return self.over(X, y, ids, LeafOrigin(gallery_leaves, new_classes=new_classes), parents)
+        origin = LeafOrigin(gallery_leaves, new_classes=new_classes)
+        return self.over(X, y, ids, origin, parents, metadata)
+
+    def with_metadata(self, metadata: Metadata | None) -> Searcher:
+        """Put another table beside the gallery's samples."""
+        gallery = self.gallery.compacted()
+        gallery = replace(gallery, samples=gallery.samples.with_metadata(metadata))
+        return replace(self, gallery=gallery.with_held_out(self.gallery.held_out))
 
     def with_ids_after(self, next_id: int) -> Searcher:
         """Search the same, and number new samples from there on at least."""
@@ -179,7 +190,12 @@ class Searcher:
         return searcher.over(X, None, None, LeafOrigin("predicted", 0, all_leaves, None, "ignore"))
 
     def with_added(
-        self, X: NDArray, y: ArrayLike | None, ids: ArrayLike | None, parents: Mapping | None = None
+        self,
+        X: NDArray,
+        y: ArrayLike | None,
+        ids: ArrayLike | None,
+        parents: Mapping | None = None,
+        metadata: Metadata | None = None,
     ) -> Searcher:
         """Add samples at the end of the gallery."""
         _check_parents(parents, y, self.leaf_model)
@@ -206,7 +222,7 @@ class Searcher:
                 n_ever = gallery.samples.n_ever
                 serials = np.arange(n_ever, n_ever + len(X))
                 leaves = searcher.leaves.of_samples(gallery.kind, lambda: X, labels, serials)
-        return replace(searcher, gallery=gallery.added(X, labels, ids, leaves, classes))
+        return replace(searcher, gallery=gallery.added(X, labels, ids, leaves, classes, metadata))
 
     def corrected(self, ids: ArrayLike, labels: ArrayLike) -> Searcher:
         """Correct labels of gallery samples; their leaves are made anew by `taught_again`."""
@@ -231,7 +247,8 @@ class Searcher:
         if self.leaf_model is not None and self.leaf_model.parents and gallery.labels is not None:
             there = set(np.unique(gallery.labels).tolist())
             parents = {label: name for label, name in self.leaf_model.parents if label in there}
-        searcher = self.over(gallery.features, gallery.labels, gallery.ids, gallery.origin, parents)
+        table = gallery.compacted().samples.metadata
+        searcher = self.over(gallery.features, gallery.labels, gallery.ids, gallery.origin, parents, table)
         return searcher.with_ids_after(gallery.samples.next_id)
 
     def _check_labels(self, labels: NDArray | None, origin: LeafOrigin) -> None:
@@ -286,6 +303,7 @@ class Searcher:
         n_neighbors: int | None = None,
         *,
         within: ArrayLike | None = None,
+        where: str | None = None,
         class_distances: NDArray[np.float64] | None = None,
         alpha: float | None = None,
         visual: NDArray | None = None,
@@ -298,7 +316,7 @@ class Searcher:
         ----------
         X : ndarray of shape (n_queries, n_features) or None
             None: the gallery, where no sample is its own neighbour.
-        n_neighbors, within
+        n_neighbors, within, where
             See `HierarchicalRetriever.kneighbors`.
         class_distances : ndarray of shape (n_classes,), optional
             Distance of each class, for all queries; default: the expected D_H of the queries' leaves.
@@ -311,10 +329,12 @@ class Searcher:
         positions : ndarray of shape (n_queries,), optional
             Of the gallery samples that are the queries, without X; default: all.
         """
-        k, gallery, of_gallery = self._checked_k(X, n_neighbors, within), self.gallery, X is None
+        is_limited = within is not None or where is not None
+        k, gallery, of_gallery = self._checked_k(X, n_neighbors, is_limited), self.gallery, X is None
+        condition = None if where is None else gallery.condition(where)
         if of_gallery and positions is None and self.leaves.is_taught:
-            options = {"within": within, "class_distances": class_distances, "alpha": alpha}
-            return self._of_halves(k, with_leaves=with_leaves, **options)
+            options: dict[str, Any] = {"within": within, "class_distances": class_distances, "alpha": alpha}
+            return self._of_halves(k, with_leaves=with_leaves, where=where, **options)
         at = slice(None) if positions is None else positions
         needs_leaves = with_leaves or (self.options.alpha if alpha is None else alpha) != 0
         chosen = None if within is None else self._chosen(within)
@@ -338,8 +358,13 @@ class Searcher:
             visual = view.index.queries(view.rows[at]) if X is None else gallery.as_queries(X)
         own_row = view.rows[at] if of_gallery else None
         allowed = view.alive_rows if chosen is None else view.rows_at(self._mask(view, chosen))
-        how: dict[str, Any] = {"leaf_distance": leaf_distance, "own_row": own_row, "allowed": allowed}
-        distances, serials = self._nearest(visual, view.index, k, alpha, **how)
+        index, how = view.index, {"leaf_distance": leaf_distance, "own_row": own_row, "allowed": allowed}
+        if condition is not None:
+            index, left = condition.part(view)
+            how["allowed"] = allowed = left if chosen is None or allowed is None else left & allowed
+            if index is not view.index:
+                how |= _rows_in(index, view, own_row, None if chosen is None else allowed)
+        distances, serials = self._nearest(visual, index, k, alpha, **how)
         is_copy = copies_first(distances, serials, *_copies(visual, view.index, own_row, allowed))
         positions_of_all = gallery.samples.positions(serials)
         return Result(distances, positions_of_all, visual, view, leaf_distance, known, is_copy)
@@ -363,20 +388,31 @@ class Searcher:
                 halves.append((replace(self, leaf_model=model, gallery=gallery), positions))
         return halves
 
-    def _of_halves(self, k: int, **how: Any) -> Result:
-        """Search for all gallery samples, each half by what the other half has taught."""
-        n = len(self.gallery)
+    def of_samples(self, positions: NDArray[np.intp], n_neighbors: int | None = None, **how: Any) -> Result:
+        """Search for some gallery samples, of which none is its own neighbour; options as of `neighbors`."""
+        if self.leaves.is_taught:
+            is_limited = how.get("within") is not None or how.get("where") is not None
+            return self._of_halves(self._checked_k(None, n_neighbors, is_limited), positions, **how)
+        return self.neighbors(None, n_neighbors, positions=positions, **how)
+
+    def _of_halves(self, k: int, wanted: NDArray[np.intp] | None = None, **how: Any) -> Result:
+        """Search for gallery samples, each half by what the other half has taught."""
+        wanted = np.arange(len(self.gallery)) if wanted is None else wanted
+        n = len(wanted)
         distances, indices, known = np.empty((n, k)), np.empty((n, k), dtype=np.intp), None
         is_copy = np.zeros((n, k), dtype=bool)
         for searcher, positions in self.halves:
-            result = searcher.neighbors(None, k, positions=positions, **how)
-            distances[positions], indices[positions] = result.distances, result.indices
-            is_copy[positions] = result.is_copy
+            place = np.flatnonzero(np.isin(wanted, positions))
+            if not len(place):
+                continue
+            result = searcher.neighbors(None, k, positions=wanted[place], **how)
+            distances[place], indices[place] = result.distances, result.indices
+            is_copy[place] = result.is_copy
             if result.known is not None:
                 known = np.ones(n) if known is None else known
-                known[positions] = result.known
+                known[place] = result.known
         view = self.gallery.plain_view
-        return Result(distances, indices, view.index.queries(view.rows), view, None, known, is_copy)
+        return Result(distances, indices, view.index.queries(view.rows[wanted]), view, None, known, is_copy)
 
     def mask(self, within: ArrayLike) -> NDArray[np.bool_]:
         """Return the positions that `within` allows new queries."""
@@ -393,11 +429,11 @@ class Searcher:
         with np.errstate(over="ignore"):
             return distances.astype(self.distance_dtype, copy=False)
 
-    def _checked_k(self, X: NDArray | None, n_neighbors: int | None, within: Any) -> int:
+    def _checked_k(self, X: NDArray | None, n_neighbors: int | None, is_limited: bool) -> int:
         k = self.options.n_neighbors if n_neighbors is None else n_neighbors
         check_positive_integer(k, "n_neighbors")
         n_candidates = len(self.gallery) - (X is None)
-        if k > n_candidates and (within is None or n_candidates < 1):
+        if k > n_candidates and (not is_limited or n_candidates < 1):
             raise ValueError(
                 f"Expected n_neighbors <= n_samples_fit_, but n_neighbors = {k} and the gallery holds "
                 f"{max(0, n_candidates)} samples" + (" besides the query." if X is None else ".")
@@ -408,6 +444,12 @@ class Searcher:
         self, queries: NDArray, index: Index, k: int, alpha: float, **how: Any
     ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         options = self.options
+        if len(index) < k:  # a condition left so few
+            distances = np.full((len(queries), k), np.inf)
+            serials = np.full((len(queries), k), -1, dtype=np.intp)
+            few = slice(len(index))
+            distances[:, few], serials[:, few] = self._nearest(queries, index, len(index), alpha, **how)
+            return distances, serials
         if options.backend == "faiss" and alpha == 0:
 
             def otherwise(queries: NDArray, k: int, **how: Any) -> tuple[NDArray, NDArray[np.intp]]:
@@ -442,6 +484,21 @@ class Searcher:
         is_chosen = np.zeros(tree.n_classes, dtype=bool)
         is_chosen[tree.index(classes_below(tree, chosen.ravel()))] = True
         return is_chosen[likeliest(view.leaves())]
+
+
+def _rows_in(
+    index: Index, view: View, own_row: NDArray[np.intp] | None, allowed: NDArray[np.bool_] | None
+) -> dict[str, Any]:
+    """Translate rows of a view's index to those of an index of some of its rows."""
+    if own_row is not None:
+        row = np.full(view.samples.n_ever, -1, dtype=np.intp)
+        row[index.serial] = np.arange(len(index))
+        own_row = row[view.index.serial[own_row]]
+    if allowed is not None:
+        by_serial = np.zeros(view.samples.n_ever, dtype=bool)
+        by_serial[view.index.serial[allowed]] = True
+        allowed = by_serial[index.serial]
+    return {"own_row": own_row, "allowed": allowed}
 
 
 def _copies(

@@ -18,7 +18,7 @@ BOUNDS = (0.25, 0.5, 0.75)
 LEVELS = ("class", "up to 0.25", "up to 0.5", "up to 0.75", "below the root", "root")
 
 
-def table_of(searcher: Searcher, result: Result) -> pd.DataFrame:
+def table_of(searcher: Searcher, result: Result, offset: int = 0) -> pd.DataFrame:
     """Return a row for each neighbour, see `HierarchicalRetriever.retrieve`."""
     gallery, view, (n_queries, k) = searcher.gallery, result.view, result.indices.shape
     is_there = result.indices.ravel() >= 0
@@ -30,7 +30,7 @@ def table_of(searcher: Searcher, result: Result) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "query": query,
-            "rank": np.tile(np.arange(1, k + 1), n_queries)[is_there],
+            "rank": np.tile(np.arange(1, k + 1) + offset, n_queries)[is_there],
             "id": gallery.ids[item],
             "label": None if labels is None else labels[item],
             "distance": searcher.rounded(result.distances.ravel()[is_there]),
@@ -50,23 +50,6 @@ def table_of(searcher: Searcher, result: Result) -> pd.DataFrame:
         table["query_leaf"] = searcher.leaves.labels_of(of_leaves.leaves)[query]
         table["leaf"] = searcher.leaves.labels_of(view.index.leaves(rows.ravel()[is_there]))
     return table
-
-
-def table_of_gallery(searcher: Searcher, n_neighbors: int | None, within: Any) -> pd.DataFrame:
-    """Return the same for all samples of the gallery as queries."""
-    tables = []
-    for half, positions in searcher.halves:
-        result = half.neighbors(
-            None,
-            n_neighbors,
-            within=within,
-            with_leaves=half.leaf_model is not None,
-            positions=positions,
-        )
-        table = table_of(half, result)
-        tables.append(table.assign(query=positions[table["query"].to_numpy()]))
-    table = tables[0] if len(tables) == 1 else pd.concat(tables)
-    return table.sort_values(["query", "rank"], kind="stable", ignore_index=True)
 
 
 def check_backing_off(searcher: Searcher, X: Any, min_probability: Any) -> None:

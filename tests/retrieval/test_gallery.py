@@ -21,7 +21,7 @@ from sklearn_hierret import (
     LinkageHierarchyBuilder,
     MahalanobisClassifier,
 )
-from sklearn_hierret.retrieval._samples import Column
+from sklearn_hierret.retrieval._columns import Column
 from tests.strategies import blobs, examples, generators
 
 

@@ -1,0 +1,97 @@
+"""Columns beside a gallery's samples, which conditions are about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sklearn_hierret._frames import as_frame, is_table
+from sklearn_hierret._state import value
+from sklearn_hierret.retrieval._columns import Column
+
+
+@value("metadata")
+@dataclass(frozen=True)
+class Metadata:
+    """A table by serial number, which grows as the gallery does.
+
+    Attributes
+    ----------
+    names : tuple of str
+    columns : tuple of Column
+    """
+
+    names: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    @classmethod
+    def of(cls, table: Any, n_rows: int) -> Metadata:
+        """Copy a table of pandas, polars or Arrow, or a mapping from names to columns.
+
+        Raises
+        ------
+        ValueError
+            For another number of rows, and names that are repeated.
+        TypeError
+            For what is no table, and names that are no text.
+        """
+        if not is_table(table) and not isinstance(table, dict):
+            raise TypeError(f"metadata must be a DataFrame or a dict of columns, got {type(table).__name__}.")
+        frame = as_frame(table) if is_table(table) else pd.DataFrame(table)
+        if len(frame) != n_rows:
+            raise ValueError(f"{n_rows} samples, but {len(frame)} rows of metadata.")
+        names = frame.columns.tolist()
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("Columns of metadata must have text as names.")
+        if len(set(names)) < len(names):
+            raise ValueError("Columns of metadata must have distinct names.")
+        return cls(tuple(names), tuple(Column((_values(frame[name]),)) for name in names))
+
+    def appended(self, other: Metadata) -> Metadata:
+        """Add the rows of another table, which has the same columns in any order.
+
+        Raises
+        ------
+        ValueError
+            For other columns.
+        """
+        if set(other.names) != set(self.names):
+            missing, more = set(self.names) - set(other.names), set(other.names) - set(self.names)
+            raise ValueError(
+                "New metadata must have the gallery's columns: "
+                f"missing {sorted(missing)}, unknown {sorted(more)}."
+            )
+        of_name = dict(zip(other.names, other.columns, strict=True))
+        columns = [
+            _joined(column, of_name[name]) for name, column in zip(self.names, self.columns, strict=True)
+        ]
+        return Metadata(self.names, tuple(columns))
+
+    def at(self, serials: NDArray[np.intp]) -> Metadata:
+        """Take some rows."""
+        return Metadata(self.names, tuple(Column((column.array[serials],)) for column in self.columns))
+
+    def arrays(self, serials: NDArray[np.intp] | slice) -> dict[str, NDArray]:
+        """Return the values of each column in some rows."""
+        return {name: column.array[serials] for name, column in zip(self.names, self.columns, strict=True)}
+
+
+def _values(column: pd.Series) -> NDArray:
+    """Copy a column: dates without a zone are dates, those with one are in UTC, text is objects."""
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    if isinstance(column.dtype, (pd.CategoricalDtype, pd.StringDtype)):
+        column = column.astype(object)
+    return column.to_numpy(copy=True)
+
+
+def _joined(column: Column, other: Column) -> Column:
+    """Append a column; numbers and other things together are objects."""
+    kinds = {column.array.dtype.kind, other.array.dtype.kind}
+    if len(kinds) > 1 and not kinds <= set("iufb") - {"b"}:
+        column, other = (Column((part.array.astype(object),)) for part in (column, other))
+    return column.appended(other.array)

@@ -1,0 +1,227 @@
+"""Requests: pages, weights, radii, conditions, queries by id; each against the whole ranking."""
+
+import copy
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from sklearn_hierret import HammingRetriever, HierarchicalRetriever
+from tests.strategies import DRAWS_ALL, blobs
+
+N_GALLERIES = 2000 if DRAWS_ALL else 150
+CONDITIONS = {
+    "price < 3": lambda t: t["price"] < 3,
+    "price < 0": lambda t: t["price"] < 0,
+    "brand == 'x' or price >= 9": lambda t: (t["brand"] == "x") | (t["price"] >= 9),
+    "not (brand in ('x', 'y'))": lambda t: ~t["brand"].isin(["x", "y"]),
+    "price >= 0": lambda t: t["price"] >= 0,
+}
+
+
+def metadata(rng, n):
+    return pd.DataFrame({"price": rng.integers(0, 10, n), "brand": rng.choice(["x", "y", "z"], n)})
+
+
+@pytest.fixture(scope="module")
+def retrievers():
+    rng = np.random.default_rng(0)
+    X, y = blobs(rng, n_classes=5, n_features=6)
+    bits = rng.integers(0, 256, (len(X), 2), dtype=np.uint8)
+    return [
+        HierarchicalRetriever().fit(X, y),
+        HierarchicalRetriever(assignment="hard", metric="cosine", alpha=2.0).fit(X, y),
+        HierarchicalRetriever(alpha=np.inf).fit(X, y),
+        HierarchicalRetriever(alpha=0.0).fit(X, y),
+        HammingRetriever().fit(bits, y),
+    ]
+
+
+def drawn(rng, retrievers):
+    """A retriever with a gallery that has grown and shrunk, its table, and queries."""
+    retriever = copy.copy(retrievers[rng.integers(len(retrievers))])
+    is_coded = isinstance(retriever, HammingRetriever)
+    n = int(rng.integers(5, 60))
+    if is_coded:
+        X, Q = (rng.integers(0, 256, (m, 2), dtype=np.uint8) for m in (n, 4))
+    else:
+        X, Q = (3 * rng.normal(size=(m, 6)) for m in (n, 4))
+        X[rng.integers(n)] = Q[0]  # a copy
+    y = rng.integers(0, 7, n) if rng.random() < 0.5 else None
+    first = int(rng.integers(3, n + 1))
+    table = metadata(rng, n)
+    how = {"new_classes": "ignore"} if not is_coded and rng.random() < 0.5 else {}
+    retriever.set_gallery(X[:first], None if y is None else y[:first], metadata=table[:first], **how)
+    if first < n:
+        retriever.add_to_gallery(X[first:], None if y is None else y[first:], metadata=table[first:])
+    if rng.random() < 0.5:
+        gone = rng.permutation(n)[: rng.integers(1, n - 2)]
+        retriever.remove_from_gallery(gone)
+        table = table.drop(index=gone)
+    return retriever, table.reset_index(drop=True), Q
+
+
+def ranked(full, allowed, k, offset=0):
+    """The first of a whole ranking that are allowed, and what fills up the rest."""
+    distances, indices = full
+    result = np.full((len(indices), k), np.inf), np.full((len(indices), k), -1)
+    for i, row in enumerate(indices):
+        place = [j for j, item in enumerate(row) if item >= 0 and allowed[item]][offset : offset + k]
+        result[0][i, : len(place)], result[1][i, : len(place)] = distances[i, place], row[place]
+    return result
+
+
+def same(found, expected):
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-6)
+
+
+def test_requests_against_the_whole_ranking(retrievers):
+    rng = np.random.default_rng(1)
+    for _ in range(N_GALLERIES):
+        retriever, table, Q = drawn(rng, retrievers)
+        n = len(table)
+        full, of_gallery = retriever.kneighbors(Q, n), retriever.kneighbors(None, n - 1)
+        text = rng.choice(list(CONDITIONS))
+        allowed, k, offset = (
+            CONDITIONS[text](table).to_numpy(),
+            int(rng.integers(1, n)),
+            int(rng.integers(0, n + 3)),
+        )
+        everything = np.ones(n, dtype=bool)
+        same(retriever.kneighbors(Q, k, where=text), ranked(full, allowed, k))
+        mask = rng.random(n) < 0.5
+        same(retriever.kneighbors(Q, k, where=text, within=mask), ranked(full, allowed & mask, k))
+        page = retriever.kneighbors(Q, k, offset=offset)
+        same(page, ranked(full, everything, max(0, min(k, n - offset)) if offset else k, offset))
+        if n > 2:
+            k = min(k, n - 1)
+            same(retriever.kneighbors(None, k, where=text), ranked(of_gallery, allowed, k))
+            chosen = rng.permutation(n)[:2]
+            some = retriever.kneighbors(n_neighbors=k, ids=retriever.gallery_ids_[chosen], where=text)
+            same(some, tuple(part[chosen] for part in ranked(of_gallery, allowed, k)))
+        radius = float(rng.choice(full[0][np.isfinite(full[0])]))
+        near = retriever.radius_neighbors(Q, radius, where=text)
+        for i in range(len(Q)):
+            expected = [j for d, j in zip(full[0][i], full[1][i], strict=True) if d <= radius and allowed[j]]
+            assert near[1][i].tolist() == expected
+            assert (near[0][i] <= radius).all()
+
+
+def test_alpha_of_one_request(retrievers):
+    rng = np.random.default_rng(2)
+    X, y = blobs(rng, n_classes=5, n_features=6)
+    Q = 3 * rng.normal(size=(8, 6))
+    for fitted in (0.0, 2.0):
+        retriever = HierarchicalRetriever(alpha=fitted, metric="cosine", stem=0.5, novelty=False).fit(X, y)
+        before = retriever.kneighbors(Q, 9)
+        for alpha in (0, 0.5, 7, np.inf):
+            other = HierarchicalRetriever(alpha=alpha, metric="cosine", stem=0.5, novelty=False).fit(X, y)
+            same(retriever.kneighbors(Q, 9, alpha=alpha), other.kneighbors(Q, 9))
+            assert retriever.retrieve(Q, 3, alpha=alpha)["id"].tolist() == other.retrieve(Q, 3)["id"].tolist()
+        same(retriever.kneighbors(Q, 9), before)  # nothing is left of a request
+        assert retriever.alpha_ == fitted
+
+
+def test_radius_as_scikit_learn(rng):
+    X = rng.normal(size=(150, 5))
+    retriever = HierarchicalRetriever(alpha=0.0, metric="cosine").fit(X, rng.integers(0, 3, 150))
+    theirs = NearestNeighbors(metric="cosine", radius=0.4).fit(X)
+    graph, expected = retriever.radius_neighbors_graph(X[:20], 0.4), theirs.radius_neighbors_graph(X[:20])
+    assert (graph != expected).nnz == 0
+    own, others = retriever.radius_neighbors_graph(None, 0.4), theirs.radius_neighbors_graph()
+    assert (own != others).nnz == 0
+    weights = retriever.radius_neighbors_graph(X[:20], 0.4, mode="distance")
+    there = theirs.radius_neighbors_graph(X[:20], mode="distance")
+    np.testing.assert_allclose(weights.toarray(), there.toarray(), atol=1e-7)
+    assert [len(found) for found in retriever.radius_neighbors(X[:3], 0, return_distance=False)] == [1, 1, 1]
+
+
+def test_tables_have_pages_and_columns(retrievers, rng):
+    retriever = copy.copy(retrievers[0])
+    X, table = 3 * rng.normal(size=(30, 6)), metadata(rng, 30)
+    retriever.set_gallery(X, ids=[f"image {i}" for i in range(30)], metadata=table)
+    found = retriever.retrieve(X[:2], 4, offset=4, columns=["brand", "price"], where="price < 8")
+    whole = retriever.retrieve(X[:2], 8, where="price < 8")
+    assert found["rank"].tolist() == [5, 6, 7, 8] * 2
+    assert found["id"].tolist() == whole.loc[whole["rank"] > 4, "id"].tolist()
+    position = found["id"].str.removeprefix("image ").astype(int)
+    for name in ("brand", "price"):
+        assert found[name].tolist() == table[name].iloc[position].tolist()
+    assert found.columns[-2:].tolist() == ["brand", "price"]
+    own = retriever.retrieve(ids=["image 7", "image 3"], n_neighbors=2, columns="price")
+    assert own["query"].tolist() == [0, 0, 1, 1]
+    assert "image 7" not in own.loc[own["query"] == 0, "id"].tolist()
+    assert retriever.retrieve(X[:2], 3, offset=100).empty
+
+
+def test_metadata_lasts(retrievers, rng):
+    X, y = 3 * rng.normal(size=(40, 6)), rng.integers(0, 5, 40)
+    retriever = copy.copy(retrievers[0]).set_gallery(X, y)
+    table = metadata(rng, 40)
+    with pytest.raises(ValueError, match="needs metadata"):
+        retriever.kneighbors(X[:2], where="price < 3")
+    retriever.set_metadata(table)
+    expected = retriever.kneighbors(X[:2], 3, where="brand == 'x'")
+    for other in (pickle.loads(pickle.dumps(retriever)), retriever.with_searcher(retriever.searcher())):
+        same(other.kneighbors(X[:2], 3, where="brand == 'x'"), expected)
+    corrected = retriever.with_searcher(retriever.searcher()).relabel([0, 1], [1, 1])
+    assert set(table["brand"].iloc[corrected.kneighbors(X[:2], 3, where="brand == 'x'")[1].ravel()]) == {"x"}
+    grown = copy.deepcopy(retriever).partial_fit(X[:5] + 0.1, y[:5])
+    assert len(grown.gallery_ids_) in (40, 45)
+    retriever.set_metadata(table.assign(brand="z"))
+    assert (retriever.kneighbors(X[:2], 3, where="brand == 'x'")[1] == -1).all()
+    retriever.set_metadata(None)
+    with pytest.raises(ValueError, match="needs metadata"):
+        retriever.kneighbors(X[:2], where="price < 3")
+
+
+def test_bad_requests(retrievers, rng):
+    retriever = copy.copy(retrievers[0])
+    X, table = rng.normal(size=(20, 6)), metadata(rng, 20)
+    retriever.set_gallery(X, metadata=table)
+    codes = HammingRetriever().fit(rng.integers(0, 256, (20, 2), dtype=np.uint8))
+    wrong = [
+        (lambda: retriever.kneighbors(X, offset=-1), ValueError, "offset"),
+        (lambda: retriever.kneighbors(X, offset=1.5), ValueError, "offset"),
+        (lambda: retriever.kneighbors(X, alpha=-1), ValueError, "alpha"),
+        (lambda: retriever.kneighbors(X, alpha="auto"), ValueError, "alpha"),
+        (lambda: retriever.kneighbors(X, alpha=np.nan), ValueError, "alpha"),
+        (lambda: codes.kneighbors(np.zeros((1, 2), dtype=np.uint8), alpha=1), ValueError, "needs leaves"),
+        (lambda: retriever.kneighbors(X, where="prize < 3"), ValueError, "perhaps 'price'"),
+        (lambda: retriever.kneighbors(X, where=3), TypeError, "text"),
+        (lambda: retriever.kneighbors(X, ids=[1]), ValueError, "X or ids"),
+        (lambda: retriever.kneighbors(ids=[1, 99]), ValueError, "99"),
+        (lambda: retriever.kneighbors(ids=[1, 1]), ValueError, "distinct"),
+        (lambda: retriever.radius_neighbors(X, -0.1), ValueError, "radius"),
+        (lambda: retriever.radius_neighbors(X, np.nan), ValueError, "radius"),
+        (lambda: retriever.radius_neighbors_graph(X, mode="weights"), ValueError, "mode"),
+        (lambda: retriever.retrieve(X, columns=["brands"]), ValueError, "perhaps 'brand'"),
+        (lambda: retriever.set_gallery(X, metadata=table[:3]), ValueError, "3 rows"),
+        (lambda: retriever.set_gallery(X, metadata=table.to_numpy()), TypeError, "DataFrame"),
+        (lambda: retriever.set_gallery(X, metadata=table.set_axis([1, 2], axis=1)), TypeError, "text"),
+        (
+            lambda: retriever.set_gallery(X, metadata=table.set_axis(["a", "a"], axis=1)),
+            ValueError,
+            "distinct",
+        ),
+        (lambda: retriever.add_to_gallery(X[:1]), ValueError, "has metadata"),
+        (
+            lambda: retriever.add_to_gallery(X[:1], metadata={"price": [1], "size": [2]}),
+            ValueError,
+            r"missing \['brand'\], unknown \['size'\]",
+        ),
+        (
+            lambda: copy.copy(retrievers[0]).add_to_gallery(X[:1], [0], metadata=table[:1]),
+            ValueError,
+            "no metadata",
+        ),
+    ]
+    for call, error, message in wrong:
+        with pytest.raises(error, match=message):
+            call()
+    assert len(retriever.gallery_ids_) == 20
+    retriever.add_to_gallery(X[:1], metadata={"brand": ["w"], "price": [1.5]})
+    assert retriever.retrieve(X[:1], 1, where="brand == 'w'", columns=["price"])["price"].tolist() == [1.5]
