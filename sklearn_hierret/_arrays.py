@@ -16,6 +16,7 @@ from scipy.sparse import csr_array, csr_matrix
 from sklearn import get_config
 from sklearn.utils.validation import validate_data
 
+from sklearn_hierret._frames import rows_of_column
 from sklearn_hierret._sklearn import get_chunk_n_rows
 
 #: Names of half and single precision.
@@ -77,6 +78,7 @@ def checked_rows(estimator: Any, X: Any, dtype: Any = None) -> NDArray:
             is_finite = np.isfinite(rows.sum())
         if is_finite:
             return rows
+    X = rows_of_column(X)
     return validate_data(estimator, X, dtype=feature_dtype(X, dtype), order="C", reset=False)
 
 

@@ -11,6 +11,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 from sklearn import config_context, get_config
 
@@ -66,6 +67,43 @@ def as_list(column: Any) -> Any:
         if hasattr(column, method):
             return getattr(column, method)()
     return column
+
+
+def rows_of_column(X: Any) -> Any:
+    """Return a column of vectors, of pandas, polars or Arrow, as a matrix; everything else stays as it is.
+
+    Fixed-size lists of Arrow and arrays of polars are not copied where they lie in one piece.
+
+    Raises
+    ------
+    ValueError
+        For vectors of several lengths, or missing ones.
+    """
+    if isinstance(X, pd.DataFrame) and X.shape[1] == 1:
+        column = X.iloc[:, 0]
+        rows = rows_of_column(column) if column.dtype == object or _is_of_arrow(column.dtype) else column
+        return X if rows is column else rows
+    is_column = hasattr(X, "to_numpy") and getattr(X, "ndim", 1) == 1 and hasattr(X, "__len__")
+    if isinstance(X, np.ndarray) or not is_column or is_table(X) or not len(X):
+        return X
+    if hasattr(X, "null_count") and hasattr(X, "type"):  # an array of Arrow
+        piece = X.combine_chunks() if hasattr(X, "chunks") else X
+        if hasattr(X.type, "list_size") and not X.null_count:
+            return piece.flatten().to_numpy(zero_copy_only=False).reshape(len(X), X.type.list_size)
+        values = piece.to_numpy(zero_copy_only=False)
+    else:
+        values = X.to_numpy()
+    if values.ndim == 2 or values.dtype != object or isinstance(values[0], str):
+        return values if values.ndim == 2 else X
+    if not all(hasattr(value, "__len__") for value in values):
+        return X
+    if len({len(value) for value in values}) > 1:
+        raise ValueError("A column of vectors must have vectors of one length.")
+    return np.stack([np.asarray(value) for value in values])
+
+
+def _is_of_arrow(dtype: Any) -> bool:
+    return isinstance(dtype, pd.ArrowDtype) if hasattr(pd, "ArrowDtype") else False
 
 
 def tabular(function: Function) -> Function:

@@ -25,6 +25,7 @@ from sklearn_hierret._arrays import (
     plain_labels,
     unchanged_on_error,
 )
+from sklearn_hierret._frames import rows_of_column
 from sklearn_hierret._names import warn_of_twins
 from sklearn_hierret._sklearn import check_sample_weight, fit_context
 from sklearn_hierret._state import VersionedState
@@ -73,7 +74,7 @@ class TrainingSet:
         ValueError
             For anything scikit-learn refuses, and for a fit to fewer than two classes.
         """
-        least = 2 if is_first else 1
+        least, X = 2 if is_first else 1, rows_of_column(X)
         X, y = validate_data(
             estimator,
             X,

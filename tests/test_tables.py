@@ -12,7 +12,7 @@ from sklearn_hierret import (
     PCAHasher,
     evaluate_retrieval,
 )
-from sklearn_hierret._frames import as_frame, as_list, as_polars
+from sklearn_hierret._frames import as_frame, as_list, as_polars, rows_of_column
 from sklearn_hierret.datasets import make_hierarchical_blobs
 from sklearn_hierret.descriptors import RMAC, CroW
 from sklearn_hierret.display import PrecisionCurveDisplay, ThresholdPathDisplay
@@ -108,3 +108,62 @@ def test_one_way_in():
     ):
         pd.testing.assert_frame_equal(as_frame(table), frame)
     assert as_list(polars.Series([1, 2])) == [1, 2]
+
+
+def columns_of_vectors(X):
+    """The same matrix as a column of several packages; those that are missing are left out."""
+    frame = pd.DataFrame({"embedding": list(X)})
+    yield frame["embedding"]
+    yield frame[["embedding"]]
+    yield pd.Series([row.tolist() for row in X])
+    try:
+        import polars
+    except ImportError:
+        pass
+    else:
+        yield polars.Series("embedding", X.tolist())
+        yield polars.Series("embedding", X)
+        yield polars.DataFrame({"embedding": list(X)})["embedding"]
+    try:
+        import pyarrow
+    except ImportError:
+        return
+    fixed = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(X.ravel()), X.shape[1])
+    yield fixed
+    yield fixed[5:]
+    yield pyarrow.chunked_array([fixed, fixed])
+    yield pyarrow.array(X.tolist())
+
+
+def test_columns_of_vectors_are_features(fitted):
+    retriever, X, y, tree = fitted
+    for column in columns_of_vectors(X):
+        rows = rows_of_column(column)
+        expected = {len(X): X, len(X) - 5: X[5:], 2 * len(X): np.concatenate([X, X])}[len(column)]
+        np.testing.assert_array_equal(rows, expected)
+        found = retriever.kneighbors(column, 3)
+        np.testing.assert_array_equal(found[1], retriever.kneighbors(expected, 3)[1])
+    frame = pd.DataFrame({"embedding": list(X), "label": y, "price": np.arange(len(X))})
+    again = HierarchicalRetriever(tree).fit(frame["embedding"], frame["label"])
+    np.testing.assert_array_equal(again.kneighbors(X[:9])[1], retriever.kneighbors(X[:9])[1])
+    again.set_gallery(frame["embedding"][:50], frame["label"][:50], metadata=frame[["price"]][:50])
+    assert (again.kneighbors(frame["embedding"][:5], 3, where="price < 9")[1] < 9).all()
+    scores = [evaluate_retrieval(again, part, y, [5]) for part in (X, frame["embedding"])]
+    pd.testing.assert_frame_equal(*scores)
+    HierarchyBuilder().fit(frame["embedding"], y)
+
+
+def test_columns_that_are_no_vectors(fitted):
+    retriever, X, y, _ = fitted
+    with pytest.raises(ValueError, match="one length"):
+        retriever.kneighbors(pd.Series([X[0], X[1][:3]]))
+    with pytest.raises(ValueError, match="paths"):
+        retriever.kneighbors(np.array(["a.png"]))
+    for column in (
+        pd.Series(y),
+        pd.Series(["a", "b"]),
+        pd.DataFrame({"a": ["x"]}),
+        [1, 2],
+        pd.Series([], dtype=object),
+    ):
+        assert rows_of_column(column) is column

@@ -24,6 +24,7 @@ from sklearn_hierret._arrays import (
     unchanged_on_error,
 )
 from sklearn_hierret._blocks import is_dask, statistics_of_blocks
+from sklearn_hierret._frames import rows_of_column
 from sklearn_hierret._sklearn import Interval, fit_context
 from sklearn_hierret._training import SupervisedEstimator, TrainingSet, forget_names, weighted
 from sklearn_hierret.statistics._folds import FoldStatistics, check_size
@@ -201,6 +202,7 @@ class StreamingEstimator(SupervisedEstimator):
     ) -> Any:
         is_first = not hasattr(self, "classes_")
         with unchanged_on_error(self):
+            X = rows_of_column(X)
             X, y = validate_data(self, X, plain_labels(y), dtype=feature_dtype(X), order="C", reset=is_first)
             check_none_missing(y, "labels of y")
             check_classification_targets(y)
