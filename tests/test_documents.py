@@ -59,18 +59,29 @@ def test_hashing_guide_runs(capsys):
     assert scores[1] > scores[0] > 0.8
 
 
-@pytest.mark.slow
-def test_page_on_labels_runs_and_shows_its_output(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "corrections.csv").write_text("id,label,mark\n1512,4,\n7,,relevant\n")
-    text = (ROOT / "docs" / "clean_labels.md").read_text()
+def run_and_compare(path, capsys):
+    """Run the blocks of a page, and compare what they print with what it shows below them."""
     names: dict = {}
-    for block, _, shown in re.findall(r"```python\n(.*?)```(\n+```text\n(.*?)```)?", text, flags=re.DOTALL):
-        exec(compile(block, "clean_labels.md", "exec"), names)
+    pattern = r"```python\n(.*?)```(\n+```text\n(.*?)```)?"
+    for block, _, shown in re.findall(pattern, path.read_text(), flags=re.DOTALL):
+        exec(compile(block, path.name, "exec"), names)
         printed = capsys.readouterr().out
         assert [line.rstrip() for line in printed.splitlines()] == [
             line.rstrip() for line in shown.splitlines()
         ]
+    return names
+
+
+def test_page_on_serving_runs_and_shows_its_output(capsys):
+    names = run_and_compare(ROOT / "docs" / "serve.md", capsys)
+    assert names["own"].shape == (2, 5)
+
+
+@pytest.mark.slow
+def test_page_on_labels_runs_and_shows_its_output(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corrections.csv").write_text("id,label,mark\n1512,4,\n7,,relevant\n")
+    names = run_and_compare(ROOT / "docs" / "clean_labels.md", capsys)
     assert names["retriever"].gallery_labels_[1512] == 4
     assert (tmp_path / "labels.html").exists()
 

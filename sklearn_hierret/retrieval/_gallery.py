@@ -21,8 +21,10 @@ from sklearn_hierret.search import COSINE, Index
 
 #: Rows are dropped from the index when more than this share of them was removed.
 DEAD_SHARE = 0.25
-#: Rows that a condition leaves are copied where they are no more than this share; conditions that are kept.
-FEW_ROWS, MOST_CONDITIONS = 0.25, 16
+#: Rows that a condition leaves are copied where they are no more than this share.
+FEW_ROWS = 0.25
+#: Conditions that are kept, and how much of the gallery their copies hold together.
+MOST_CONDITIONS, MOST_COPIED = 16, 0.5
 #: Bytes of rows that are worth a copy which is sorted by the other set of leaves.
 SMALL = 1 << 26
 
@@ -143,6 +145,9 @@ class Condition:
 
     def __init__(self, mask: NDArray[np.bool_]) -> None:
         self.mask = mask
+        share = float(mask.mean()) if len(mask) else 0.0
+        #: Share of the gallery that is copied.
+        self.copied = share if share <= FEW_ROWS else 0.0
         self._parts: dict[int, tuple[View, Index, NDArray[np.bool_]]] = {}
 
     def part(self, view: View) -> tuple[Index, NDArray[np.bool_]]:
@@ -153,10 +158,9 @@ class Condition:
         known = self._parts.get(id(view))
         if known is None or known[0] is not view:
             rows = view.rows_at(self.mask)
-            is_small = self.mask.mean() <= FEW_ROWS if len(self.mask) else False
             by_serial = np.zeros(view.samples.n_ever, dtype=bool)
             by_serial[view.samples.serials[self.mask]] = True
-            index = view.index.keep(by_serial) if is_small and self.mask.any() else view.index
+            index = view.index.keep(by_serial) if self.copied else view.index
             known = view, index, rows
             self._parts[id(view)] = known
         return known[1], known[2]
@@ -296,8 +300,12 @@ class Gallery:
         found = kept.get(text) if isinstance(text, str) else None
         if found is None:
             found = Condition(holds(text, self.samples.position_metadata, len(self)))
-            while len(kept) >= MOST_CONDITIONS:
-                kept.pop(next(iter(kept), ""), None)
+            copied = found.copied
+            # The newest ones whose copies are small enough together stay.
+            for number, (old, condition) in enumerate(reversed(list(kept.items()))):
+                copied += condition.copied
+                if number + 1 >= MOST_CONDITIONS or copied > MOST_COPIED:
+                    kept.pop(old, None)
             kept[text] = found
         return found
 

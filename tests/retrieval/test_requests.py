@@ -178,6 +178,25 @@ def test_metadata_lasts(retrievers, rng):
         retriever.kneighbors(X[:2], where="price < 3")
 
 
+def test_few_conditions_are_kept(retrievers, rng):
+    retriever = copy.copy(retrievers[0])
+    n = 100
+    retriever.set_gallery(rng.normal(size=(n, 6)), metadata={"place": np.arange(n)})
+    Q, gallery = rng.normal(size=(2, 6)), retriever.searcher().gallery
+    first = gallery.condition("place < 20")
+    assert gallery.condition("place < 20") is first
+    for i in range(60):
+        text = f"place >= {i} and place < {i + 20}"
+        found = retriever.kneighbors(Q, 20, where=text)[1]
+        assert (np.sort(found, axis=1) == np.arange(i, i + 20)).all()
+        if i == 0:
+            assert gallery.condition("place < 20") is first
+    assert gallery.condition("place < 20") is not first
+    for i in range(40):
+        assert retriever.kneighbors(Q, 90, where=f"place < {60 + i}")[1].max() == min(59 + i, 99)
+    assert len(gallery.__dict__["conditions"]) <= 16
+
+
 def test_bad_requests(retrievers, rng):
     retriever = copy.copy(retrievers[0])
     X, table = rng.normal(size=(20, 6)), metadata(rng, 20)
