@@ -16,13 +16,16 @@ BEGIN, END = "<!-- layers: made by docs/layers.py -->\n", "<!-- end of layers --
 LAYERS: dict[str, tuple[str, str]] = {
     "_sklearn": ("scikit-learn's private names that the package uses", ""),
     "_state": ("versioned states of estimators: arrays and plain values", ""),
-    "_arrays": ("checks of arrays and labels, chunks that fit into memory", "_sklearn"),
+    "_frames": ("tables of pandas, polars and Arrow: one way in, one way out", ""),
+    "_arrays": ("checks of arrays and labels, chunks that fit into memory", "_frames _sklearn"),
     "_blocks": ("arrays block by block on Dask's workers", "_arrays"),
     "_files": ("files that are written whole or not at all", ""),
     "_threads": ("batches on several threads, with one thread of BLAS in each", ""),
-    "_frames": ("tables of pandas, polars and Arrow: one way in, one way out", ""),
     "_names": ("names that people would take for the same", ""),
-    "_training": ("`TrainingSet`, and the bases of what is fitted to one", "_arrays _names _sklearn _state"),
+    "_training": (
+        "`TrainingSet`, and the bases of what is fitted to one",
+        "_arrays _frames _names _sklearn _state",
+    ),
     "_trusted": ("names of the types that skops may load", ""),
     "images": ("arrays and files of images, corruptions", "_arrays _frames _sklearn"),
     "hierarchy": (
@@ -37,7 +40,7 @@ LAYERS: dict[str, tuple[str, str]] = {
     "statistics": (
         "folds by hash of the row or the group, covariances without a fold or a group of classes; "
         "the one lifecycle of streams",
-        "_arrays _blocks _sklearn _state _training",
+        "_arrays _blocks _frames _sklearn _state _training",
     ),
     "class_models": (
         "the contract of a class model, and the adapter for any classifier",

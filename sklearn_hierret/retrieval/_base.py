@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from threading import Lock
 from typing import Any, ClassVar
 
@@ -111,6 +112,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         alpha: float | None = None,
         offset: int = 0,
         ids: ArrayLike | None = None,
+        not_same: str | Mapping[str, ArrayLike] | None = None,
     ) -> Any:
         """Find the nearest gallery samples by the combined distance.
 
@@ -138,6 +140,10 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             The last page may be shorter, and one beyond the gallery is empty.
         ids : array-like of shape (n_queries,), optional
             Without `X`: gallery samples that are the queries, by their ids.
+        not_same : str or mapping from str to array-like of shape (n_queries,), optional
+            A column of the metadata, such as the series of a photograph: samples with the query's own value
+            are no neighbours. Queries of `X` come with their values, ``not_same={"series": values}``. The
+            time follows the largest group.
 
         Returns
         -------
@@ -148,10 +154,10 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             Positions in the gallery; equal distances in ascending order of them; -1
             where `within` and `where` leave too few samples.
         """
-        request, searcher = Request(n_neighbors, within, where, alpha, offset), self.searcher()
+        request, searcher = Request(n_neighbors, within, where, alpha, offset, not_same), self.searcher()
         if is_dask(X):
-            if where is not None or alpha is not None or offset or ids is not None:
-                raise ValueError("where, alpha, offset and ids are not for Dask arrays.")
+            if any(option is not None for option in (where, alpha, ids, not_same)) or offset:
+                raise ValueError("where, alpha, offset, ids and not_same are not for Dask arrays.")
             k = searcher.options.n_neighbors if n_neighbors is None else n_neighbors
             check_positive_integer(k, "n_neighbors")
             # Later changes of the gallery, the parameters or `within` change nothing.
@@ -284,6 +290,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         alpha: float | None = None,
         offset: int = 0,
         ids: ArrayLike | None = None,
+        not_same: str | Mapping[str, ArrayLike] | None = None,
         columns: Sequence[str] = (),
         min_probability: float | None = None,
     ) -> pd.DataFrame:
@@ -295,7 +302,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             Default: the gallery, where no sample is its own neighbour.
         n_neighbors : int, optional
             Default: the parameter of that name.
-        within, where, alpha, offset, ids
+        within, where, alpha, offset, ids, not_same
             See `kneighbors`; where `within` and `where` leave too few samples, queries have fewer rows.
         columns : sequence of str, optional
             Columns of the gallery's metadata to return as well, at the end.
@@ -313,7 +320,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             right: the accuracy of held-out samples at its level (missing where there are none), times
             query_known.
         """
-        request = Request(n_neighbors, within, where, alpha, offset)
+        request = Request(n_neighbors, within, where, alpha, offset, not_same)
         searcher = request.weighed(self.searcher())
         if min_probability is not None:
             check_backing_off(searcher, X, min_probability)
@@ -592,7 +599,9 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
 
         def change(searcher: Searcher) -> Searcher:
             table = None if metadata is None else Metadata.of(metadata, len(searcher.gallery))
-            return searcher.with_metadata(table)
+            gallery = searcher.gallery.compacted()
+            gallery = replace(gallery, samples=gallery.samples.with_metadata(table))
+            return replace(searcher, gallery=gallery.with_held_out(gallery.held_out))
 
         return replace_searcher(self, change)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
@@ -30,6 +30,7 @@ class Request:
     where : str or None
     alpha : float or None
     offset : int
+    not_same : str, mapping or None
     """
 
     n_neighbors: int | None = None
@@ -37,6 +38,7 @@ class Request:
     where: str | None = None
     alpha: float | None = None
     offset: int = 0
+    not_same: str | Mapping[str, ArrayLike] | None = None
 
     def weighed(self, searcher: Searcher) -> Searcher:
         """Return what searches by the weight of this request."""
@@ -49,18 +51,27 @@ class Request:
         options = replace(searcher.options, alpha=float(self.alpha), alpha_is_chosen=False)
         return replace(searcher, options=options)
 
-    def size(self, searcher: Searcher, n_candidates: int) -> int | None:
-        """Return how many neighbours have to be found, those before the offset included.
+    def size(self, searcher: Searcher, own: OwnGroups | None, *, of_gallery: bool) -> int | None:
+        """Return how many neighbours have to be found, with those before the page and those left out.
 
         With an offset the last page may be shorter, and one beyond the gallery is empty.
         """
+        n_candidates = len(searcher.gallery) - of_gallery
         if not isinstance(self.offset, Integral) or isinstance(self.offset, bool) or self.offset < 0:
             raise ValueError(f"offset must be an integer from 0 on, got {self.offset!r}.")
-        if not self.offset:
+        if not self.offset and own is None:
             return self.n_neighbors
         k = searcher.options.n_neighbors if self.n_neighbors is None else self.n_neighbors
         check_positive_integer(k, "n_neighbors")
-        return max(1, min(int(self.offset + k), n_candidates))
+        if (
+            own is not None
+            and not self.offset
+            and k > n_candidates
+            and self.within is None
+            and self.where is None
+        ):
+            return self.n_neighbors  # which is an error
+        return max(1, min(int(self.offset + k + (0 if own is None else own.largest)), n_candidates))
 
     def answer(
         self,
@@ -70,20 +81,61 @@ class Request:
         with_leaves: bool = False,
     ) -> Result:
         """Search for rows, for all gallery samples, or for those at some positions."""
-        k = self.size(searcher, len(searcher.gallery) - (X is None))
         how: dict[str, Any] = {"within": self.within, "where": self.where, "with_leaves": with_leaves}
-        if positions is None:
-            result = searcher.neighbors(X, k, **how)
+        if X is None:
+            own = self.own_groups(searcher, slice(None) if positions is None else positions, None)
+            k = self.size(searcher, own, of_gallery=True)
+            if positions is None:
+                result = searcher.neighbors(None, k, **how)
+            else:
+                result = searcher.of_samples(positions, k, **how)
         else:
-            result = searcher.of_samples(positions, k, **how)
-        return self._page(result)
+            own = self.own_groups(searcher, None, len(X))
+            result = searcher.neighbors(X, self.size(searcher, own, of_gallery=False), **how)
+        return self.page(searcher, result, own)
 
-    def _page(self, result: Result) -> Result:
-        page = slice(self.offset, None)
+    def own_groups(
+        self, searcher: Searcher, positions: NDArray[np.intp] | slice | None, n_queries: int | None
+    ) -> OwnGroups | None:
+        """Find the groups of the gallery and of queries, if some are left out."""
+        if self.not_same is None:
+            return None
+        if isinstance(self.not_same, str):
+            if positions is None:
+                raise ValueError(
+                    f"not_same={self.not_same!r} names a column of the gallery: pass "
+                    f"not_same={{{self.not_same!r}: values}} with the values of the queries."
+                )
+            values = searcher.gallery.columns([self.not_same])[self.not_same]
+            return OwnGroups.of(values, values[positions])
+        if not isinstance(self.not_same, Mapping) or len(self.not_same) != 1:
+            raise TypeError(
+                "not_same must be the name of a column, or a mapping from one to the queries' values."
+            )
+        [(name, given)] = self.not_same.items()
+        wanted = pd.Series(given, dtype=object).to_numpy()
+        if n_queries is None:
+            raise ValueError(f"Queries of the gallery have their own values: pass not_same={name!r}.")
+        if len(wanted) != n_queries:
+            raise ValueError(f"{n_queries} queries, but {len(wanted)} values of {name!r}.")
+        return OwnGroups.of(searcher.gallery.columns([name])[name], wanted)
+
+    def page(self, searcher: Searcher, result: Result, own: OwnGroups | None) -> Result:
+        """Leave out what is of the query's group, and what is before the page."""
+        first = self.offset
+        distances, indices, is_copy = result.distances, result.indices, result.is_copy
+        last: int | None = None
+        if own is not None:
+            is_other = own.differ(indices)
+            order = np.argsort(~is_other, axis=1, kind="stable")
+            is_other = np.take_along_axis(is_other, order, axis=1)
+            distances = np.where(is_other, np.take_along_axis(distances, order, axis=1), np.inf)
+            indices = np.where(is_other, np.take_along_axis(indices, order, axis=1), -1)
+            is_copy = is_other & np.take_along_axis(is_copy, order, axis=1)
+            last = first + (searcher.options.n_neighbors if self.n_neighbors is None else self.n_neighbors)
+        page = slice(first, last)
         return result._replace(
-            distances=result.distances[:, page],
-            indices=result.indices[:, page],
-            is_copy=result.is_copy[:, page],
+            distances=distances[:, page], indices=indices[:, page], is_copy=is_copy[:, page]
         )
 
     def table(
@@ -95,16 +147,55 @@ class Request:
             result = self.answer(searcher, X, with_leaves=has_leaves)
             return table_of(searcher, result, self.offset), result
         wanted = np.arange(len(searcher.gallery)) if positions is None else positions
-        k, tables = self.size(searcher, len(searcher.gallery) - 1), []
+        own, tables = self.own_groups(searcher, wanted, None), []
+        k = self.size(searcher, own, of_gallery=True)
         how: dict[str, Any] = {"within": self.within, "where": self.where, "with_leaves": has_leaves}
         for half, of_half in searcher.halves:
             place = np.flatnonzero(np.isin(wanted, of_half))
             if len(place):
                 result = half.neighbors(None, k, positions=wanted[place], **how)
-                table = table_of(half, self._page(result), self.offset)
+                page = self.page(
+                    searcher, result, None if own is None else own.of(own.values, own.wanted[place])
+                )
+                table = table_of(half, page, self.offset)
                 tables.append(table.assign(query=place[table["query"].to_numpy()]))
         table = tables[0] if len(tables) == 1 else pd.concat(tables)
         return table.sort_values(["query", "rank"], kind="stable", ignore_index=True), None
+
+
+@dataclass(frozen=True)
+class OwnGroups:
+    """Which gallery samples are of the groups of queries.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_gallery,)
+    wanted : ndarray of shape (n_queries,)
+        A missing value is that of no group.
+    codes, of_queries : ndarrays of the same shapes
+        Numbers of the groups; -1 of a query without one.
+    largest : int
+        Gallery samples of the largest group that a query is of.
+    """
+
+    values: NDArray
+    wanted: NDArray
+    codes: NDArray[np.intp]
+    of_queries: NDArray[np.intp]
+    largest: int
+
+    @classmethod
+    def of(cls, values: NDArray, wanted: NDArray) -> OwnGroups:
+        """Give the groups numbers."""
+        codes, distinct = pd.factorize(values)
+        of_queries = pd.Index(distinct).get_indexer(wanted)
+        counts = np.bincount(codes[codes >= 0], minlength=len(distinct) + 1)
+        return cls(values, wanted, codes, of_queries, int(counts[of_queries].max(initial=0)))
+
+    def differ(self, indices: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Tell which neighbours are of another group than their query; those that are none are not."""
+        of_queries = self.of_queries[:, None]
+        return (indices >= 0) & ((self.codes[indices] != of_queries) | (of_queries < 0))
 
 
 def within_radius(

@@ -149,12 +149,6 @@ class Searcher:
         origin = LeafOrigin(gallery_leaves, new_classes=new_classes)
         return self.over(X, y, ids, origin, parents, metadata)
 
-    def with_metadata(self, metadata: Metadata | None) -> Searcher:
-        """Put another table beside the gallery's samples."""
-        gallery = self.gallery.compacted()
-        gallery = replace(gallery, samples=gallery.samples.with_metadata(metadata))
-        return replace(self, gallery=gallery.with_held_out(self.gallery.held_out))
-
     def with_ids_after(self, next_id: int) -> Searcher:
         """Search the same, and number new samples from there on at least."""
         samples = replace(self.gallery.samples, next_id=max(next_id, self.gallery.samples.next_id))
@@ -351,7 +345,7 @@ class Searcher:
             if class_distances is not None:
                 leaf_distance = LeafDistance(leaves, partial(_same_for_all, class_distances))
             else:
-                leaf_distance = self._leaf_distance(view, self.leaves.weighed(leaves, known))
+                leaf_distance = _leaf_distance(self, view, self.leaves.weighed(leaves, known))
         if alpha is None:
             alpha = self.leaves.weight(of_gallery) if needs_leaves else 0.0
         if visual is None:
@@ -460,12 +454,6 @@ class Searcher:
         how |= {"alpha": alpha, "n_jobs": options.n_jobs, "report": options.progress}
         return search(queries, index, k, **how)
 
-    def _leaf_distance(self, view: View, leaves: NDArray) -> LeafDistance:
-        model, stem = self.leaves.model, self.options.stem
-        is_hard = leaves.shape[1] == 1 and view.index.is_hard and bool(np.all(leaves["probability"] == 1))
-        values = model.ranking_tree(stem).distinct_distances() if is_hard else None
-        return LeafDistance(leaves, partial(model.distances, stem=stem), values)
-
     def _chosen(self, within: ArrayLike) -> NDArray:
         has_bool_classes = self.leaf_model is not None and self.leaf_model.tree.classes.dtype == bool
         return mask_or_labels(within, len(self.gallery), has_bool_classes)
@@ -484,6 +472,14 @@ class Searcher:
         is_chosen = np.zeros(tree.n_classes, dtype=bool)
         is_chosen[tree.index(classes_below(tree, chosen.ravel()))] = True
         return is_chosen[likeliest(view.leaves())]
+
+
+def _leaf_distance(searcher: Searcher, view: View, leaves: NDArray) -> LeafDistance:
+    """Return the expected D_H of leaves of queries."""
+    model, stem = searcher.leaves.model, searcher.options.stem
+    is_hard = leaves.shape[1] == 1 and view.index.is_hard and bool(np.all(leaves["probability"] == 1))
+    values = model.ranking_tree(stem).distinct_distances() if is_hard else None
+    return LeafDistance(leaves, partial(model.distances, stem=stem), values)
 
 
 def _rows_in(

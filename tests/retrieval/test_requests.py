@@ -102,6 +102,23 @@ def test_requests_against_the_whole_ranking(retrievers):
             chosen = rng.permutation(n)[:2]
             some = retriever.kneighbors(n_neighbors=k, ids=retriever.gallery_ids_[chosen], where=text)
             same(some, tuple(part[chosen] for part in ranked(of_gallery, allowed, k)))
+            brands, how = table["brand"].to_numpy(), {"where": text} if rng.random() < 0.5 else {}
+            if how:
+                k = min(k, n - 1)
+            kept = allowed if how else everything
+            own = retriever.kneighbors(None, k, not_same="brand", offset=offset, **how)
+            expected = [
+                ranked((of_gallery[0][[i]], of_gallery[1][[i]]), kept & (brands != brands[i]), n, offset)
+                for i in range(n)
+            ]
+            width = own[1].shape[1]
+            same(own, tuple(np.concatenate([e[p][:, :width] for e in expected]) for p in (0, 1)))
+            wanted = rng.choice(["x", "y", "unknown"], len(Q))
+            found = retriever.kneighbors(Q, k, not_same={"brand": wanted}, **how)
+            assert found[1].shape == (len(Q), k)
+            for i, brand in enumerate(wanted):
+                row = ranked((full[0][[i]], full[1][[i]]), kept & (brands != brand), k)
+                same([part[[i]] for part in found], row)
         radius = float(rng.choice(full[0][np.isfinite(full[0])]))
         near = retriever.radius_neighbors(Q, radius, where=text)
         for i in range(len(Q)):
@@ -155,6 +172,9 @@ def test_tables_have_pages_and_columns(retrievers, rng):
     assert own["query"].tolist() == [0, 0, 1, 1]
     assert "image 7" not in own.loc[own["query"] == 0, "id"].tolist()
     assert retriever.retrieve(X[:2], 3, offset=100).empty
+    others = retriever.retrieve(n_neighbors=4, not_same="brand", columns=["brand"], offset=1)
+    assert (others["brand"].to_numpy() != table["brand"].to_numpy()[others["query"]]).all()
+    assert set(others["rank"]) == {2, 3, 4, 5}
 
 
 def test_metadata_lasts(retrievers, rng):
@@ -214,6 +234,11 @@ def test_bad_requests(retrievers, rng):
         (lambda: retriever.kneighbors(X, ids=[1]), ValueError, "X or ids"),
         (lambda: retriever.kneighbors(ids=[1, 99]), ValueError, "99"),
         (lambda: retriever.kneighbors(ids=[1, 1]), ValueError, "distinct"),
+        (lambda: retriever.kneighbors(X, not_same="brand"), ValueError, "values of the queries"),
+        (lambda: retriever.kneighbors(not_same={"brand": ["x"]}), ValueError, "their own values"),
+        (lambda: retriever.kneighbors(X, not_same={"brand": ["x"]}), ValueError, "20 queries, but 1 values"),
+        (lambda: retriever.kneighbors(not_same="brands"), ValueError, "perhaps 'brand'"),
+        (lambda: retriever.kneighbors(not_same=["brand"]), TypeError, "not_same"),
         (lambda: retriever.radius_neighbors(X, -0.1), ValueError, "radius"),
         (lambda: retriever.radius_neighbors(X, np.nan), ValueError, "radius"),
         (lambda: retriever.radius_neighbors_graph(X, mode="weights"), ValueError, "mode"),
