@@ -662,7 +662,10 @@ def _positions_of(searcher: Searcher, X: Any, ids: ArrayLike | None) -> NDArray[
         return None
     if X is not None:
         raise ValueError("ids name samples of the gallery as queries: pass X or ids.")
-    return searcher.gallery.samples.positions_of(ids)
+    positions = searcher.gallery.samples.positions_of(ids)
+    if not len(positions):
+        raise ValueError("ids name no sample: at least one query is needed.")
+    return positions
 
 
 def _neighbour_codes(retriever: BaseRetriever, X: ArrayLike) -> tuple[NDArray[np.intp], NDArray]:

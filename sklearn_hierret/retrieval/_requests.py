@@ -159,6 +159,8 @@ class Request:
                 )
                 table = table_of(half, page, self.offset)
                 tables.append(table.assign(query=place[table["query"].to_numpy()]))
+        if not tables:  # an empty gallery, which is an error
+            self.answer(searcher, None)
         table = tables[0] if len(tables) == 1 else pd.concat(tables)
         return table.sort_values(["query", "rank"], kind="stable", ignore_index=True), None
 

@@ -234,6 +234,7 @@ def test_bad_requests(retrievers, rng):
         (lambda: retriever.kneighbors(X, ids=[1]), ValueError, "X or ids"),
         (lambda: retriever.kneighbors(ids=[1, 99]), ValueError, "99"),
         (lambda: retriever.kneighbors(ids=[1, 1]), ValueError, "distinct"),
+        (lambda: retriever.retrieve(ids=[]), ValueError, "no sample"),
         (lambda: retriever.kneighbors(X, not_same="brand"), ValueError, "values of the queries"),
         (lambda: retriever.kneighbors(not_same={"brand": ["x"]}), ValueError, "their own values"),
         (lambda: retriever.kneighbors(X, not_same={"brand": ["x"]}), ValueError, "20 queries, but 1 values"),
@@ -266,6 +267,10 @@ def test_bad_requests(retrievers, rng):
     for call, error, message in wrong:
         with pytest.raises(error, match=message):
             call()
+    emptied = copy.copy(retriever).remove_from_gallery(retriever.gallery_ids_)
+    for question in (emptied.retrieve, emptied.kneighbors):
+        with pytest.raises(ValueError, match="holds 0 samples"):
+            question()
     assert len(retriever.gallery_ids_) == 20
     retriever.add_to_gallery(X[:1], metadata={"brand": ["w"], "price": [1.5]})
     assert retriever.retrieve(X[:1], 1, where="brand == 'w'", columns=["price"])["price"].tolist() == [1.5]
