@@ -153,6 +153,17 @@ def test_columns_of_vectors_are_features(fitted):
     HierarchyBuilder().fit(frame["embedding"], y)
 
 
+def test_columns_in_one_piece_are_not_copied(fitted):
+    polars = pytest.importorskip("polars", reason="needs polars")
+    pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    X = fitted[1]
+    fixed = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(X.ravel()), X.shape[1])
+    assert np.shares_memory(rows_of_column(fixed), fixed.flatten().to_numpy())
+    arrays = polars.Series("embedding", X)
+    assert np.shares_memory(rows_of_column(arrays), arrays.to_numpy())
+    assert rows_of_column(arrays).dtype == X.dtype
+
+
 def test_columns_that_are_no_vectors(fitted):
     retriever, X, y, _ = fitted
     with pytest.raises(ValueError, match="one length"):
