@@ -39,7 +39,8 @@ def feature_dtype(X: Any, wanted: Any = None) -> Any:
     """
     _check_no_images(X)
     # Of a DataFrame its columns decide, whether they are NumPy's, pandas', Arrow's or polars'.
-    dtypes = list(X.dtypes) if hasattr(X, "dtypes") else [getattr(X, "dtype", None)]
+    is_frame = hasattr(X, "dtypes") and getattr(X, "ndim", 2) == 2
+    dtypes = list(X.dtypes) if is_frame else [getattr(X, "dtype", None)]
     if any(getattr(dtype, "kind", None) in ("m", "M") for dtype in dtypes):
         raise TypeError("Features must be numbers, got times or durations.")
     if wanted is not None:
@@ -51,8 +52,8 @@ def feature_dtype(X: Any, wanted: Any = None) -> Any:
 def _check_no_images(X: Any) -> None:
     """Raise a ValueError for images and paths in place of features."""
     first = X[0] if isinstance(X, (list, tuple)) and len(X) else None
-    if isinstance(X, np.ndarray) and X.ndim == 1 and len(X):
-        first = X[0]
+    if isinstance(X, (np.ndarray, pd.Series)) and X.ndim == 1 and len(X):
+        first = X[0] if isinstance(X, np.ndarray) else X.iloc[0]
     ndim = getattr(X, "ndim", None)
     what = None
     if isinstance(ndim, int) and ndim > 2:
@@ -187,7 +188,9 @@ def rows_of(X: Any, rows: slice, n_rows: int) -> Any:
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
-def neighbor_graph(weights: NDArray, indices: NDArray[np.intp], n_columns: int) -> Any:
+def neighbor_graph(
+    weights: NDArray, indices: NDArray[np.intp], n_columns: int, counts: NDArray[np.intp] | None = None
+) -> Any:
     """Make the sparse graph of neighbours, (n_rows, n_columns), as scikit-learn's transformer returns it.
 
     Numbers of columns are 32-bit integers where they fit: some programs take no others.
@@ -197,12 +200,15 @@ def neighbor_graph(weights: NDArray, indices: NDArray[np.intp], n_columns: int) 
     weights : ndarray of shape (n_rows, k)
     indices : ndarray of shape (n_rows, k)
     n_columns : int
+    counts : ndarray of shape (n_rows,), optional
+        Neighbours of each row, of which weights and indices are in one piece then; default: k of each.
     """
-    n, k = indices.shape
-    dtype = np.int32 if max(n * k, n_columns) <= np.iinfo(np.int32).max else np.int64
+    if counts is None:
+        counts = np.full(len(indices), indices.shape[1])
+    dtype = np.int32 if max(indices.size, n_columns) <= np.iinfo(np.int32).max else np.int64
     kind = csr_array if get_config().get("sparse_interface") == "sparray" else csr_matrix
-    starts = np.arange(0, n * k + 1, max(k, 1), dtype=dtype) if k else np.zeros(n + 1, dtype=dtype)
-    return kind((weights.ravel(), indices.ravel().astype(dtype), starts), shape=(n, n_columns))
+    starts = np.append(0, np.cumsum(counts)).astype(dtype)
+    return kind((weights.ravel(), indices.ravel().astype(dtype), starts), shape=(len(counts), n_columns))
 
 
 def few_rows(n_rows: int, n_columns: int, n_bytes: int = 1 << 20) -> Iterator[slice]:

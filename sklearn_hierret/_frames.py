@@ -95,8 +95,11 @@ def rows_of_column(X: Any) -> Any:
         values = X.to_numpy()
     if values.ndim == 2 or values.dtype != object or isinstance(values[0], str):
         return values if values.ndim == 2 else X
-    if not all(hasattr(value, "__len__") for value in values):
+    are_vectors = [hasattr(value, "__len__") for value in values]
+    if not any(are_vectors):
         return X
+    if not all(are_vectors):
+        raise ValueError(f"The vector of row {are_vectors.index(False)} is missing: leave such rows out.")
     if len({len(value) for value in values}) > 1:
         raise ValueError("A column of vectors must have vectors of one length.")
     return np.stack([np.asarray(value) for value in values])

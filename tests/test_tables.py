@@ -168,6 +168,11 @@ def test_columns_that_are_no_vectors(fitted):
     retriever, X, y, _ = fitted
     with pytest.raises(ValueError, match="one length"):
         retriever.kneighbors(pd.Series([X[0], X[1][:3]]))
+    for missing in (None, np.nan):
+        with pytest.raises(ValueError, match="row 1 is missing"):
+            retriever.kneighbors(pd.Series([X[0], missing]))
+    with pytest.raises(ValueError, match="paths"):
+        retriever.kneighbors(pd.Series(["a.png", "b.png"]))
     with pytest.raises(ValueError, match="paths"):
         retriever.kneighbors(np.array(["a.png"]))
     for column in (

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.manifold import TSNE
 
 from sklearn_hierret.hierarchy import ClassHierarchy
-from sklearn_hierret.inspection import duplicates_of, issues_of, novel_items, overview_of
+from sklearn_hierret.inspection import LabelEvidence, duplicates_of, issues_of, novel_items, overview_of
 from sklearn_hierret.retrieval import HierarchicalRetriever, Searcher, table_of
 
 #: Dimensions and classes of a sample that the page ranks with after marks.
@@ -86,25 +86,38 @@ def leading_components(searcher: Searcher) -> NDArray[np.float64]:
     return unit @ np.linalg.eigh(unit.T @ unit)[1][:, -N_DIMENSIONS:]
 
 
-def issues_content(searcher: Searcher, labels: NDArray, names: Mapping | None) -> dict | None:
-    """Tell how suspicious the label of each image is; None where that cannot be told."""
+def labels_content(searcher: Searcher, labels: NDArray | None, names: Mapping | None) -> dict:
+    """Tell how suspicious labels are, and how classes fare; None where that cannot be told."""
+    content: dict[str, Any] = {"issues": None, "overview": None}
+    if labels is None:
+        return content
     try:
-        table = issues_of(searcher, labels)
+        evidence = LabelEvidence.of(searcher, labels)
     except ValueError:  # a class model without probabilities
-        return None
-    n, place = len(labels), table["id"].to_numpy()
+        return content
+    if np.any(evidence.codes >= 0):  # or the tree lacks all labels
+        content["issues"] = issues_content(searcher, evidence, names)
+        content["overview"] = overview_content(searcher, evidence, names)
+    return content
+
+
+def issues_content(searcher: Searcher, evidence: LabelEvidence, names: Mapping | None) -> dict:
+    """Tell how suspicious the label of each image is."""
+    table = issues_of(searcher, evidence)
+    n, place = len(searcher.gallery), table["id"].to_numpy()
     rank, probability = np.full(n, n), np.zeros(n)
     flagged, suggested = np.zeros(n, dtype=bool), np.full(n, "", dtype=object)
     rank[place], probability[place] = np.arange(len(table)), table["issue_probability"]
     flagged[place] = table["is_issue"] | (table["issue_probability"] > 0.5)
     suggested[place] = [name_of(label, names) for label in table["suggested"].tolist()]
+    by_item = table.set_index("id").reindex(range(n))
     return {
         "rank": packed(rank, "i4"),
         "probability": shares(probability),
         "flagged": packed(flagged, "u1"),
         "suggested": suggested.tolist(),
-        "supporting": table.set_index("id")["supporting"].reindex(range(n)).map(_items).tolist(),
-        "contradicting": table.set_index("id")["contradicting"].reindex(range(n)).map(_items).tolist(),
+        "supporting": by_item["supporting"].map(_items).tolist(),
+        "contradicting": by_item["contradicting"].map(_items).tolist(),
     }
 
 
@@ -144,12 +157,9 @@ def clusters_content(retriever: HierarchicalRetriever, X: NDArray) -> list[dict]
     ]
 
 
-def overview_content(searcher: Searcher, labels: NDArray, names: Mapping | None) -> list[dict] | None:
-    """List classes, the least accurate first; None where that cannot be told."""
-    try:
-        table = overview_of(searcher, labels)
-    except ValueError:
-        return None
+def overview_content(searcher: Searcher, evidence: LabelEvidence, names: Mapping | None) -> list[dict]:
+    """List classes, the least accurate first."""
+    table = overview_of(searcher, evidence)
     table = table.assign(**{"class": [name_of(c, names) for c in table["class"]]})
     other = [None if c is None or pd.isna(c) else name_of(c, names) for c in table["confused_with"]]
     table = table.assign(confused_with=pd.Series(other, dtype=object))

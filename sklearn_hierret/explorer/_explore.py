@@ -209,10 +209,9 @@ def _found(
         "feedback": session_numbers(retriever.with_searcher(searcher)),
         "stem": searcher.leaves.stem,
         "alpha": f"{searcher.options.alpha:.3g}",
-        "issues": None if labels is None else _content.issues_content(searcher, labels, names),
+        **_content.labels_content(searcher, labels, names),
         "copies": _content.copies_content(searcher, labels),
         "clusters": _content.clusters_content(retriever, rows),
-        "overview": None if labels is None else _content.overview_content(searcher, labels, names),
         "places": _content.places_content(searcher, layout),
         **_content.marks_content(searcher, tree.n_classes),
     }

@@ -7,6 +7,7 @@ from sklearn_hierret.inspection._corrections import FORMAT as FORMAT
 from sklearn_hierret.inspection._corrections import read_corrections
 from sklearn_hierret.inspection._duplicates import duplicates_of as duplicates_of
 from sklearn_hierret.inspection._duplicates import near_duplicates
+from sklearn_hierret.inspection._evidence import LabelEvidence as LabelEvidence
 from sklearn_hierret.inspection._label_issues import issues_of as issues_of
 from sklearn_hierret.inspection._label_issues import label_issues
 from sklearn_hierret.inspection._novel import novel_items

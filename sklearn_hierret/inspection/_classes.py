@@ -58,14 +58,16 @@ def class_overview(estimator: Any) -> pd.DataFrame:
     >>> overview.loc[:1, "class"].tolist()
     [9, 8]
     """
-    return overview_of(retriever_in(estimator)[0].searcher())
+    searcher = retriever_in(estimator)[0].searcher()
+    return overview_of(searcher, LabelEvidence.of(searcher))
 
 
-def overview_of(searcher: Searcher, labels: NDArray | None = None) -> pd.DataFrame:
-    """Return what `class_overview` does, for labels of the gallery or for others of its samples."""
-    evidence = LabelEvidence.of(searcher, labels)
+def overview_of(searcher: Searcher, evidence: LabelEvidence) -> pd.DataFrame:
+    """Return what `class_overview` does, of evidence on labels of the gallery or on others of its samples."""
     tree, n_classes = evidence.tree, evidence.tree.n_classes
     known = np.flatnonzero(evidence.codes >= 0)
+    if not len(known):
+        raise ValueError("The class model knows none of these labels: there is no class to describe.")
     part = evidence.of_rows(known)
     predicted, codes = likeliest(part.leaves), part.codes
     counts = np.bincount(codes, minlength=n_classes)

@@ -72,17 +72,17 @@ def label_issues(
     [3, 14, 159]
     """
     check_positive_integer(n_evidence, "n_evidence")
-    return issues_of(retriever_in(estimator)[0].searcher(), None, n_evidence, random_state)
+    searcher = retriever_in(estimator)[0].searcher()
+    return issues_of(searcher, LabelEvidence.of(searcher), n_evidence, random_state)
 
 
 def issues_of(
     searcher: Searcher,
-    labels: NDArray | None = None,
+    evidence: LabelEvidence,
     n_evidence: int = 3,
     random_state: int | np.random.RandomState | None = 0,
 ) -> pd.DataFrame:
-    """Return what `label_issues` does, for labels of the gallery or for others of its samples."""
-    evidence = LabelEvidence.of(searcher, labels)
+    """Return what `label_issues` does, of evidence on labels of the gallery or on others of its samples."""
     rows = np.flatnonzero(evidence.codes >= 0)
     if not len(rows):
         raise ValueError("The class model knows none of these labels: there is nothing to hold them against.")

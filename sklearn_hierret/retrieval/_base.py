@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_matrix
 from scipy.stats import mode as most_frequent
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -188,8 +187,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         graph : sparse matrix of shape (n_queries, n_gallery), in CSR format
             Edges of each query in the order of the distances.
         """
-        if mode not in ("connectivity", "distance"):
-            raise ValueError(f"mode must be 'connectivity' or 'distance', got {mode!r}.")
+        _check_mode(mode)
         searcher = self.searcher()
         result = searcher.neighbors(checked_queries(self, X, searcher), n_neighbors)
         weights = np.ones(result.indices.shape)
@@ -253,13 +251,14 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         graph : sparse matrix of shape (n_queries, n_gallery), in CSR format
             Edges of each query in the order of the distances.
         """
-        if mode not in ("connectivity", "distance"):
-            raise ValueError(f"mode must be 'connectivity' or 'distance', got {mode!r}.")
-        distances, indices = self.radius_neighbors(X, radius)
-        ends = np.cumsum([0, *map(len, indices)])
-        columns = np.concatenate([np.empty(0, dtype=np.intp), *indices])
-        weights = np.concatenate([np.empty(0), *distances]) if mode == "distance" else np.ones(len(columns))
-        return csr_matrix((weights, columns, ends), shape=(len(indices), len(self.searcher().gallery)))
+        _check_mode(mode)
+        searcher = self.searcher()
+        found = within_radius(searcher, checked_queries(self, X, searcher), radius, Request())
+        distances, indices = zip(*found, strict=True)
+        columns = np.concatenate(indices)
+        weights = np.concatenate(distances) if mode == "distance" else np.ones(len(columns))
+        counts = np.array([len(positions) for positions in indices])
+        return neighbor_graph(weights, columns, len(searcher.gallery), counts)
 
     def exact_neighbors(
         self, X: ArrayLike | None, n_neighbors: int
@@ -324,12 +323,8 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         searcher = request.weighed(self.searcher())
         if min_probability is not None:
             check_backing_off(searcher, X, min_probability)
-        more = searcher.gallery.columns(columns)
         X = checked_queries(self, X, searcher)
-        table, result = request.table(searcher, X, _positions_of(searcher, X, ids))
-        if more:
-            position = searcher.gallery.samples.positions_of_repeated(table["id"].to_numpy())
-            table = table.assign(**{name: values[position] for name, values in more.items()})
+        table, result = request.table(searcher, X, _positions_of(searcher, X, ids), columns or ())
         if min_probability is not None and result is not None:
             nodes = sure_nodes(searcher, X, min_probability)
             model = searcher.leaves.model
@@ -600,7 +595,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         def change(searcher: Searcher) -> Searcher:
             table = None if metadata is None else Metadata.of(metadata, len(searcher.gallery))
             gallery = searcher.gallery.compacted()
-            gallery = replace(gallery, samples=gallery.samples.with_metadata(table))
+            gallery = replace(gallery, samples=replace(gallery.samples, metadata=table))
             return replace(searcher, gallery=gallery.with_held_out(gallery.held_out))
 
         return replace_searcher(self, change)
@@ -654,6 +649,12 @@ def checked_samples(retriever: BaseRetriever, X: ArrayLike, searcher: Searcher |
         check_codes(X)
         return validate_data(retriever, X, dtype=None, order="C", reset=False)
     return checked_rows(retriever, X, None if searcher is None else searcher.gallery.dtype)
+
+
+def _check_mode(mode: str) -> None:
+    """Raise a ValueError unless scikit-learn has such a graph of neighbours."""
+    if mode not in ("connectivity", "distance"):
+        raise ValueError(f"mode must be 'connectivity' or 'distance', got {mode!r}.")
 
 
 def _positions_of(searcher: Searcher, X: Any, ids: ArrayLike | None) -> NDArray[np.intp] | None:

@@ -131,7 +131,11 @@ class _Condition:
         return self._by(_COMPARISONS[type(op)], one, self._value(right))
 
     def _by(self, compare: Callable, one: Any, other: Any) -> NDArray[np.bool_]:
-        one, other = _as_dates(one, other), _as_dates(other, one)
+        try:
+            one, other = _as_dates(one, other), _as_dates(other, one)
+        except ValueError:
+            text = next(side for side in (one, other) if isinstance(side, str))
+            raise self._refused(f"{text[:60]!r} is no date") from None
         is_there = ~(self._missing(one) | self._missing(other))
         result = np.zeros(self.n_rows, dtype=bool)
         sides = [np.broadcast_to(np.asarray(side), (self.n_rows,))[is_there] for side in (one, other)]

@@ -148,20 +148,21 @@ class Condition:
         share = float(mask.mean()) if len(mask) else 0.0
         #: Share of the gallery that is copied.
         self.copied = share if share <= FEW_ROWS else 0.0
-        self._parts: dict[int, tuple[View, Index, NDArray[np.bool_]]] = {}
+        self._parts: dict[int, tuple[View, View, NDArray[np.bool_]]] = {}
 
-    def part(self, view: View) -> tuple[Index, NDArray[np.bool_]]:
-        """Return the index to search, and the rows of the view's own index that the condition leaves.
+    def part(self, view: View) -> tuple[View, NDArray[np.bool_]]:
+        """Return the view to search, and the rows of its index that the condition leaves.
 
         A condition that leaves few rows has an index of its own, so that a search costs what it leaves.
         """
         known = self._parts.get(id(view))
         if known is None or known[0] is not view:
-            rows = view.rows_at(self.mask)
-            by_serial = np.zeros(view.samples.n_ever, dtype=bool)
-            by_serial[view.samples.serials[self.mask]] = True
-            index = view.index.keep(by_serial) if self.copied else view.index
-            known = view, index, rows
+            part = view
+            if self.copied:
+                by_serial = np.zeros(view.samples.n_ever, dtype=bool)
+                by_serial[view.samples.serials[self.mask]] = True
+                part = replace(view, index=view.index.keep(by_serial))
+            known = view, part, part.rows_at(self.mask)
             self._parts[id(view)] = known
         return known[1], known[2]
 

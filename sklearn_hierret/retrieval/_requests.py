@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
@@ -63,15 +63,8 @@ class Request:
             return self.n_neighbors
         k = searcher.options.n_neighbors if self.n_neighbors is None else self.n_neighbors
         check_positive_integer(k, "n_neighbors")
-        if (
-            own is not None
-            and not self.offset
-            and k > n_candidates
-            and self.within is None
-            and self.where is None
-        ):
-            return self.n_neighbors  # which is an error
-        return max(1, min(int(self.offset + k + (0 if own is None else own.largest)), n_candidates))
+        found = min(int(self.offset + k + (0 if own is None else own.largest)), n_candidates)
+        return max(1, found) if self.offset else max(k, found)
 
     def answer(
         self,
@@ -81,7 +74,7 @@ class Request:
         with_leaves: bool = False,
     ) -> Result:
         """Search for rows, for all gallery samples, or for those at some positions."""
-        how: dict[str, Any] = {"within": self.within, "where": self.where, "with_leaves": with_leaves}
+        how = self.how(with_leaves)
         if X is None:
             own = self.own_groups(searcher, slice(None) if positions is None else positions, None)
             k = self.size(searcher, own, of_gallery=True)
@@ -93,6 +86,10 @@ class Request:
             own = self.own_groups(searcher, None, len(X))
             result = searcher.neighbors(X, self.size(searcher, own, of_gallery=False), **how)
         return self.page(searcher, result, own)
+
+    def how(self, with_leaves: bool) -> dict[str, Any]:
+        """Return the options of `Searcher.neighbors` that this request sets."""
+        return {"within": self.within, "where": self.where, "with_leaves": with_leaves}
 
     def own_groups(
         self, searcher: Searcher, positions: NDArray[np.intp] | slice | None, n_queries: int | None
@@ -139,25 +136,28 @@ class Request:
         )
 
     def table(
-        self, searcher: Searcher, X: NDArray | None, positions: NDArray[np.intp] | None = None
+        self,
+        searcher: Searcher,
+        X: NDArray | None,
+        positions: NDArray[np.intp] | None = None,
+        columns: Sequence[str] = (),
     ) -> tuple[pd.DataFrame, Result | None]:
         """Return neighbours as a table, and for rows the result that it was made of."""
-        has_leaves = searcher.leaf_model is not None
+        has_leaves, more = searcher.leaf_model is not None, searcher.gallery.columns(columns)
         if X is not None:
             result = self.answer(searcher, X, with_leaves=has_leaves)
-            return table_of(searcher, result, self.offset), result
+            return table_of(searcher, result, self.offset, more), result
         wanted = np.arange(len(searcher.gallery)) if positions is None else positions
         own, tables = self.own_groups(searcher, wanted, None), []
         k = self.size(searcher, own, of_gallery=True)
-        how: dict[str, Any] = {"within": self.within, "where": self.where, "with_leaves": has_leaves}
         for half, of_half in searcher.halves:
             place = np.flatnonzero(np.isin(wanted, of_half))
             if len(place):
-                result = half.neighbors(None, k, positions=wanted[place], **how)
+                result = half.neighbors(None, k, positions=wanted[place], **self.how(has_leaves))
                 page = self.page(
                     searcher, result, None if own is None else own.of(own.values, own.wanted[place])
                 )
-                table = table_of(half, page, self.offset)
+                table = table_of(half, page, self.offset, more)
                 tables.append(table.assign(query=place[table["query"].to_numpy()]))
         if not tables:  # an empty gallery, which is an error
             self.answer(searcher, None)
@@ -189,7 +189,10 @@ class OwnGroups:
     @classmethod
     def of(cls, values: NDArray, wanted: NDArray) -> OwnGroups:
         """Give the groups numbers."""
-        codes, distinct = pd.factorize(values)
+        try:
+            codes, distinct = pd.factorize(values)
+        except TypeError:
+            raise TypeError("not_same needs a column whose values can be compared, not lists.") from None
         of_queries = pd.Index(distinct).get_indexer(wanted)
         counts = np.bincount(codes[codes >= 0], minlength=len(distinct) + 1)
         return cls(values, wanted, codes, of_queries, int(counts[of_queries].max(initial=0)))

@@ -115,10 +115,6 @@ class Samples:
         ids = Column((self.position_ids,))
         return replace(self, ids=ids, labels=labels, is_alive=None, metadata=metadata)
 
-    def with_metadata(self, metadata: Metadata | None) -> Samples:
-        """Put a table beside samples of which none was removed."""
-        return replace(self, metadata=metadata)
-
     @cached_property
     def position_metadata(self) -> dict[str, NDArray]:
         """Values of each column at each position."""
@@ -171,10 +167,6 @@ class Samples:
             For ids that are not there; they are named.
         """
         return self.positions(self._serials_of(ids))
-
-    def positions_of_repeated(self, ids: NDArray) -> NDArray[np.intp]:
-        """Return the position of each id that is there for sure, as often as it is named."""
-        return self.positions(self.ids.find(ids))
 
     def _serials_of(self, ids: ArrayLike) -> NDArray[np.intp]:
         wanted = distinct(np.atleast_1d(ids))

@@ -350,16 +350,14 @@ class Searcher:
             alpha = self.leaves.weight(of_gallery) if needs_leaves else 0.0
         if visual is None:
             visual = view.index.queries(view.rows[at]) if X is None else gallery.as_queries(X)
-        own_row = view.rows[at] if of_gallery else None
-        allowed = view.alive_rows if chosen is None else view.rows_at(self._mask(view, chosen))
-        index, how = view.index, {"leaf_distance": leaf_distance, "own_row": own_row, "allowed": allowed}
-        if condition is not None:
-            index, left = condition.part(view)
-            how["allowed"] = allowed = left if chosen is None or allowed is None else left & allowed
-            if index is not view.index:
-                how |= _rows_in(index, view, own_row, None if chosen is None else allowed)
-        distances, serials = self._nearest(visual, index, k, alpha, **how)
-        is_copy = copies_first(distances, serials, *_copies(visual, view.index, own_row, allowed))
+        mask = None if chosen is None else self._mask(view, chosen)
+        part, allowed = (view, view.alive_rows) if condition is None else condition.part(view)
+        if mask is not None:
+            allowed = part.rows_at(mask if condition is None else mask & condition.mask)
+        own_row = part.rows[at] if of_gallery else None
+        how: dict[str, Any] = {"leaf_distance": leaf_distance, "own_row": own_row, "allowed": allowed}
+        distances, serials = self._nearest(visual, part.index, k, alpha, **how)
+        is_copy = copies_first(distances, serials, *_copies(visual, part.index, own_row, allowed))
         positions_of_all = gallery.samples.positions(serials)
         return Result(distances, positions_of_all, visual, view, leaf_distance, known, is_copy)
 
@@ -480,21 +478,6 @@ def _leaf_distance(searcher: Searcher, view: View, leaves: NDArray) -> LeafDista
     is_hard = leaves.shape[1] == 1 and view.index.is_hard and bool(np.all(leaves["probability"] == 1))
     values = model.ranking_tree(stem).distinct_distances() if is_hard else None
     return LeafDistance(leaves, partial(model.distances, stem=stem), values)
-
-
-def _rows_in(
-    index: Index, view: View, own_row: NDArray[np.intp] | None, allowed: NDArray[np.bool_] | None
-) -> dict[str, Any]:
-    """Translate rows of a view's index to those of an index of some of its rows."""
-    if own_row is not None:
-        row = np.full(view.samples.n_ever, -1, dtype=np.intp)
-        row[index.serial] = np.arange(len(index))
-        own_row = row[view.index.serial[own_row]]
-    if allowed is not None:
-        by_serial = np.zeros(view.samples.n_ever, dtype=bool)
-        by_serial[view.index.serial[allowed]] = True
-        allowed = by_serial[index.serial]
-    return {"own_row": own_row, "allowed": allowed}
 
 
 def _copies(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,10 @@ BOUNDS = (0.25, 0.5, 0.75)
 LEVELS = ("class", "up to 0.25", "up to 0.5", "up to 0.75", "below the root", "root")
 
 
-def table_of(searcher: Searcher, result: Result, offset: int = 0) -> pd.DataFrame:
-    """Return a row for each neighbour, see `HierarchicalRetriever.retrieve`."""
+def table_of(
+    searcher: Searcher, result: Result, offset: int = 0, columns: Mapping[str, NDArray] | None = None
+) -> pd.DataFrame:
+    """Return a row for each neighbour, see `HierarchicalRetriever.retrieve`; columns are by position."""
     gallery, view, (n_queries, k) = searcher.gallery, result.view, result.indices.shape
     is_there = result.indices.ravel() >= 0
     query, item = np.repeat(np.arange(n_queries), k)[is_there], result.indices.ravel()[is_there]
@@ -49,7 +52,7 @@ def table_of(searcher: Searcher, result: Result, offset: int = 0) -> pd.DataFram
             table["query_known"] = result.known[query]
         table["query_leaf"] = searcher.leaves.labels_of(of_leaves.leaves)[query]
         table["leaf"] = searcher.leaves.labels_of(view.index.leaves(rows.ravel()[is_there]))
-    return table
+    return table.assign(**{name: values[item] for name, values in (columns or {}).items()})
 
 
 def check_backing_off(searcher: Searcher, X: Any, min_probability: Any) -> None:

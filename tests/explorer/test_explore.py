@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_hierret import HammingRetriever, HierarchicalRetriever, HierarchyBuilder, LinkageHierarchyBuilder
 from sklearn_hierret.explorer import explore
+from sklearn_hierret.inspection import class_overview
 from sklearn_hierret.model_selection import HierarchicalRetrieverCV
 from tests.strategies import blobs
 
@@ -225,3 +226,14 @@ def test_clusters_of_new_classes_are_listed(rng):
     assert np.mean(t[listed] == 7) > 0.8
     closed = HierarchicalRetriever(novelty=False).fit(X[train], y[train])
     assert content(explore(closed, Q, images=images, path=None, layout="pca").html)["clusters"] is None
+
+
+def test_labels_that_the_tree_lacks(data):
+    """The page is made, without suspects or an overview; the function for an overview says why."""
+    X, y, Q, _, images = data
+    retriever = HierarchicalRetriever().fit(X, y)
+    found = content(explore(retriever, Q, np.full(30, "zebra"), images=images, path=None).html)
+    assert found["issues"] is None
+    assert found["overview"] is None
+    with pytest.raises(ValueError, match="knows none of these labels"):
+        class_overview(retriever.with_gallery(Q, np.full(30, "zebra"), new_classes="ignore"))

@@ -164,7 +164,7 @@ def test_no_text_runs_code(tmp_path):
         ("price < ", ValueError, "cannot be parsed"),
         ("price", ValueError, "not true or false"),
         ("price < 'x'", TypeError, "compares numbers and text"),
-        ("day < 'no day'", ValueError, "."),
+        ("day < 'no day'", ValueError, "'no day' is no date"),
         (["price"], TypeError, "must be text"),
         ("price < 3" + " " * 10_000, ValueError, "characters"),
     ],

@@ -154,6 +154,7 @@ def test_radius_as_scikit_learn(rng):
     there = theirs.radius_neighbors_graph(X[:20], mode="distance")
     np.testing.assert_allclose(weights.toarray(), there.toarray(), atol=1e-7)
     assert [len(found) for found in retriever.radius_neighbors(X[:3], 0, return_distance=False)] == [1, 1, 1]
+    assert graph.indices.dtype == np.int32  # as some programs need it
 
 
 def test_tables_have_pages_and_columns(retrievers, rng):
@@ -172,6 +173,8 @@ def test_tables_have_pages_and_columns(retrievers, rng):
     assert own["query"].tolist() == [0, 0, 1, 1]
     assert "image 7" not in own.loc[own["query"] == 0, "id"].tolist()
     assert retriever.retrieve(X[:2], 3, offset=100).empty
+    few = retriever.kneighbors(X[:2], 50, where="price < 8", not_same={"brand": ["x", "y"]})
+    assert few[1].shape == (2, 50)  # as many as are asked for, though most are none
     others = retriever.retrieve(n_neighbors=4, not_same="brand", columns=["brand"], offset=1)
     assert (others["brand"].to_numpy() != table["brand"].to_numpy()[others["query"]]).all()
     assert set(others["rank"]) == {2, 3, 4, 5}
@@ -240,6 +243,11 @@ def test_bad_requests(retrievers, rng):
         (lambda: retriever.kneighbors(X, not_same={"brand": ["x"]}), ValueError, "20 queries, but 1 values"),
         (lambda: retriever.kneighbors(not_same="brands"), ValueError, "perhaps 'brand'"),
         (lambda: retriever.kneighbors(not_same=["brand"]), TypeError, "not_same"),
+        (
+            lambda: retriever.with_gallery(X, metadata={"l": [[1]] * 20}).kneighbors(not_same="l"),
+            TypeError,
+            "not lists",
+        ),
         (lambda: retriever.radius_neighbors(X, -0.1), ValueError, "radius"),
         (lambda: retriever.radius_neighbors(X, np.nan), ValueError, "radius"),
         (lambda: retriever.radius_neighbors_graph(X, mode="weights"), ValueError, "mode"),

@@ -1,5 +1,5 @@
 /* One image: what it is, what is found for it, and what marks mean. */
-import { children, corrections, data, disagrees, given, isSuspect, issues, known, labelOf, leafOf, n, nNodes, predicted, root, sureness, titleOf, tree, unpack, unpackShares } from "./data.js";
+import { children, corrections, data, disagrees, given, isSuspect, issues, known, labelOf, leafOf, nNodes, predicted, root, sureness, titleOf, tree, unpack, unpackShares } from "./data.js";
 import { byId, button, element, percent, picture } from "./elements.js";
 import { belief, rankedByMarks } from "./ranking.js";
 import { card, fill } from "./cards.js";
@@ -145,4 +145,3 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !byId("large").open) closeSearch();
 });
 onChange(show);
-if (n < N_SHOWN) byId("meant").classList.add("few");
