@@ -48,6 +48,7 @@ from sklearn_hierret.retrieval import (
     HammingRetriever,
     HierarchicalNeighborsTransformer,
     HierarchicalRetriever,
+    RetrievalPipeline,
 )
 
 __version__ = "0.2.0"
@@ -75,6 +76,7 @@ __all__ = [
     "PCAHasher",
     "PrecisionCurveDisplay",
     "RetrievalDisplay",
+    "RetrievalPipeline",
     "TextHierarchyBuilder",
     "ThresholdPathDisplay",
     "WithinClassWhitening",

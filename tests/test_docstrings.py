@@ -44,9 +44,9 @@ SHARED = {
     ],
 }
 OF_STEPS = {
-    "retriever": ["Diffusion", "KReciprocal", "QueryExpansion"],
-    "n_neighbors": ["DatabaseAugmentation", "Diffusion", "KReciprocal", "QueryExpansion"],
-    "retriever_": ["DatabaseAugmentation", "Diffusion", "KReciprocal", "QueryExpansion"],
+    "retriever": ["Diffusion", "Diversify", "KReciprocal", "QueryExpansion"],
+    "n_neighbors": ["DatabaseAugmentation", "Diffusion", "Diversify", "KReciprocal", "QueryExpansion"],
+    "retriever_": ["DatabaseAugmentation", "Diffusion", "Diversify", "KReciprocal", "QueryExpansion"],
 }
 
 
@@ -67,7 +67,7 @@ MEANINGS = {
     # The last is deprecated.
     "alpha": "HierarchicalRetriever HammingRetriever HierarchicalEmbedding QueryExpansion",
     "memory": "HierarchyBuilder CNNFeatureExtractor CNNHashExtractor LatentGaussianExtractor "
-    "FrozenFeatureExtractor",
+    "FrozenFeatureExtractor RetrievalPipeline",
 }
 
 

@@ -30,7 +30,7 @@ from sklearn_hierret import (
     WithinClassWhitening,
 )
 from sklearn_hierret.model_selection import HierarchicalRetrieverCV
-from sklearn_hierret.reranking import DatabaseAugmentation, Diffusion, KReciprocal, QueryExpansion
+from sklearn_hierret.reranking import DatabaseAugmentation, Diffusion, Diversify, KReciprocal, QueryExpansion
 
 LETTERS = HashingVectorizer(analyzer="char", ngram_range=(1, 2), n_features=64, norm=None)
 ESTIMATORS = [
@@ -75,6 +75,7 @@ SLOW = [
     QueryExpansion(),
     KReciprocal(k1=5),
     Diffusion(),
+    Diversify(),
     make_pipeline(ITQHasher(8, random_state=0), HammingRetriever(alpha=1.0)),
     make_pipeline(PCAHasher(8), HammingRetriever(LinkageHierarchyBuilder(), alpha=1.0, assignment="soft")),
 ]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn import get_config
-from sklearn.utils.metadata_routing import MetadataRequest
+from sklearn.utils.metadata_routing import UNCHANGED, MetadataRequest
 
 from sklearn_hierret._arrays import check_positive_integer
 from sklearn_hierret._frames import tabular
@@ -59,10 +59,11 @@ def make_retrieval_scorer(
 
     Returns
     -------
-    scorer : callable(estimator, X, y, sample_weight=None) -> float
+    scorer : callable(estimator, X, y, sample_weight=None, groups=None) -> float
         Takes a retriever, a scikit-learn neighbours estimator, or a `Pipeline` that ends
-        with one, fitted; greater is better. Weights are those of the queries in the mean. With metadata
-        routing enabled, ``scorer.set_score_request(sample_weight=True)`` asks `GridSearchCV` and
+        with one, fitted; greater is better. Weights are those of the queries in the mean; no query finds
+        samples of its group, see `evaluate_retrieval`. With metadata
+        routing enabled, ``scorer.set_score_request(sample_weight=True, groups=True)`` asks `GridSearchCV` and
         `cross_validate` for them. It can be pickled.
 
     Notes
@@ -106,7 +107,7 @@ def make_retrieval_scorer(
 
 
 class RetrievalScorer:
-    """What `make_retrieval_scorer` returns: a callable(estimator, X, y, sample_weight=None) -> float."""
+    """What `make_retrieval_scorer` returns: a callable(estimator, X, y, sample_weight, groups) -> float."""
 
     def __init__(
         self,
@@ -133,26 +134,34 @@ class RetrievalScorer:
         self.macro = macro
         self.metric_params = metric_params
         self._metadata_request = MetadataRequest(owner=type(self).__name__)
-        self._metadata_request.score.add_request(param="sample_weight", alias=None)
+        for name in ("sample_weight", "groups"):
+            self._metadata_request.score.add_request(param=name, alias=None)
 
     def __call__(
-        self, estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: Any = None,
     ) -> float:
-        search = self.search(estimator, X, y)
+        search = self.search(estimator, X, y, groups)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, search.y_query)
             if sample_weight.min() < 0 or not sample_weight.any():
                 raise ValueError("sample_weight must not be negative, nor zero everywhere.")
         return self.mean(scores_of_queries([self], search)[0], search.y_query, sample_weight)
 
-    def set_score_request(self, *, sample_weight: bool | str | None) -> RetrievalScorer:
+    def set_score_request(
+        self, *, sample_weight: bool | str | None = UNCHANGED, groups: bool | str | None = UNCHANGED
+    ) -> RetrievalScorer:
         """Say which metadata the scorer wants; it has an effect with metadata routing only.
 
         Parameters
         ----------
-        sample_weight : bool, str or None
+        sample_weight, groups : bool, str or None
             True to be given them, False not to, None to raise an error if there are any; a text is the
-            name under which they are passed.
+            name under which they are passed. Default: as it was.
 
         Returns
         -------
@@ -167,7 +176,9 @@ class RetrievalScorer:
             raise RuntimeError(
                 "set_score_request needs metadata routing: sklearn.set_config(enable_metadata_routing=True)."
             )
-        self._metadata_request.score.add_request(param="sample_weight", alias=sample_weight)
+        for name, alias in (("sample_weight", sample_weight), ("groups", groups)):
+            if alias != UNCHANGED:
+                self._metadata_request.score.add_request(param=name, alias=alias)
         return self
 
     def get_metadata_routing(self) -> MetadataRequest:
@@ -180,9 +191,16 @@ class RetrievalScorer:
         """Mean over queries, or over classes."""
         return mean_over_queries(scores, self.empty, y_query if self.macro else None, sample_weight)
 
-    def search(self, estimator: Any, X: ArrayLike, y: ArrayLike) -> Search:
+    def search(
+        self,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: Any = None,
+        gallery_groups: ArrayLike | None = None,
+    ) -> Search:
         """Return the rankings that are scored."""
-        return Search(estimator, X, y, self.gallery, self.ties)
+        return Search(estimator, X, y, self.gallery, self.ties, groups, gallery_groups)
 
     def shares_search(self, other: RetrievalScorer) -> bool:
         """Whether both can score one search, in one go."""
@@ -221,6 +239,7 @@ def evaluate_retrieval(
     ties: str = "index",
     macro: bool = False,
     per_query: bool = False,
+    groups: Any = None,
     **metric_params: Any,
 ) -> pd.DataFrame:
     """Compute metrics of a fitted retrieval estimator at several k, from one search.
@@ -245,6 +264,10 @@ def evaluate_retrieval(
     per_query : bool, default=False
         One row for each query instead of the mean, for bootstrap intervals and tests;
         NaN for queries without relevant items.
+    groups : array-like of shape (n_queries,), or mapping from str to one, optional
+        Such as the series of a photograph, its camera or its patient: no query finds samples of its own
+        group, and they are not relevant. With ``gallery="fit"``, ``groups={"series": values}`` names the
+        column of the gallery's metadata that holds the groups there. The time follows the largest group.
     **metric_params
         Passed to the metrics that take them, see `make_retrieval_scorer`.
 
@@ -272,7 +295,7 @@ def evaluate_retrieval(
         raise ValueError(f"ks must be positive integers or None, got {wanted}.")
     if macro and per_query:
         raise ValueError("macro is for means, and per_query=True takes none: group the table by class.")
-    search = Search(estimator, X, y, gallery, ties)
+    search = Search(estimator, X, y, gallery, ties, groups)
     y_of_means = search.y_query if macro else None
     wanted = sorted({search.n_ranked if k is None else int(k) for k in wanted})
     kept = [k for k in wanted if k <= search.n_ranked]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from sklearn_hierret._arrays import rows_of, without_own
+from sklearn_hierret.evaluation._groups import Groups
 from sklearn_hierret.metrics import (
+    METRICS,
     Ranking,
     count_relevant,
     labels_of_queries,
@@ -33,9 +35,23 @@ class Search:
         The queries and their labels.
     gallery : {"fit", "query"}
     ties : {"index", "average"}
+    groups : array-like of shape (n_queries,), or mapping from a column to one, optional
+        A query does not find samples of its group. With gallery "fit" the column of the gallery's metadata
+        that holds the groups there, and the queries' groups.
+    gallery_groups : array-like of shape (n_gallery,), optional
+        In place of such a column.
     """
 
-    def __init__(self, estimator: Any, X: ArrayLike, y: ArrayLike, gallery: str, ties: str = "index") -> None:
+    def __init__(
+        self,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        gallery: str,
+        ties: str = "index",
+        groups: Any = None,
+        gallery_groups: ArrayLike | None = None,
+    ) -> None:
         check_gallery(gallery)
         model, self._X = retriever_of(estimator, X)
         self.y_query = labels_of_queries(self._X, y)
@@ -65,6 +81,12 @@ class Search:
         self.n_relevant = count_relevant(self.y_query, self.y_gallery) - int(self.exclude_query)
         #: Length of a whole ranking.
         self.n_ranked = len(self.y_gallery) - int(self.exclude_query)
+        self._groups = None if groups is None else self._checked_groups(groups, gallery_groups)
+        if self._groups is not None:
+            if ties == "average":
+                raise ValueError("groups and ties='average' do not go together.")
+            self.n_relevant = self._groups.n_relevant(self.y_query, self.y_gallery)
+            self.n_ranked = len(self.y_gallery) - self._groups.largest
 
     def scores(self, names: list[str], ks: list[int], params: dict) -> dict[str, NDArray[np.float64]]:
         """(n_queries, n_ks) values of each metric; (n_queries, 1) of those without k."""
@@ -79,14 +101,48 @@ class Search:
                 "alpha=1e6 ranks alike."
             )
         depth = ranks_needed(names, ks, self.n_relevant)
-        return scores_of(self.rankings(depth), names, ks, params)
+        groups = self._groups
+        if groups is None:
+            return scores_of(self.rankings(depth), names, ks, params)
+        self._check_depth(depth)
+        queries: list[NDArray[np.intp]] = []
 
-    def rankings(self, k: int) -> Iterator[Ranking]:
-        """Rankings of k items, for as many queries at a time as memory allows."""
+        def rankings() -> Iterator[Ranking]:
+            one_by_one = any(METRICS[name].takes_hierarchy for name in names)
+            for positions, ranking in self._rankings_of_others(depth, groups, one_by_one):
+                queries.append(positions)
+                yield ranking
+
+        results = scores_of(rankings(), names, ks, params)
+        order = np.argsort(np.concatenate(queries))
+        return {name: values[order] for name, values in results.items()}
+
+    def _check_depth(self, k: int) -> None:
         if k > self.n_ranked:
             raise ValueError(
                 f"k={k} is larger than the gallery, which holds {self.n_ranked} items for a query."
             )
+
+    def _checked_groups(self, groups: Any, gallery_groups: ArrayLike | None) -> Groups:
+        """Find the groups of queries and gallery."""
+        if gallery_groups is not None:
+            return Groups.of(groups, gallery_groups, len(self.y_query))
+        if self.exclude_query:
+            if isinstance(groups, Mapping):
+                raise TypeError("With gallery='query' groups are those of the queries, not of a column.")
+            return Groups.of(groups, groups, len(self.y_query))
+        if isinstance(groups, Mapping) and len(groups) == 1 and hasattr(self.model, "searcher"):
+            [(name, of_queries)] = groups.items()
+            of_gallery = self.model.searcher().gallery.columns([name])[name]
+            return Groups.of(of_queries, of_gallery, len(self.y_query))
+        raise TypeError(
+            "With gallery='fit' groups must map a column of the gallery's metadata to the groups of the "
+            "queries, as in groups={'series': values}, for a retriever of this package."
+        )
+
+    def rankings(self, k: int) -> Iterator[Ranking]:
+        """Rankings of k items, for as many queries at a time as memory allows."""
+        self._check_depth(k)
         for rows, distances, neighbours in self._neighbours(k):
             yield Ranking(
                 self.y_query[rows],
@@ -96,6 +152,23 @@ class Search:
                 self.exclude_query,
                 distances if self._ties == "average" else None,
             )
+
+    def _rankings_of_others(
+        self, k: int, groups: Groups, one_by_one: bool
+    ) -> Iterator[tuple[NDArray[np.intp], Ranking]]:
+        """Yield queries and rankings without their groups, one group at a time if the gallery has to tell."""
+        for rows in query_chunks(len(self.y_query), k + groups.largest):
+            depth = min(k + groups.largest, len(self.y_gallery) - int(self.exclude_query))
+            neighbours = self._kneighbors(rows, depth)[1]
+            first = np.argsort(groups.is_same(rows, neighbours), axis=1, kind="stable")[:, :k]
+            ranked = self.y_gallery[np.take_along_axis(neighbours, first, axis=1)]
+            positions = np.arange(len(self.y_query))[rows]
+            of_queries = groups.of_queries[rows] if one_by_one else np.zeros(len(positions), dtype=np.intp)
+            for group in np.unique(of_queries):
+                chosen = of_queries == group
+                at = positions[chosen]
+                others = self.y_gallery[groups.of_gallery != group] if one_by_one else self.y_gallery
+                yield at, Ranking(self.y_query[at], ranked[chosen], self.n_relevant[at], others, False, None)
 
     def _neighbours(self, k: int) -> Iterator[tuple[slice, NDArray, NDArray[np.intp]]]:
         """Yield queries, distances, indices; with averaged ties those of all groups that k touches."""

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn_hierret._arrays import check_positive_integer, unit_rows
 from sklearn_hierret._frames import tabular
 from sklearn_hierret._state import decoded, encoded
+from sklearn_hierret.evaluation import retriever_of
 from sklearn_hierret.interaction._belief import NodeBelief
 from sklearn_hierret.interaction._method import FeedbackMethod, Marks, Ranking, check_retriever
 from sklearn_hierret.interaction._node_posterior import HALF_WEIGHT, NodePosterior
@@ -47,9 +48,9 @@ class RetrievalSession:
 
     Parameters
     ----------
-    retriever : fitted HierarchicalRetriever
+    retriever : fitted HierarchicalRetriever, or Pipeline that ends with one
     X_query : array-like of shape (n_queries, n_features)
-        Query images of one need, often one.
+        Query images of one need, often one, as the first step of a pipeline takes them.
     method : NodePosterior, Rocchio or LinearFeedback, default=None
         What marks do; None means `NodePosterior`, or `Rocchio` where there is a `CombinedHierarchy`.
     error_rate : float in [1e-6, 0.5), default=0.05
@@ -87,12 +88,13 @@ class RetrievalSession:
         method: FeedbackMethod | None = None,
         error_rate: float = ERROR_RATE,
     ) -> None:
+        retriever, X_query = retriever_of(retriever, X_query)
         check_retriever(retriever)
         if not 1e-6 <= error_rate < 0.5:
             raise ValueError(f"error_rate must be from 1e-6 to below 0.5, got {error_rate!r}.")
         if isinstance(method, type) or (method is not None and not hasattr(method, "ranking")):
             raise TypeError(f"method must be NodePosterior() or another method of feedback, got {method!r}.")
-        self.retriever = retriever
+        self.retriever: HierarchicalRetriever = retriever
         searcher = retriever.searcher()
         has_tree = searcher.leaves.tree is not None
         if isinstance(method, NodePosterior) and not has_tree:

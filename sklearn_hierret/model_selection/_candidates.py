@@ -84,6 +84,7 @@ def scores_of_fold(
     fold: Fold,
     scorers: tuple[Any, ...],
     candidates: Candidates,
+    groups: NDArray | None = None,
 ) -> list[NDArray[np.float64]]:
     """Scores that each scorer gives, (n_candidates, n_queries), or (n_candidates, 1) of other callables.
 
@@ -96,10 +97,12 @@ def scores_of_fold(
     fold : Fold
     scorers : tuple of callables
     candidates : Candidates
+    groups : ndarray of shape (n_samples,), optional
+        No query finds its own.
     """
     scores: list[list[NDArray[np.float64]]] = []
     for metric, alike in groupby(candidates.all, key=lambda candidate: candidate.metric):
-        scores += _scores_of_metric(retriever_of(metric), X, y, fold, scorers, list(alike))
+        scores += _scores_of_metric(retriever_of(metric), X, y, fold, scorers, list(alike), groups)
     return [np.array(of_scorer) for of_scorer in zip(*scores, strict=True)]
 
 
@@ -110,6 +113,7 @@ def _scores_of_metric(
     fold: Fold,
     scorers: tuple[Any, ...],
     candidates: list[Candidate],
+    groups: NDArray | None,
 ) -> list[list[NDArray[np.float64]]]:
     """Scores of candidates that share a metric: a list for each."""
     Q, t = X[fold.test], y[fold.test]
@@ -117,7 +121,15 @@ def _scores_of_metric(
     judges: list[Any] = [scorers]
     if is_ours and not scorers[0].shares_search(scorers[-1]):
         judges = [(scorer,) for scorer in scorers]
-    searches = [pair[0].search(retriever, Q, t) for pair in judges] if is_ours else []
+    apart: tuple[Any, ...] = ()
+    if groups is not None:
+        apart = groups[fold.test], groups[np.append(fold.fit, fold.unseen)]
+    searches = []
+    if is_ours:
+        searches = [
+            pair[0].search(retriever, Q, t, *(apart if pair[0].gallery == "fit" else apart[:1]))
+            for pair in judges
+        ]
     rankers = [search.model for search in searches] if is_ours else [retriever]
     searchers = {
         weights: [_with_weights(ranker.searcher(), weights) for ranker in rankers]

@@ -58,7 +58,8 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
     metrics : sequence of {"auto", "cosine", "whitened"} or transformers, default=("auto",)
         Candidates for the visual distance; each is fitted in each fold, beside one class model.
     cv : int, cross-validation splitter or iterable, default=3
-        See `sklearn.model_selection.check_cv`; an int means stratified folds.
+        See `sklearn.model_selection.check_cv`; an int means stratified folds, which keep groups
+        together where some are given.
     scoring : scorer or pair of scorers, default=None
         One scorer: the candidate with the best mean over the folds; any callable (estimator, X, y) will do,
         where the estimator's gallery is the training part of the fold. A pair, made by
@@ -181,7 +182,15 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
     }
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: ArrayLike, **params: Any) -> HierarchicalRetrieverCV:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        ids: ArrayLike | None = None,
+        metadata: Any = None,
+        **params: Any,
+    ) -> HierarchicalRetrieverCV:
         """Choose alpha, stem and weights, and fit to all samples.
 
         Parameters
@@ -189,9 +198,12 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
             Class labels, at least two distinct ones.
+        ids, metadata
+            See `HierarchicalRetriever.fit`.
         **params : dict
-            ``groups``, array-like of shape (n_samples,), for the splitter; with metadata routing whatever
-            it asks for.
+            ``groups``, array-like of shape (n_samples,), for the splitter, and for scorers made by
+            `make_retrieval_scorer`, where no query finds its own group; with metadata routing whatever the
+            splitter asks for.
 
         Returns
         -------
@@ -221,7 +233,7 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
             for i, fold in enumerate(folds):
                 report(f"fold {i + 1} of {len(folds)}")
                 retriever_of = _fitted_to(shared, training, fold, candidates)
-                results.append(scores_of_fold(retriever_of, X, y, fold, scorers, candidates))
+                results.append(scores_of_fold(retriever_of, X, y, fold, scorers, candidates, training.groups))
             scores = Scores(results, [y[fold.test] for fold in folds], scorers)
             best = scores.best()
             self.n_splits_, self.best_index_ = len(folds), best
@@ -237,6 +249,8 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
                 stem=chosen.stem,
                 metric=chosen.metric,
                 hierarchy=hierarchy,
+                ids=ids,
+                metadata=metadata,
             )
         return self
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import StratifiedGroupKFold, check_cv
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.metadata_routing import process_routing
 
@@ -44,7 +45,10 @@ def folds_of(X: NDArray, y: NDArray, cv: Any, params: dict, unseen: float, rando
             "be seen."
         )
     order = check_random_state(random_state).permutation(classes)
-    splitter = check_cv(cv, y, classifier=True)
+    if isinstance(cv, Integral) and params.get("groups") is not None:
+        splitter: Any = StratifiedGroupKFold(int(cv))
+    else:
+        splitter = check_cv(cv, y, classifier=True)
     folds = []
     for i, split in enumerate(splitter.split(X, y, **params)):
         train, test = (_positions(part) for part in split)

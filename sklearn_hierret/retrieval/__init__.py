@@ -11,6 +11,7 @@ from sklearn_hierret.retrieval._leaf_model import LeafModel
 from sklearn_hierret.retrieval._metric import fit_metric
 from sklearn_hierret.retrieval._novelty import POWER as POWER_OF_LEAF
 from sklearn_hierret.retrieval._options import Options, constraints_of
+from sklearn_hierret.retrieval._pipeline import RetrievalPipeline
 from sklearn_hierret.retrieval._searcher import Result, Searcher
 from sklearn_hierret.retrieval._tables import table_of
 from sklearn_hierret.retrieval._transformer import HierarchicalNeighborsTransformer
@@ -27,6 +28,7 @@ __all__ = [
     "LeafOrigin",
     "Options",
     "Result",
+    "RetrievalPipeline",
     "Searcher",
     "checked_queries",
     "checked_samples",

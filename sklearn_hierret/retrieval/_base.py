@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from threading import Lock
 from typing import Any, ClassVar
 
@@ -28,6 +27,8 @@ from sklearn_hierret.metrics import (
     mean_over_queries,
     query_chunks,
 )
+from sklearn_hierret.retrieval._changes import replaced, with_metadata
+from sklearn_hierret.retrieval._coverage import covering_nodes
 from sklearn_hierret.retrieval._dask import kneighbors_of_blocks
 from sklearn_hierret.retrieval._metadata import Metadata
 from sklearn_hierret.retrieval._options import LATE, Options
@@ -106,7 +107,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         n_neighbors: int | None = None,
         return_distance: bool = True,
         *,
-        within: ArrayLike | None = None,
+        within: ArrayLike | Mapping | None = None,
         where: str | None = None,
         alpha: float | None = None,
         offset: int = 0,
@@ -124,9 +125,10 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             Default: the parameter of that name.
         return_distance : bool, default=True
             Whether to return distances, too.
-        within : array-like, optional
+        within : array-like or mapping, optional
             Where to search: a boolean mask of shape (n_gallery,), or class labels and names of inner
-            nodes of the hierarchy, for the samples whose leaf is one of them or below one of them.
+            nodes of the hierarchy, for the samples whose leaf is one of them or below one of them;
+            ``{"ids": ...}`` and ``{"positions": ...}`` name samples.
         where : str, optional
             A condition on the gallery's metadata, such as ``"price < 20 and brand in ('x', 'y')"``:
             comparisons of columns with constants or each other, joined by ``and``, ``or`` and ``not``; names
@@ -201,7 +203,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         radius: float = 1.0,
         return_distance: bool = True,
         *,
-        within: ArrayLike | None = None,
+        within: ArrayLike | Mapping | None = None,
         where: str | None = None,
         alpha: float | None = None,
     ) -> Any:
@@ -284,7 +286,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         X: ArrayLike | None = None,
         n_neighbors: int | None = None,
         *,
-        within: ArrayLike | None = None,
+        within: ArrayLike | Mapping | None = None,
         where: str | None = None,
         alpha: float | None = None,
         offset: int = 0,
@@ -333,7 +335,13 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             table["query_node"], table["query_node_accuracy"] = names[query], accuracies[query]
         return table
 
-    def leaves(self, X: ArrayLike | None = None, *, min_probability: float | None = None) -> NDArray:
+    def leaves(
+        self,
+        X: ArrayLike | None = None,
+        *,
+        min_probability: float | None = None,
+        coverage: float | None = None,
+    ) -> NDArray:
         """Return the leaf of each sample: the class that the class model predicts.
 
         With soft leaves it is the most probable one.
@@ -346,19 +354,28 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             Back off to the deepest node that holds this much of the class probabilities, times the
             probability that the class is known where `novelty` is heeded. Needs `X`. `level_accuracy` tells
             how often that is right where the class is known.
+        coverage : float in (0, 1), optional
+            Back off to the deepest node at or below which the class lies with this frequency, as it did for
+            held-out samples of the fit (split conformal prediction over the levels of the tree). It holds on
+            average over samples that are drawn as those of the fit were, not for each class or level, and
+            neither for new classes nor for series of which the fit saw a part. Needs `X`.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,)
-            With `min_probability` numbers of nodes of `hierarchy_`: its classes have the numbers below
-            ``n_classes``, see `ClassHierarchy.node_names` and `ClassHierarchy.members`.
+            With `min_probability` or `coverage` numbers of nodes of `hierarchy_`: its classes have the
+            numbers below ``n_classes``, see `ClassHierarchy.node_names` and `ClassHierarchy.members`.
         """
         searcher = self.searcher()
-        if min_probability is not None:
-            check_backing_off(searcher, X, min_probability)
+        if coverage is not None and min_probability is not None:
+            raise ValueError("min_probability and coverage do not go together.")
+        if coverage is not None or min_probability is not None:
+            check_backing_off(searcher, X, 1.0 if min_probability is None else min_probability)
         X = checked_queries(self, X, searcher)
         if min_probability is not None:
             return sure_nodes(searcher, X, min_probability)
+        if coverage is not None:
+            return covering_nodes(searcher.leaves.model, X, coverage)
         leaves = searcher.leaves
         result = leaves.view(of_gallery=True).leaves() if X is None else leaves.predicted(X)
         return leaves.labels_of(result)
@@ -544,6 +561,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         *,
         parents: Mapping | None = None,
         metadata: Any = None,
+        if_exists: str = "error",
     ) -> Any:
         """Add samples to the gallery, at its end; hierarchy and class model stay.
 
@@ -563,6 +581,8 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             See `set_gallery`; of classes that come with these samples.
         metadata : DataFrame or dict of columns, optional
             If and only if the gallery has some, with the same columns.
+        if_exists : {"error", "replace"}, default="error"
+            What to do with ids that samples of the gallery have: raise an error, or remove these samples.
 
         Returns
         -------
@@ -572,32 +592,38 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         Raises
         ------
         ValueError
-            For ids that are there already.
+            For ids that are there already, unless they are to be replaced.
         """
+        if if_exists not in ("error", "replace"):
+            raise ValueError(f"if_exists must be 'error' or 'replace', got {if_exists!r}.")
         X = checked_samples(self, X, self.searcher())
         table = None if metadata is None else Metadata.of(metadata, len(X))
-        return replace_searcher(self, lambda searcher: searcher.with_added(X, y, ids, parents, table))
+        add = Searcher.with_added if if_exists == "error" else replaced
+        return replace_searcher(self, lambda searcher: add(searcher, X, y, ids, parents, table))
 
-    def set_metadata(self, metadata: Any) -> Any:
-        """Put a table beside the samples of the gallery, in place of one that is there.
+    def set_metadata(self, metadata: Any, ids: ArrayLike | None = None) -> Any:
+        """Put a table beside the samples of the gallery, in place of one that is there, or change some rows.
 
         Parameters
         ----------
         metadata : DataFrame, dict of columns, or None
             A row for each sample of the gallery, in the order of `gallery_ids_`; None takes the table away.
+        ids : array-like of shape (n_samples,), optional
+            Some of `gallery_ids_`: the table has a row for each of these, and columns that it lacks stay.
 
         Returns
         -------
         self : object
             The retriever.
         """
+        n_rows = len(np.atleast_1d(np.asarray(ids))) if ids is not None else None
 
         def change(searcher: Searcher) -> Searcher:
-            table = None if metadata is None else Metadata.of(metadata, len(searcher.gallery))
-            gallery = searcher.gallery.compacted()
-            gallery = replace(gallery, samples=replace(gallery.samples, metadata=table))
-            return replace(searcher, gallery=gallery.with_held_out(gallery.held_out))
+            n = len(searcher.gallery) if n_rows is None else n_rows
+            return with_metadata(searcher, None if metadata is None else Metadata.of(metadata, n), ids)
 
+        if metadata is None and ids is not None:
+            raise ValueError("None takes the whole table away; ids are not for that.")
         return replace_searcher(self, change)
 
     def remove_from_gallery(self, ids: ArrayLike) -> Any:

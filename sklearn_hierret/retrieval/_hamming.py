@@ -17,7 +17,9 @@ from sklearn_hierret.hashing import check_codes, unpack_signs
 from sklearn_hierret.retrieval._base import BaseRetriever
 from sklearn_hierret.retrieval._fitting import fit_leaf_model, fit_ranking
 from sklearn_hierret.retrieval._gallery import LeafOrigin
+from sklearn_hierret.retrieval._metadata import Metadata
 from sklearn_hierret.retrieval._options import Options, constraints_of
+from sklearn_hierret.retrieval._samples import distinct
 from sklearn_hierret.retrieval._searcher import Searcher
 from sklearn_hierret.search import require_faiss
 
@@ -124,7 +126,14 @@ class HammingRetriever(BaseRetriever):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> HammingRetriever:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        ids: ArrayLike | None = None,
+        metadata: Any = None,
+    ) -> HammingRetriever:
         """Make the training set the gallery; fit hierarchy and class model if they are asked for.
 
         Parameters
@@ -133,6 +142,8 @@ class HammingRetriever(BaseRetriever):
             Packed codes.
         y : array-like of shape (n_samples,), optional
             Class labels; needed for a hierarchy, and then of at least two classes.
+        ids, metadata
+            See `HierarchicalRetriever.fit`.
 
         Returns
         -------
@@ -147,16 +158,18 @@ class HammingRetriever(BaseRetriever):
             Among others, for labels that a given hierarchy lacks; they are named.
         """
         with unchanged_on_error(self):
-            self._fit(X, y)
+            self._fit(X, y, ids, metadata)
         return self
 
-    def _fit(self, X: ArrayLike, y: ArrayLike | None) -> None:
+    def _fit(self, X: ArrayLike, y: ArrayLike | None, ids: ArrayLike | None, metadata: Any) -> None:
         if self.backend == "faiss":
             require_faiss()
         check_codes(X)
         X = validate_data(self, X, dtype=None, order="C")
         asked = self.hierarchy is not None or self.class_model is not None
         asked = asked or self.alpha not in (0, "auto")
+        table = None if metadata is None else Metadata.of(metadata, len(X))
+        ids = None if ids is None else distinct(ids, len(X))
         classes = np.empty(0)
         if y is not None:
             y = column_or_1d(plain_labels(y), warn=True)
@@ -194,7 +207,7 @@ class HammingRetriever(BaseRetriever):
         options = Options.of(params, self._alpha_at_fit, name)
         origin = LeafOrigin(self._gallery_leaves, len(X), held_out)
         searcher = Searcher.over_nothing(model, None, options, classes, origin, X.dtype)
-        self._searcher = searcher.over(X, y, None, origin)
+        self._searcher = searcher.over(X, y, ids, origin, None, table)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

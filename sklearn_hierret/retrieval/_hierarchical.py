@@ -13,6 +13,7 @@ from sklearn_hierret._arrays import check_same_kind, unchanged_on_error
 from sklearn_hierret._sklearn import fit_context
 from sklearn_hierret._training import TrainingSet
 from sklearn_hierret.retrieval._base import BaseRetriever, replace_searcher
+from sklearn_hierret.retrieval._changes import corrected, taught_again
 from sklearn_hierret.retrieval._discovered import discovered_table, edited, sought_again
 from sklearn_hierret.retrieval._fitting import (
     can_learn_more,
@@ -25,7 +26,9 @@ from sklearn_hierret.retrieval._fitting import (
 )
 from sklearn_hierret.retrieval._gallery import LeafOrigin
 from sklearn_hierret.retrieval._leaf_model import LeafModel
+from sklearn_hierret.retrieval._metadata import Metadata
 from sklearn_hierret.retrieval._options import Options, constraints_of
+from sklearn_hierret.retrieval._samples import distinct
 from sklearn_hierret.retrieval._searcher import Searcher
 
 
@@ -210,7 +213,15 @@ class HierarchicalRetriever(BaseRetriever):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> HierarchicalRetriever:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        *,
+        ids: ArrayLike | None = None,
+        metadata: Any = None,
+    ) -> HierarchicalRetriever:
         """Fit hierarchy and class model; the training set becomes the gallery.
 
         Parameters
@@ -221,6 +232,10 @@ class HierarchicalRetriever(BaseRetriever):
             Class labels, at least two distinct ones.
         groups : array-like of shape (n_samples,), optional
             Samples of one group, such as photographs of one series, are held out together.
+        ids : array-like of shape (n_samples,), optional
+            Distinct names of the samples, such as the index of a data frame; default: running numbers.
+        metadata : DataFrame or dict of columns, optional
+            A row for each sample, see `set_gallery`.
 
         Returns
         -------
@@ -233,7 +248,7 @@ class HierarchicalRetriever(BaseRetriever):
             Among others, for labels that a given hierarchy lacks; they are named.
         """
         with unchanged_on_error(self):
-            fit_retriever(self, TrainingSet.of(self, X, y, groups))
+            fit_retriever(self, TrainingSet.of(self, X, y, groups), ids=ids, metadata=metadata)
         return self
 
     @available_if(
@@ -324,14 +339,14 @@ class HierarchicalRetriever(BaseRetriever):
             With `update_model`, where there is no `partial_fit`.
         """
         if not update_model:
-            return replace_searcher(self, lambda searcher: searcher.corrected(ids, labels).taught_again())
+            return replace_searcher(self, lambda searcher: taught_again(corrected(searcher, ids, labels)))
         if not can_learn_more(self.hierarchy, self.class_model, self.__dict__.get("metric", "auto")):
             raise AttributeError(
                 "update_model needs a DiscriminantClassifier as class model, a metric by name, and a "
                 "hierarchy of its class means or a given one: fit again with the right labels."
             )
         with unchanged_on_error(self):
-            searcher = self._searcher = self.searcher().corrected(ids, labels)
+            searcher = self._searcher = corrected(self.searcher(), ids, labels)
             rows, before = moved_samples(searcher.leaves.model, searcher.gallery)
             gallery, origin = searcher.gallery, searcher.gallery.origin
             assert gallery.labels is not None
@@ -346,7 +361,7 @@ class HierarchicalRetriever(BaseRetriever):
                 )
                 fit_retriever(self, None, model, origin._replace(held_out=None, fit_labels=None))
             else:
-                self._searcher = searcher.taught_again()
+                self._searcher = taught_again(searcher)
         return self
 
     def discover(
@@ -414,6 +429,9 @@ def fit_retriever(
     training: TrainingSet | None,
     model: LeafModel | None = None,
     origin: LeafOrigin | None = None,
+    *,
+    ids: ArrayLike | None = None,
+    metadata: Any = None,
     **chosen: Any,
 ) -> None:
     """Fit a retriever by its parameters, or by what was chosen instead of some.
@@ -427,12 +445,17 @@ def fit_retriever(
         What has learned already.
     origin : LeafOrigin, optional
         Where the leaves of the gallery that stays come from.
+    ids, metadata
+        Of the training samples, see `HierarchicalRetriever.fit`.
     **chosen : dict
         Values of parameters.
     """
     names = retriever.get_params(deep=False).keys() | {"alpha", "metric", "stem"}
     params = {name: chosen[name] if name in chosen else getattr(retriever, name) for name in names}
     name = type(retriever).__name__
+    table = None if metadata is None or training is None else Metadata.of(metadata, len(training.X))
+    if ids is not None and training is not None:
+        ids = distinct(ids, len(training.X))
     options = Options.of({**params, "alpha": 0.0}, 0.0, name)
     if model is None:
         assert training is not None
@@ -457,7 +480,7 @@ def fit_retriever(
     if searcher.leaves.heeds_novelty:
         model.model.known_log_odds(kept.X[:1])  # so that no query has to wait for it
     if training is not None:
-        searcher = searcher.over(training.X, training.y, None, of_kept)
+        searcher = searcher.over(training.X, training.y, ids, of_kept, None, table)
     else:
         before = retriever.searcher()
         gallery, origin = before.gallery, origin or of_kept

@@ -71,6 +71,25 @@ class Metadata:
         ]
         return Metadata(self.names, tuple(columns))
 
+    def changed(self, rows: NDArray[np.intp], other: Metadata) -> Metadata:
+        """Take the values of some rows from another table; columns that it lacks stay.
+
+        Raises
+        ------
+        ValueError
+            For columns that are not there.
+        """
+        unknown = sorted(set(other.names) - set(self.names))
+        if unknown:
+            raise ValueError(f"The metadata has no columns {unknown}: set_metadata(table) replaces it.")
+        of_name = dict(zip(self.names, self.columns, strict=True))
+        for name, column in zip(other.names, other.columns, strict=True):
+            n_there = len(of_name[name].array)
+            values = _joined(of_name[name], column).array
+            values[rows] = values[n_there:]
+            of_name[name] = Column((values[:n_there].copy(),))
+        return Metadata(self.names, tuple(of_name.values()))
+
     def at(self, serials: NDArray[np.intp]) -> Metadata:
         """Take some rows."""
         return Metadata(self.names, tuple(Column((column.array[serials],)) for column in self.columns))

@@ -26,7 +26,7 @@ class Request:
     Attributes
     ----------
     n_neighbors : int or None
-    within : array-like or None
+    within : array-like, mapping or None
     where : str or None
     alpha : float or None
     offset : int
@@ -34,7 +34,7 @@ class Request:
     """
 
     n_neighbors: int | None = None
-    within: ArrayLike | None = None
+    within: ArrayLike | Mapping | None = None
     where: str | None = None
     alpha: float | None = None
     offset: int = 0

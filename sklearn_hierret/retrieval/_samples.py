@@ -168,6 +168,11 @@ class Samples:
         """
         return self.positions(self._serials_of(ids))
 
+    def those_there(self, ids: ArrayLike) -> NDArray:
+        """Return those ids, which must be distinct, that samples have."""
+        wanted = distinct(np.atleast_1d(ids))
+        return wanted[self._are_alive(self.ids.find(wanted))]
+
     def _serials_of(self, ids: ArrayLike) -> NDArray[np.intp]:
         wanted = distinct(np.atleast_1d(ids))
         serials = self.ids.find(wanted)

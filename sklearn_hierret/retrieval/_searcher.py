@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_hierret._arrays import check_positive_integer, check_same_kind, places_in, plain_labels
+from sklearn_hierret._arrays import check_positive_integer, check_same_kind, places_in
 from sklearn_hierret._state import value
 from sklearn_hierret.class_models import HeldOutLeaves
 from sklearn_hierret.distance import VisualMetric
 from sklearn_hierret.leaves import float_dtype, likeliest
-from sklearn_hierret.retrieval._columns import Column
 from sklearn_hierret.retrieval._gallery import Gallery, LeafOrigin, View
 from sklearn_hierret.retrieval._gallery_leaves import GalleryLeaves
 from sklearn_hierret.retrieval._leaf_model import LeafModel
@@ -23,7 +22,7 @@ from sklearn_hierret.retrieval._metadata import Metadata
 from sklearn_hierret.retrieval._new_classes import by_halves, opened, taught_less, taught_more
 from sklearn_hierret.retrieval._options import Options
 from sklearn_hierret.retrieval._samples import Samples, one_per_row
-from sklearn_hierret.retrieval._within import classes_below, mask_or_labels
+from sklearn_hierret.retrieval._within import classes_below, mask_or_labels, named_samples
 from sklearn_hierret.search import COSINE, Index, LeafDistance, copies_first, search, search_by_faiss
 from sklearn_hierret.statistics import row_keys
 
@@ -217,33 +216,6 @@ class Searcher:
                 serials = np.arange(n_ever, n_ever + len(X))
                 leaves = searcher.leaves.of_samples(gallery.kind, lambda: X, labels, serials)
         return replace(searcher, gallery=gallery.added(X, labels, ids, leaves, classes, metadata))
-
-    def corrected(self, ids: ArrayLike, labels: ArrayLike) -> Searcher:
-        """Correct labels of gallery samples; their leaves are made anew by `taught_again`."""
-        gallery = self.gallery.compacted()
-        if gallery.labels is None:
-            raise ValueError("The gallery has no labels to correct: pass y to set_gallery.")
-        positions = gallery.samples.positions_of(ids)
-        corrected = one_per_row(np.atleast_1d(plain_labels(labels)), len(positions), "labels")
-        check_same_kind(corrected, gallery.labels, "labels", "those of the gallery")
-        # Longer names need room.
-        y = np.concatenate([gallery.labels, corrected])[: len(gallery)]
-        y[positions] = corrected
-        origin = gallery.origin
-        if origin.n_train and origin.fit_labels is None and not origin.by_fold:
-            origin = origin._replace(fit_labels=gallery.labels[: origin.n_train])
-        samples = replace(gallery.samples, labels=Column((y,)))
-        return replace(self, gallery=replace(gallery, samples=samples, origin=origin))
-
-    def taught_again(self) -> Searcher:
-        """Let the labels of the gallery teach anew, and compute its leaves."""
-        gallery, parents = self.gallery, None
-        if self.leaf_model is not None and self.leaf_model.parents and gallery.labels is not None:
-            there = set(np.unique(gallery.labels).tolist())
-            parents = {label: name for label, name in self.leaf_model.parents if label in there}
-        table = gallery.compacted().samples.metadata
-        searcher = self.over(gallery.features, gallery.labels, gallery.ids, gallery.origin, parents, table)
-        return searcher.with_ids_after(gallery.samples.next_id)
 
     def _check_labels(self, labels: NDArray | None, origin: LeafOrigin) -> None:
         """Raise a ValueError if labels are to be leaves, and there are none or unknown ones."""
@@ -452,7 +424,9 @@ class Searcher:
         how |= {"alpha": alpha, "n_jobs": options.n_jobs, "report": options.progress}
         return search(queries, index, k, **how)
 
-    def _chosen(self, within: ArrayLike) -> NDArray:
+    def _chosen(self, within: ArrayLike | Mapping) -> NDArray:
+        if isinstance(within, Mapping):
+            return named_samples(within, self.gallery.samples)
         has_bool_classes = self.leaf_model is not None and self.leaf_model.tree.classes.dtype == bool
         return mask_or_labels(within, len(self.gallery), has_bool_classes)
 
@@ -465,7 +439,8 @@ class Searcher:
             if np.any(unknown) and chosen.min() >= 0 and chosen.max() < len(self.gallery):
                 raise ValueError(
                     "within takes labels of leaves, names of nodes, or a mask; no class is called "
-                    f"{chosen[unknown].ravel()[0]}. For positions pass np.isin(np.arange(n), positions)."
+                    f"{chosen[unknown].ravel()[0]}. For positions pass {{'positions': ...}}, for ids "
+                    "{'ids': ...}."
                 )
         is_chosen = np.zeros(tree.n_classes, dtype=bool)
         is_chosen[tree.index(classes_below(tree, chosen.ravel()))] = True

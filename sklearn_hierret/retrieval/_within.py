@@ -1,13 +1,16 @@
-"""Where to search: masks of positions, labels of leaves, names of nodes."""
+"""Where to search: masks of positions, labels of leaves, names of nodes, ids, positions."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret.hierarchy import ClassHierarchy
+from sklearn_hierret.retrieval._samples import Samples
 
 
 def mask_or_labels(within: ArrayLike, n_gallery: int, has_bool_classes: bool) -> NDArray:
@@ -27,6 +30,31 @@ def mask_or_labels(within: ArrayLike, n_gallery: int, has_bool_classes: bool) ->
     if has_bool_classes:
         return chosen.astype(object)  # the labels are False and True
     raise ValueError(f"A mask of shape {chosen.shape} for a gallery of {n_gallery} samples.")
+
+
+def named_samples(within: Mapping, samples: Samples) -> NDArray[np.bool_]:
+    """Return a mask of the samples that a mapping names by "ids" or by "positions".
+
+    Raises
+    ------
+    ValueError
+        For other keys, unknown ids, and positions that the gallery does not have.
+    """
+    if list(within) not in (["ids"], ["positions"]):
+        raise ValueError(f"within takes {{'ids': ...}} or {{'positions': ...}}, got the keys {list(within)}.")
+    mask, [(kind, values)] = np.zeros(len(samples), dtype=bool), within.items()
+    if kind == "ids":
+        chosen = np.asarray(values) if not isinstance(values, (set, frozenset)) else np.array(list(values))
+        mask[samples.positions_of(pd.unique(np.atleast_1d(chosen)))] = True
+        return mask
+    positions = np.atleast_1d(np.asarray(values))
+    if positions.size and positions.dtype.kind not in "iu":
+        raise ValueError(f"Positions must be integers, got {positions.dtype}.")
+    positions = positions.astype(np.intp)
+    if positions.size and not (positions.min() >= 0 and positions.max() < len(samples)):
+        raise ValueError(f"Positions must be from 0 to {len(samples) - 1}, as the gallery has them.")
+    mask[positions] = True
+    return mask
 
 
 def classes_below(tree: Any, values: NDArray) -> NDArray:

@@ -282,3 +282,83 @@ def test_bad_requests(retrievers, rng):
     assert len(retriever.gallery_ids_) == 20
     retriever.add_to_gallery(X[:1], metadata={"brand": ["w"], "price": [1.5]})
     assert retriever.retrieve(X[:1], 1, where="brand == 'w'", columns=["price"])["price"].tolist() == [1.5]
+
+
+def test_samples_by_id_and_by_position(retrievers, rng):
+    for _ in range(20):
+        retriever, _, Q = drawn(rng, retrievers)
+        n = retriever.n_samples_fit_
+        chosen = rng.choice(n, min(4, n), replace=False)
+        mask = np.isin(np.arange(n), chosen)
+        expected = retriever.kneighbors(Q, 3, within=mask)
+        same(retriever.kneighbors(Q, 3, within={"positions": chosen}), expected)
+        same(retriever.kneighbors(Q, 3, within={"ids": retriever.gallery_ids_[chosen]}), expected)
+        same(
+            retriever.kneighbors(Q, 3, within={"ids": set(retriever.gallery_ids_[chosen].tolist())}), expected
+        )
+        both = retriever.kneighbors(Q, 2, within={"positions": chosen}, where="price < 5")
+        same(both, retriever.kneighbors(Q, 2, within=mask, where="price < 5"))
+    for within, message in (
+        ({"ids": [10**6]}, "No sample of the gallery has the id"),
+        ({"names": [1]}, "takes {'ids'"),
+        ({"positions": [n]}, "Positions must be from 0"),
+        ({"positions": [-1]}, "Positions must be from 0"),
+        ({"positions": [0.5]}, "must be integers"),
+        ({"ids": [0], "positions": [0]}, "takes {'ids'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            retriever.kneighbors(Q, 1, within=within)
+
+
+def test_rows_that_change(rng):
+    X, y = blobs(rng, n_classes=4, n_features=6)
+    table = pd.DataFrame({"price": np.arange(len(X)), "brand": "x"}, index=[f"im{i}" for i in range(len(X))])
+    retriever = HierarchicalRetriever().fit(X, y, ids=table.index, metadata=table)
+    assert retriever.gallery_ids_.tolist() == table.index.tolist()
+    assert retriever.retrieve(X[:1], 1, columns=["price"])["price"].item() == 0
+    retriever.set_metadata({"price": [500, 501]}, ids=["im3", "im1"])
+    assert retriever.retrieve(X[:1], 2, where="price >= 500", columns=["price", "brand"]).set_index("id")[
+        "price"
+    ].to_dict() == {"im3": 500, "im1": 501}
+    new, more = X[:2] + 5, pd.DataFrame({"price": [7, 8], "brand": ["new", "newer"]})
+    before = retriever.searcher()
+    with pytest.raises(ValueError, match="has a sample with the id 'im5'"):
+        retriever.add_to_gallery(new, y[:2], ["im5", "other"], metadata=more)
+    assert retriever.searcher() is before
+    retriever.add_to_gallery(new, y[:2], ["im5", "other"], metadata=more, if_exists="replace")
+    rest = np.delete(np.arange(len(X)), 5)
+    naive = (
+        HierarchicalRetriever()
+        .fit(X, y)
+        .set_gallery(np.concatenate([X[rest], new]), np.concatenate([y[rest], y[:2]]), new_classes="labels")
+    )
+    same(retriever.kneighbors(X, 5), naive.kneighbors(X, 5))
+    assert retriever.gallery_ids_.tolist() == [*table.index[rest], "im5", "other"]
+    assert retriever.retrieve(new, 1, where="brand == 'new'")["id"].tolist() == ["im5", "im5"]
+    # All samples at once.
+    retriever.add_to_gallery(X, y, retriever.gallery_ids_[: len(X)], metadata=table, if_exists="replace")
+    assert retriever.n_samples_fit_ == len(X) + 1
+
+
+def test_bad_changes(rng):
+    X, y = blobs(rng, n_classes=4, n_features=6)
+    retriever = HierarchicalRetriever().fit(
+        X, y, ids=np.arange(len(X)), metadata={"price": np.arange(len(X))}
+    )
+    before = retriever.searcher()
+    for change, message in (
+        (lambda: retriever.add_to_gallery(X, y, metadata={"price": y}, if_exists="replace"), "needs ids"),
+        (lambda: retriever.add_to_gallery(X[:1], y[:1], [0], if_exists="keep"), "if_exists must be"),
+        (lambda: retriever.add_to_gallery(X[:1], y[:1], [0], if_exists="replace"), "has metadata"),
+        (lambda: retriever.set_metadata({"price": [1]}, ids=[0, 1]), "2 samples, but 1 rows"),
+        (lambda: retriever.set_metadata({"cost": [1]}, ids=[0]), "no columns"),
+        (lambda: retriever.set_metadata({"price": [1]}, ids=[-1]), "No sample"),
+        (lambda: retriever.set_metadata({"price": [1, 2]}, ids=[1, 1]), "distinct"),
+        (lambda: retriever.set_metadata(None, ids=[1]), "whole table"),
+        (lambda: HierarchicalRetriever().fit(X, y, ids=[1, 2]), "2 ids"),
+        (lambda: HierarchicalRetriever().fit(X, y, ids=np.zeros(len(X))), "distinct"),
+        (lambda: HierarchicalRetriever().fit(X, y, metadata={"price": [1]}), "1 rows of metadata"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            change()
+    assert retriever.searcher() is before

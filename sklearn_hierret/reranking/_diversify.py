@@ -1,0 +1,168 @@
+"""Results that are not all alike."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pandas import factorize
+
+from sklearn_hierret._arrays import row_chunks
+from sklearn_hierret._sklearn import Interval
+from sklearn_hierret.reranking._step import RerankingStep
+
+
+class Diversify(RerankingStep):
+    """Choose results that are near the query and far from each other, or one of each group.
+
+    By default maximal marginal relevance [1]_: of the first `n_candidates` results the nearest comes first,
+    and then, again and again, the one of least ``D - trade_off * (visual distance to the nearest result that
+    was chosen)``. With `one_per` the first result of each group comes before all repeats.
+
+    Parameters
+    ----------
+    retriever : retriever or another step, default=None
+        It is cloned and fitted. None means a default `HierarchicalRetriever`.
+    one_per : str, default=None
+        "leaf": results whose leaf is that of an earlier one are repeats. "copy": those within `copy_distance`
+        of an earlier one. Any other text: those with its value in this column of the gallery's metadata;
+        a missing value repeats nothing. Repeats follow in their order behind all others.
+    trade_off : float, default=0.3
+        Weight of being different; 0 keeps the order. Not with `one_per`.
+    copy_distance : float, default=0.05
+        Largest visual distance of near copies.
+    n_candidates : int, default=100
+        Results to choose from; at least those that are asked for.
+    n_neighbors : int, default=5
+        Default of `kneighbors`.
+
+    Attributes
+    ----------
+    retriever_ : fitted retriever
+
+    Notes
+    -----
+    Distances are those of the retriever, in the order of the results, and need not ascend.
+
+    References
+    ----------
+    .. [1] J. Carbonell, J. Goldstein, "The Use of MMR, Diversity-Based Reranking for Reordering Documents and
+       Producing Summaries", SIGIR 1998.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_hierret.reranking import Diversify
+    >>> X, y = load_iris(return_X_y=True)
+    >>> step = Diversify(one_per="leaf").fit(X, y)
+    >>> len(set(step.retriever_.leaves()[step.kneighbors(X[:1], n_neighbors=3)[1][0]]))
+    3
+    """
+
+    _parameter_constraints: dict = {
+        **RerankingStep._parameter_constraints,
+        "one_per": [None, str],
+        "trade_off": [Interval(Real, 0, None, closed="left")],
+        "copy_distance": [Interval(Real, 0, 2, closed="both")],
+        "n_candidates": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        retriever: Any = None,
+        *,
+        one_per: str | None = None,
+        trade_off: float = 0.3,
+        copy_distance: float = 0.05,
+        n_candidates: int = 100,
+        n_neighbors: int = 5,
+    ) -> None:
+        self.retriever = retriever
+        self.one_per = one_per
+        self.trade_off = trade_off
+        self.copy_distance = copy_distance
+        self.n_candidates = n_candidates
+        self.n_neighbors = n_neighbors
+
+    def kneighbors(
+        self,
+        X: ArrayLike | None = None,
+        n_neighbors: int | None = None,
+        return_distance: bool = True,
+        **request: Any,
+    ) -> Any:
+        """Nearest gallery samples after this step.
+
+        Parameters
+        ----------
+        X, n_neighbors, return_distance
+            See `HierarchicalRetriever.kneighbors`.
+        **request
+            Those of its other options that say where to search and how: `within`, `where`, `alpha`,
+            `not_same`.
+
+        Returns
+        -------
+        distances, indices : ndarrays of shape (n_queries, n_neighbors)
+            As there, in another order.
+        """
+        if "offset" in request:
+            raise TypeError("Diversify has no offset: ask for more neighbours, and leave the first ones out.")
+        distances, indices = self._ranked_again(X, self.checked_k(X, n_neighbors), **request)
+        return (distances, indices) if return_distance else indices
+
+    def _ranked_again(self, X: ArrayLike | None, k: int, **request: Any) -> tuple[NDArray, NDArray[np.intp]]:
+        n = min(max(self.n_candidates, k), self.n_samples_fit_ - (X is None))
+        distances, indices = self.retriever_.kneighbors(X, n, **request)
+        order = np.empty((len(indices), k), dtype=np.intp)
+        groups = self._groups()
+        if groups is not None:
+            place = _repeats(groups[indices]) + 2 * (indices < 0)
+            order = np.argsort(place, axis=1, kind="stable")[:, :k]
+        else:
+            n_features = self._prepared_for.gallery.visual_rows(indices[0, :1]).shape[1]
+            for rows in row_chunks(len(indices), 8 * n * n_features):
+                order[rows] = self._chosen(distances[rows], indices[rows], k)
+        return np.take_along_axis(distances, order, axis=1), np.take_along_axis(indices, order, axis=1)
+
+    def _groups(self) -> NDArray[np.intp] | None:
+        """Return a number for the group of each gallery sample; None where there are no groups."""
+        searcher = self._prepared_for
+        if self.one_per is None or self.one_per == "copy":
+            return None
+        if self.one_per == "leaf":
+            values = searcher.leaves.labels_of(searcher.leaves.view(of_gallery=False).leaves())
+        else:
+            values = searcher.gallery.columns([self.one_per])[self.one_per]
+        codes, _ = factorize(values)
+        return np.where(codes < 0, -1 - np.arange(len(codes)), codes)
+
+    def _chosen(self, distances: NDArray, indices: NDArray[np.intp], k: int) -> NDArray[np.intp]:
+        """Choose k of some queries' candidates, one after another."""
+        gallery, (n_queries, n) = self._prepared_for.gallery, indices.shape
+        distances = np.where(indices < 0, np.finfo(np.float64).max, distances)  # where a condition left few
+        rows = gallery.visual_rows(indices.ravel()).reshape(n_queries, n, -1)
+        chosen, query = np.empty((n_queries, k), dtype=np.intp), np.arange(n_queries)
+        nearest, is_left = np.full((n_queries, n), np.inf), np.ones((n_queries, n), dtype=bool)
+        for place in range(k):
+            if self.one_per == "copy":
+                # argmin takes the first of equals
+                cost = np.where(nearest <= self.copy_distance, 1.0, 0.0) + 2.0 * (indices < 0)
+            else:
+                cost = distances - (self.trade_off * nearest if place else 0.0)
+            best = np.where(is_left, cost, np.inf).argmin(axis=1)
+            chosen[:, place], is_left[query, best] = best, False
+            cosines = np.einsum("qnd,qd->qn", rows, rows[query, best])
+            np.minimum(nearest, np.maximum(1 - cosines, 0), out=nearest)
+        return chosen
+
+
+def _repeats(groups: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Tell which entries of each row are there before."""
+    order = np.argsort(groups, axis=1, kind="stable")
+    ordered = np.take_along_axis(groups, order, axis=1)
+    is_repeat = np.zeros(groups.shape, dtype=bool)
+    np.put_along_axis(is_repeat, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], axis=1)
+    return is_repeat
