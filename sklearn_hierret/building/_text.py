@@ -96,14 +96,9 @@ class TextHierarchyBuilder(SupervisedEstimator):
         self.heights = heights
 
     def _fit(self, training: TrainingSet) -> None:
-        if isinstance(self.encoder, str):
-            raise ValueError(
-                f"encoder must be a callable or have a method encode, got the string {self.encoder!r}; pass "
-                f"SentenceTransformer({self.encoder!r}), say."
-            )
         classes = training.classes
         names = self._names_of(classes)
-        vectors = self._encoded(names)
+        vectors = encoded_names(self.encoder, names)
         distances = distances_of_vectors(vectors, "cosine", classes, "vector")
         self.linkage_matrix_, tree = linked(distances, classes, self.method, self.heights)
         self.hierarchy_ = tree.with_origin("mixed")
@@ -137,19 +132,31 @@ class TextHierarchyBuilder(SupervisedEstimator):
                 )
         return [names[label] for label in classes.tolist()]
 
-    def _encoded(self, names: list[str]) -> NDArray[np.float64]:
-        encode = getattr(self.encoder, "encode", self.encoder)
-        vectors: Any = encode(list(names))
-        try:
-            vectors = np.asarray(vectors.toarray() if issparse(vectors) else vectors, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"The encoder gave no vectors of numbers: {error}") from error
-        if vectors.ndim != 2 or len(vectors) != len(names):
-            raise ValueError(
-                f"The encoder gave an array of shape {vectors.shape} for {len(names)} names; one row a name "
-                "is expected."
-            )
-        wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if len(wrong):
-            raise ValueError(f"The encoder's vector of {names[wrong[0]]!r} is not finite.")
-        return vectors
+
+def encoded_names(encoder: Any, names: list[str]) -> NDArray[np.float64]:
+    """Return an encoder's vector of each name.
+
+    Raises
+    ------
+    ValueError
+        For a string in place of an encoder, and for anything but a finite row for each name.
+    """
+    if isinstance(encoder, str):
+        raise ValueError(
+            f"encoder must be a callable or have a method encode, got the string {encoder!r}; pass "
+            f"SentenceTransformer({encoder!r}), say."
+        )
+    vectors: Any = getattr(encoder, "encode", encoder)(list(names))
+    try:
+        vectors = np.asarray(vectors.toarray() if issparse(vectors) else vectors, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The encoder gave no vectors of numbers: {error}") from error
+    if vectors.ndim != 2 or len(vectors) != len(names):
+        raise ValueError(
+            f"The encoder gave an array of shape {vectors.shape} for {len(names)} names; one row a name "
+            "is expected."
+        )
+    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(wrong):
+        raise ValueError(f"The encoder's vector of {names[wrong[0]]!r} is not finite.")
+    return vectors

@@ -9,12 +9,14 @@ from sklearn_hierret.interaction._query_sets import kneighbors_of_set
 from sklearn_hierret.interaction._rocchio import Rocchio
 from sklearn_hierret.interaction._session import RetrievalSession
 from sklearn_hierret.interaction._session import session_numbers as session_numbers
+from sklearn_hierret.interaction._text_search import TextSearch
 
 __all__ = [
     "LinearFeedback",
     "NodePosterior",
     "RetrievalSession",
     "Rocchio",
+    "TextSearch",
     "evaluate_interaction",
     "facets",
     "kneighbors_of_set",

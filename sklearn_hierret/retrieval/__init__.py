@@ -2,6 +2,7 @@
 
 from sklearn_hierret.retrieval._alpha import ALPHAS
 from sklearn_hierret.retrieval._base import BaseRetriever, checked_queries, checked_samples
+from sklearn_hierret.retrieval._discovered import discovered_labels
 from sklearn_hierret.retrieval._fitting import fit_leaf_model, fit_ranking
 from sklearn_hierret.retrieval._gallery import Gallery, LeafOrigin
 from sklearn_hierret.retrieval._hamming import HammingRetriever
@@ -33,6 +34,7 @@ __all__ = [
     "checked_queries",
     "checked_samples",
     "constraints_of",
+    "discovered_labels",
     "fit_inside",
     "fit_leaf_model",
     "fit_metric",

@@ -39,6 +39,12 @@ def discovered_of(searcher: Searcher) -> DiscoveredClasses:
     return new
 
 
+def discovered_labels(searcher: Searcher) -> set:
+    """Return the labels of discovered leaves, of which there may be none."""
+    new = None if searcher.leaf_model is None else searcher.leaf_model.new
+    return set(new.labels.tolist()) if isinstance(new, DiscoveredClasses) else set()
+
+
 @tabular
 def discovered_table(searcher: Searcher) -> pd.DataFrame:
     """Return a row for each discovered leaf, see `HierarchicalRetriever.discover`."""

@@ -271,10 +271,12 @@ class Searcher:
         within: ArrayLike | None = None,
         where: str | None = None,
         class_distances: NDArray[np.float64] | None = None,
+        leaves: NDArray | None = None,
         alpha: float | None = None,
         visual: NDArray | None = None,
         with_leaves: bool = False,
         positions: NDArray[np.intp] | None = None,
+        has_copies: bool = True,
     ) -> Result:
         """Find the nearest gallery samples.
 
@@ -286,6 +288,8 @@ class Searcher:
             See `HierarchicalRetriever.kneighbors`.
         class_distances : ndarray of shape (n_classes,), optional
             Distance of each class, for all queries; default: the expected D_H of the queries' leaves.
+        leaves : ndarray of shape (n_queries, n_kept), optional
+            Leaves of queries of X, in place of those that the class model predicts.
         alpha : float, optional
             Weight of that; default: the option.
         visual : ndarray of shape (n_queries, n_visual), optional
@@ -294,6 +298,8 @@ class Searcher:
             Also where the ranking does not need them.
         positions : ndarray of shape (n_queries,), optional
             Of the gallery samples that are the queries, without X; default: all.
+        has_copies : bool, default=True
+            Whether the distance to rows that equal a query is 0.
         """
         is_limited = within is not None or where is not None
         k, gallery, of_gallery = self._checked_k(X, n_neighbors, is_limited), self.gallery, X is None
@@ -313,7 +319,8 @@ class Searcher:
             else:
                 if visual is None:
                     visual = queries = gallery.as_queries(X)
-                leaves, known = self.leaves.asked(X, queries)
+                if leaves is None:
+                    leaves, known = self.leaves.asked(X, queries)
             if class_distances is not None:
                 leaf_distance = LeafDistance(leaves, partial(_same_for_all, class_distances))
             else:
@@ -329,7 +336,9 @@ class Searcher:
         own_row = part.rows[at] if of_gallery else None
         how: dict[str, Any] = {"leaf_distance": leaf_distance, "own_row": own_row, "allowed": allowed}
         distances, serials = self._nearest(visual, part.index, k, alpha, **how)
-        is_copy = copies_first(distances, serials, *_copies(visual, part.index, own_row, allowed))
+        is_copy = np.zeros(serials.shape, dtype=bool)
+        if has_copies:
+            is_copy = copies_first(distances, serials, *_copies(visual, part.index, own_row, allowed))
         positions_of_all = gallery.samples.positions(serials)
         return Result(distances, positions_of_all, visual, view, leaf_distance, known, is_copy)
 
