@@ -19,8 +19,8 @@ from sklearn_hierret.interaction._method import check_retriever
 from sklearn_hierret.leaves import soft_leaves
 from sklearn_hierret.retrieval import Result, Searcher, checked_samples, discovered_labels, table_of
 
-#: A class whose name is one standard deviation more similar to a text is e ** SHARPNESS times as probable; with
-#: 2 or more, descriptions ruin the searches of images (docs/interaction.md).
+#: A class whose name is one standard deviation more similar to a text is e ** SHARPNESS times as probable;
+#: with 2 or more, descriptions ruin the searches of images (docs/interaction.md).
 SHARPNESS = 1.0
 #: What a class keeps of the probabilities of an image that rule it out.
 LEAST = 1e-9
