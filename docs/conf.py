@@ -1,4 +1,4 @@
-"""Sphinx: the guide in Markdown, the API from docstrings, the gallery from examples that run."""
+"""Sphinx: the pages in Markdown, the API from docstrings, the gallery from examples that run."""
 
 from importlib.metadata import version as version_of
 from importlib.util import find_spec
@@ -39,8 +39,8 @@ autodoc_typehints = "none"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_hierret"
-html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "show_prev_next": False}
-html_sidebars = {"*": []}
+html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "show_prev_next": True}
+html_sidebars = {"index": [], "start": []}
 
 
 def figures_of_an_example(block, block_vars, gallery_conf):

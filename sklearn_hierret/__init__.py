@@ -51,7 +51,7 @@ from sklearn_hierret.retrieval import (
     RetrievalPipeline,
 )
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "OASIS",

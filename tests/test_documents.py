@@ -19,23 +19,28 @@ def run_blocks(path):
     return names
 
 
-@pytest.mark.slow
-def test_readme_examples_run(capsys):
-    assert run_blocks(ROOT / "README.md")["search"].best_score_ > 0.9
-    assert "[8 8 8 8 8 8 8 8 8 8]" in capsys.readouterr().out  # what marks bring, as it says
-    assert len((ROOT / "README.md").read_text().splitlines()) < 150
+PAGES = ["start", "embeddings", "visual_distance", "leaves", "tune", "uncertain", "serve"]
 
 
 @pytest.mark.slow
-def test_guide_runs(capsys, tmp_path, monkeypatch):
+def test_readme_runs_and_shows_its_output(capsys):
+    path = ROOT / "README.md"
+    assert run_and_compare(path, capsys)["search"].best_score_ > 0.9
+    assert len(path.read_text().splitlines()) <= 120
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAGES)
+def test_page_runs_and_shows_its_output(name, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # it saves features as a user would
-    run_blocks(ROOT / "docs" / "guide.md")
-    printed = capsys.readouterr().out
-    assert re.findall(r"cosine +mAP@20 = 0\.\d+", printed)
+    run_and_compare(ROOT / "docs" / f"{name}.md", capsys)
 
 
-def test_getting_started_runs():
-    assert run_blocks(ROOT / "docs" / "start.md")["indices"].shape == (450, 5)
+@pytest.mark.parametrize("path", ["README.md", "docs/start.md", "docs/idea.md"])
+def test_sentences_are_short(path):
+    text = re.sub(r"```.*?```|\|.*\||!\[.*?\)", "", (ROOT / path).read_text(), flags=re.DOTALL)
+    for sentence in re.split(r"[.:;?!]\s|\n\n|\n-", text):
+        assert len(sentence.split()) <= 35, sentence
 
 
 def test_page_of_new_classes_runs(capsys):
@@ -59,6 +64,13 @@ def test_hashing_guide_runs(capsys):
     assert scores[1] > scores[0] > 0.8
 
 
+NUMBER = r"-?\d+\.?\d*(?:e-?\d+)?"
+
+
+def lines_of(text):
+    return [re.sub(r" +", " ", line.strip()) for line in text.splitlines()]
+
+
 def run_and_compare(path, capsys):
     """Run the blocks of a page, and compare what they print with what it shows below them."""
     names: dict = {}
@@ -66,15 +78,11 @@ def run_and_compare(path, capsys):
     for block, _, shown in re.findall(pattern, path.read_text(), flags=re.DOTALL):
         exec(compile(block, path.name, "exec"), names)
         printed = capsys.readouterr().out
-        assert [line.rstrip() for line in printed.splitlines()] == [
-            line.rstrip() for line in shown.splitlines()
-        ]
+        for found, expected in zip(lines_of(printed), lines_of(shown), strict=True):
+            assert re.sub(NUMBER, "#", found) == re.sub(NUMBER, "#", expected)
+            numbers = [[float(n) for n in re.findall(NUMBER, line)] for line in (found, expected)]
+            assert numbers[0] == pytest.approx(numbers[1], abs=2e-3)  # other versions round in other ways
     return names
-
-
-def test_page_on_serving_runs_and_shows_its_output(capsys):
-    names = run_and_compare(ROOT / "docs" / "serve.md", capsys)
-    assert names["own"].shape == (2, 5)
 
 
 @pytest.mark.slow
