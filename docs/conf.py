@@ -1,5 +1,6 @@
 """Sphinx: the pages in Markdown, the API from docstrings, the gallery from examples that run."""
 
+import sys
 from importlib.metadata import version as version_of
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ from sphinx_gallery.scrapers import figure_rst
 from sklearn_hierret import HierarchicalRetriever
 from sklearn_hierret.explorer import explore
 
+sys.path.insert(0, str(Path(__file__).parent))  # for long_tables
 project = "sklearn_hierret"
 author = "The sklearn_hierret developers"
 copyright = "the sklearn_hierret developers"
@@ -24,6 +26,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx_gallery.gen_gallery",
+    "long_tables",
 ]
 exclude_patterns = ["_build", "gallery/*.ipynb"]
 templates_path = ["_templates"]
