@@ -40,6 +40,8 @@ autosummary_generate = True
 autodoc_default_options = {"members": True}
 autodoc_typehints = "none"
 
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_hierret"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "show_prev_next": True}

@@ -27,6 +27,12 @@ try:
 except (ImportError, RuntimeError):  # numba is optional, and needs a place for what it compiles
     _compiled = None
 
+
+def is_compiled() -> bool:
+    """Return whether searches are compiled, by numba."""
+    return _compiled is not None
+
+
 #: Rows of a block; more where classes are many, for a block has a number for each of them.
 BLOCK_ROWS = 128
 #: Rows of a group, whose best score is looked at first. Blocks are no smaller.
