@@ -92,6 +92,7 @@ sphinx_gallery_conf = {
     "capture_repr": (),
     "min_reported_time": 5,
     "matplotlib_animations": False,
+    "within_subsection_order": "gallery_order.LearningOrder",
 }
 # Configuration that can't be pickled is not kept between builds; nothing is lost.
 suppress_warnings = ["config.cache"]

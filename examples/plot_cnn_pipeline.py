@@ -149,7 +149,7 @@ bars = Figure(figsize=(7, 3.6), layout="constrained")
 ax = bars.subplots()
 table.plot.bar(ax=ax, rot=0, width=0.75)
 ax.set(ylabel="mAP@20", ylim=(0, 1))
-ax.legend(fontsize=8, loc="lower right")
+ax.legend(fontsize=8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
 
 # %%
 # Save the pictures where this file is.

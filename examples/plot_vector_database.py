@@ -115,9 +115,9 @@ for row, alpha in zip(axes, (0.0, 1.0, 16.0), strict=True):
         ax.imshow(image.reshape(8, 8), cmap="gray_r")
         ax.set(xticks=[], yticks=[])
         is_right = label == y_query[query]
-        ax.set_title(str(label), color="tab:green" if is_right else "tab:red", fontsize=10)
+        ax.set_title(str(label), color="tab:blue" if is_right else "tab:orange", fontsize=10)
         for spine in ax.spines.values():
-            spine.set(color="tab:green" if is_right else "tab:red", linewidth=1.5)
+            spine.set(color="tab:blue" if is_right else "tab:orange", linewidth=1.5)
     for spine in row[0].spines.values():
         spine.set(color="black", linewidth=2)
     row[0].set_title(f"query: {y_query[query]}", color="black", fontsize=10)
