@@ -17,7 +17,11 @@ def fold(app: Any, doctree: nodes.document, docname: str) -> None:
     """Wrap each table of more rows in an element that opens by a click, and write it as CSV."""
     if app.builder.format != "html" or docname == "api":
         return
-    long = [table for table in doctree.findall(nodes.table) if len(rows_of(table)) - 1 > MOST_ROWS]
+    long = [
+        table
+        for table in doctree.findall(nodes.table)
+        if len(rows_of(table)) - 1 > MOST_ROWS and any(rows_of(table)[0])  # lists of links have no heads
+    ]
     for number, table in enumerate(long, start=1):
         rows = rows_of(table)
         name = f"{docname.replace('/', '_')}_{number}.csv"
