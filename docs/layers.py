@@ -93,8 +93,8 @@ LAYERS: dict[str, tuple[str, str]] = {
         "_arrays _sklearn _state _training building distance evaluation hierarchy metrics retrieval",
     ),
     "interaction": (
-        "`RetrievalSession` and methods of feedback, query sets, facets, simulated users",
-        "_frames _arrays _sklearn _state evaluation hierarchy leaves metrics retrieval statistics",
+        "`RetrievalSession` and methods of feedback, words, query sets, facets, simulated users",
+        "_frames _arrays _sklearn _state building evaluation hierarchy leaves metrics retrieval statistics",
     ),
     "reranking": (
         "steps that rank again what a retriever found",

@@ -270,9 +270,10 @@ def test_bad_sessions(data):
         RetrievalSession(several, Q[:1], method=NodePosterior())
     with pytest.raises(TypeError, match="method must be"):
         RetrievalSession(retriever, Q[:1], method=NodePosterior)
-    for other in (make_pipeline(retriever), NearestNeighbors().fit(X)):
-        with pytest.raises(TypeError, match="HierarchicalRetriever is needed"):
-            RetrievalSession(other, Q[:1])
+    with pytest.raises(TypeError, match="HierarchicalRetriever is needed"):
+        RetrievalSession(NearestNeighbors().fit(X), Q[:1])
+    with pytest.raises(TypeError, match="HierarchicalRetriever is needed"):
+        RetrievalSession(make_pipeline(NearestNeighbors()).fit(X), Q[:1])
     for params in ({"beta": np.nan}, {"gamma": -1}, {"least_alpha": np.inf}, {"mark_weight": "all"}):
         with pytest.raises(ValueError, match="must be a finite number"):
             NodePosterior(**params)
