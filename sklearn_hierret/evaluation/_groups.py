@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_hierret._arrays import check_same_kind
+
 
 @dataclass(frozen=True)
 class Groups:
@@ -34,13 +36,16 @@ class Groups:
         Raises
         ------
         ValueError
-            For groups of another length, and queries without one.
+            For groups of another length or kind, and queries without one.
         """
         queries, gallery = (pd.Series(values, dtype=object).to_numpy() for values in (of_queries, of_gallery))
         if len(queries) != n_queries:
             raise ValueError(f"{n_queries} queries, but {len(queries)} groups.")
+        if any(isinstance(group, (list, tuple, set, dict, np.ndarray)) for group in queries[:1]):
+            raise TypeError("Groups must be single values, such as names, not lists.")
         if pd.isna(queries).any():
             raise ValueError("Some groups are missing (NaN or None): give such samples groups of their own.")
+        check_same_kind(queries, gallery[~pd.isna(gallery)], "groups", "the gallery's groups")
         codes, distinct = pd.factorize(gallery)
         numbers = pd.Index(distinct).get_indexer(queries)
         counts = np.bincount(codes[codes >= 0], minlength=len(distinct) + 1)

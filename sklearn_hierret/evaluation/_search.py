@@ -100,16 +100,14 @@ class Search:
                 "With alpha=inf distances are those of leaves alone, and do not tell what is tied; "
                 "alpha=1e6 ranks alike."
             )
-        depth = ranks_needed(names, ks, self.n_relevant)
         groups = self._groups
         if groups is None:
-            return scores_of(self.rankings(depth), names, ks, params)
-        self._check_depth(depth)
+            return scores_of(self.rankings(ranks_needed(names, ks, self.n_relevant)), names, ks, params)
+        self._check_depth(max(ks, default=1))
         queries: list[NDArray[np.intp]] = []
 
         def rankings() -> Iterator[Ranking]:
-            one_by_one = any(METRICS[name].takes_hierarchy for name in names)
-            for positions, ranking in self._rankings_of_others(depth, groups, one_by_one):
+            for positions, ranking in self._rankings_of_others(names, ks, groups):
                 queries.append(positions)
                 yield ranking
 
@@ -119,8 +117,9 @@ class Search:
 
     def _check_depth(self, k: int) -> None:
         if k > self.n_ranked:
+            apart = "" if self._groups is None else f", {self._groups.largest} of the largest group left out"
             raise ValueError(
-                f"k={k} is larger than the gallery, which holds {self.n_ranked} items for a query."
+                f"k={k} is larger than the gallery, which holds {self.n_ranked} items for a query{apart}."
             )
 
     def _checked_groups(self, groups: Any, gallery_groups: ArrayLike | None) -> Groups:
@@ -131,9 +130,12 @@ class Search:
             if isinstance(groups, Mapping):
                 raise TypeError("With gallery='query' groups are those of the queries, not of a column.")
             return Groups.of(groups, groups, len(self.y_query))
-        if isinstance(groups, Mapping) and len(groups) == 1 and hasattr(self.model, "searcher"):
+        model = self.model
+        while hasattr(model, "retriever_"):  # a step around it
+            model = model.retriever_
+        if isinstance(groups, Mapping) and len(groups) == 1 and hasattr(model, "searcher"):
             [(name, of_queries)] = groups.items()
-            of_gallery = self.model.searcher().gallery.columns([name])[name]
+            of_gallery = model.searcher().gallery.columns([name])[name]
             return Groups.of(of_queries, of_gallery, len(self.y_query))
         raise TypeError(
             "With gallery='fit' groups must map a column of the gallery's metadata to the groups of the "
@@ -154,21 +156,30 @@ class Search:
             )
 
     def _rankings_of_others(
-        self, k: int, groups: Groups, one_by_one: bool
+        self, names: list[str], ks: list[int], groups: Groups
     ) -> Iterator[tuple[NDArray[np.intp], Ranking]]:
         """Yield queries and rankings without their groups, one group at a time if the gallery has to tell."""
-        for rows in query_chunks(len(self.y_query), k + groups.largest):
-            depth = min(k + groups.largest, len(self.y_gallery) - int(self.exclude_query))
+        metrics, n_gallery = [METRICS[name] for name in names], len(self.y_gallery)
+        one_by_one = any(metric.takes_hierarchy or metric.depth == "R" for metric in metrics)
+        # Whole lists of relevant items differ in length from query to query.
+        k = ranks_needed(names, ks, self.n_relevant)
+        depth = min(k + groups.largest, n_gallery - int(self.exclude_query))
+        for rows in query_chunks(len(self.y_query), depth):
             neighbours = self._kneighbors(rows, depth)[1]
-            first = np.argsort(groups.is_same(rows, neighbours), axis=1, kind="stable")[:, :k]
-            ranked = self.y_gallery[np.take_along_axis(neighbours, first, axis=1)]
+            order = np.argsort(groups.is_same(rows, neighbours), axis=1, kind="stable")
+            ranked = self.y_gallery[np.take_along_axis(neighbours, order, axis=1)]
             positions = np.arange(len(self.y_query))[rows]
             of_queries = groups.of_queries[rows] if one_by_one else np.zeros(len(positions), dtype=np.intp)
             for group in np.unique(of_queries):
                 chosen = of_queries == group
-                at = positions[chosen]
-                others = self.y_gallery[groups.of_gallery != group] if one_by_one else self.y_gallery
-                yield at, Ranking(self.y_query[at], ranked[chosen], self.n_relevant[at], others, False, None)
+                at, others = positions[chosen], self.y_gallery
+                if one_by_one and group >= 0:
+                    others = self.y_gallery[groups.of_gallery != group]
+                n = ranks_needed(names, ks, self.n_relevant[at])
+                yield (
+                    at,
+                    Ranking(self.y_query[at], ranked[chosen, :n], self.n_relevant[at], others, False, None),
+                )
 
     def _neighbours(self, k: int) -> Iterator[tuple[slice, NDArray, NDArray[np.intp]]]:
         """Yield queries, distances, indices; with averaged ties those of all groups that k touches."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,8 @@ class TextSearch:
             For text that is no name where there is no encoder, for names of several nodes, for no words, and
             for weights that are not positive.
         """
+        if self.retriever.searcher().leaves.tree != self._tree:
+            raise RuntimeError("The retriever's tree has changed: make the TextSearch again.")
         weights = self._weights(words)
         if weights is None:
             return self._of_text(str(words))
@@ -189,12 +191,11 @@ class TextSearch:
     def _found(
         self, words: Any, X: Any, n_neighbors: int | None, within: Any, where: str | None
     ) -> tuple[Searcher, Result]:
-        searcher = self.retriever.searcher()
-        tree = searcher.leaves.tree
-        assert tree is not None
-        if tree.classes.tolist() != self._tree.classes.tolist():
-            raise RuntimeError("The gallery has brought classes: make the TextSearch again.")
-        proba = self.class_probabilities(words)
+        searcher, proba = self.retriever.searcher(), self.class_probabilities(words)
+        if not len(searcher.gallery):
+            raise ValueError("The gallery is empty.")
+        if X is not None and searcher.leaves.weight() == 0:
+            raise ValueError("With alpha=0 words count for nothing beside images: set a larger alpha.")
         how: dict[str, Any] = {"within": within, "where": where}
         if X is None:
             n_features = searcher.gallery.features_at(np.arange(1)).shape[1]
@@ -244,11 +245,15 @@ class TextSearch:
         if isinstance(words, Mapping):
             pairs = list(words.items())
         else:
-            several = isinstance(words, (Sequence, np.ndarray, set, frozenset)) and not isinstance(words, str)
+            kinds = (Sequence, np.ndarray, set, frozenset, pd.Series, pd.Index)
+            several = isinstance(words, kinds) and not isinstance(words, str)
             pairs = [(name, 1.0) for name in (words if several else [words])]
         weights: dict[int, float] = {}
         for name, weight in pairs:
-            nodes = self._nodes.get(name, [])
+            nodes = self._nodes.get(name, []) if isinstance(name, Hashable) else []
+            nodes = [
+                node for node in nodes if node < self._tree.n_classes
+            ] or nodes  # classes first, as `within`
             if len(nodes) != 1:
                 what = "no class and no node" if not nodes else "several nodes"
                 raise ValueError(f"{name!r} is the name of {what} of the hierarchy.")
@@ -257,7 +262,8 @@ class TextSearch:
             weights[nodes[0]] = weights.get(nodes[0], 0.0) + float(weight)
         if not weights:
             raise ValueError("There are no words.")
-        return weights
+        largest = max(weights.values())
+        return {node: weight / largest for node, weight in weights.items()}
 
     def _of_text(self, text: str) -> NDArray[np.float64]:
         """Compare a text with what nodes are called."""

@@ -121,15 +121,9 @@ def _scores_of_metric(
     judges: list[Any] = [scorers]
     if is_ours and not scorers[0].shares_search(scorers[-1]):
         judges = [(scorer,) for scorer in scorers]
-    apart: tuple[Any, ...] = ()
-    if groups is not None:
-        apart = groups[fold.test], groups[np.append(fold.fit, fold.unseen)]
     searches = []
     if is_ours:
-        searches = [
-            pair[0].search(retriever, Q, t, *(apart if pair[0].gallery == "fit" else apart[:1]))
-            for pair in judges
-        ]
+        searches = [pair[0].search(retriever, Q, t, *_apart(pair[0], fold, groups)) for pair in judges]
     rankers = [search.model for search in searches] if is_ours else [retriever]
     searchers = {
         weights: [_with_weights(ranker.searcher(), weights) for ranker in rankers]
@@ -150,6 +144,16 @@ def _scores_of_metric(
             of_candidate += scores_of_queries(pair, search)
         scores.append(of_candidate)
     return scores
+
+
+def _apart(scorer: RetrievalScorer, fold: Fold, groups: NDArray | None) -> tuple[NDArray, ...]:
+    """Return the groups of queries, and of a gallery that is not theirs, where some of them meet."""
+    if groups is None or scorer.ties == "average":
+        return ()
+    of_queries, of_gallery = groups[fold.test], groups[np.append(fold.fit, fold.unseen)]
+    if scorer.gallery == "fit":
+        return (of_queries, of_gallery) if np.isin(of_queries, of_gallery).any() else ()
+    return (of_queries,) if len(np.unique(of_queries)) > 1 else ()
 
 
 def _with_weights(searcher: Searcher, weights: Any) -> Searcher:

@@ -20,7 +20,7 @@ from sklearn_hierret.building import CombinedHierarchyBuilder, named
 from sklearn_hierret.evaluation import RetrievalScorer, make_retrieval_scorer
 from sklearn_hierret.hierarchy import CombinedHierarchy, check_weights
 from sklearn_hierret.model_selection._candidates import Candidates, Scores, scores_of_fold
-from sklearn_hierret.model_selection._splits import Fold, folds_of, for_splitter
+from sklearn_hierret.model_selection._splits import Fold, folds_of, for_splitter, grouped
 from sklearn_hierret.retrieval import (
     ALPHAS,
     HierarchicalRetriever,
@@ -262,7 +262,8 @@ class HierarchicalRetrieverCV(HierarchicalRetriever):
         routing : MetadataRouter
         """
         to_splitter = MethodMapping().add(caller="fit", callee="split")
-        return MetadataRouter(owner=self).add(splitter=self.cv, method_mapping=to_splitter)
+        router = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(splitter=grouped(self.cv), method_mapping=to_splitter)
 
     def _late(self) -> dict[str, Any]:
         others = super(HierarchicalRetriever, self)._late()  # the metric was chosen, not given

@@ -45,10 +45,7 @@ def folds_of(X: NDArray, y: NDArray, cv: Any, params: dict, unseen: float, rando
             "be seen."
         )
     order = check_random_state(random_state).permutation(classes)
-    if isinstance(cv, Integral) and params.get("groups") is not None:
-        splitter: Any = StratifiedGroupKFold(int(cv))
-    else:
-        splitter = check_cv(cv, y, classifier=True)
+    splitter = check_cv(grouped(cv) if params.get("groups") is not None else cv, y, classifier=True)
     folds = []
     for i, split in enumerate(splitter.split(X, y, **params)):
         train, test = (_positions(part) for part in split)
@@ -61,6 +58,11 @@ def folds_of(X: NDArray, y: NDArray, cv: Any, params: dict, unseen: float, rando
     if not folds:
         raise ValueError("cv gave no folds: is it a generator that is used up?")
     return folds
+
+
+def grouped(cv: Any) -> Any:
+    """Return a splitter that keeps groups together in place of a number of folds."""
+    return StratifiedGroupKFold(int(cv)) if isinstance(cv, Integral) else cv
 
 
 def _positions(part: Any) -> NDArray[np.intp]:

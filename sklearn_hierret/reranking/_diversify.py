@@ -30,7 +30,7 @@ class Diversify(RerankingStep):
         of an earlier one. Any other text: those with its value in this column of the gallery's metadata;
         a missing value repeats nothing. Repeats follow in their order behind all others.
     trade_off : float, default=0.3
-        Weight of being different; 0 keeps the order. Not with `one_per`.
+        Weight of being different; 0 keeps the order of a retriever. Not with `one_per`.
     copy_distance : float, default=0.05
         Largest visual distance of near copies.
     n_candidates : int, default=100
@@ -108,6 +108,10 @@ class Diversify(RerankingStep):
         distances, indices : ndarrays of shape (n_queries, n_neighbors)
             As there, in another order.
         """
+        if request and isinstance(self.retriever_, RerankingStep):
+            raise TypeError(
+                "Conditions and weights need the retriever itself inside Diversify, not another step."
+            )
         if "offset" in request:
             raise TypeError("Diversify has no offset: ask for more neighbours, and leave the first ones out.")
         distances, indices = self._ranked_again(X, self.checked_k(X, n_neighbors), **request)
@@ -116,24 +120,29 @@ class Diversify(RerankingStep):
     def _ranked_again(self, X: ArrayLike | None, k: int, **request: Any) -> tuple[NDArray, NDArray[np.intp]]:
         n = min(max(self.n_candidates, k), self.n_samples_fit_ - (X is None))
         distances, indices = self.retriever_.kneighbors(X, n, **request)
-        order = np.empty((len(indices), k), dtype=np.intp)
-        groups = self._groups()
+        # Results beyond the candidates follow in their order, so that more neighbours change no earlier ones.
+        first, order = slice(min(n, self.n_candidates)), np.tile(np.arange(n), (len(indices), 1))
+        groups = self._groups(of_gallery=X is None)
         if groups is not None:
-            place = _repeats(groups[indices]) + 2 * (indices < 0)
-            order = np.argsort(place, axis=1, kind="stable")[:, :k]
+            place = _repeats(groups[indices[:, first]]) + 2 * (indices[:, first] < 0)
+            order[:, first] = np.argsort(place, axis=1, kind="stable")
+            order = order[:, :k]
         else:
+            n_chosen = min(k, first.stop)
             n_features = self._prepared_for.gallery.visual_rows(indices[0, :1]).shape[1]
             for rows in row_chunks(len(indices), 8 * n * n_features):
-                order[rows] = self._chosen(distances[rows], indices[rows], k)
+                chosen = self._chosen(distances[rows, first], indices[rows, first], n_chosen)
+                order[rows, :n_chosen] = chosen
+            order = order[:, :k]
         return np.take_along_axis(distances, order, axis=1), np.take_along_axis(indices, order, axis=1)
 
-    def _groups(self) -> NDArray[np.intp] | None:
+    def _groups(self, of_gallery: bool) -> NDArray[np.intp] | None:
         """Return a number for the group of each gallery sample; None where there are no groups."""
         searcher = self._prepared_for
         if self.one_per is None or self.one_per == "copy":
             return None
         if self.one_per == "leaf":
-            values = searcher.leaves.labels_of(searcher.leaves.view(of_gallery=False).leaves())
+            values = searcher.leaves.labels_of(searcher.leaves.view(of_gallery).leaves())
         else:
             values = searcher.gallery.columns([self.one_per])[self.one_per]
         codes, _ = factorize(values)
@@ -142,7 +151,8 @@ class Diversify(RerankingStep):
     def _chosen(self, distances: NDArray, indices: NDArray[np.intp], k: int) -> NDArray[np.intp]:
         """Choose k of some queries' candidates, one after another."""
         gallery, (n_queries, n) = self._prepared_for.gallery, indices.shape
-        distances = np.where(indices < 0, np.finfo(np.float64).max, distances)  # where a condition left few
+        # Where a condition left few, or single precision has no such number.
+        distances = np.minimum(distances.astype(np.float64), np.finfo(np.float32).max)
         rows = gallery.visual_rows(indices.ravel()).reshape(n_queries, n, -1)
         chosen, query = np.empty((n_queries, k), dtype=np.intp), np.arange(n_queries)
         nearest, is_left = np.full((n_queries, n), np.inf), np.ones((n_queries, n), dtype=bool)

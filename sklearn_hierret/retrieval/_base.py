@@ -370,7 +370,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         if coverage is not None and min_probability is not None:
             raise ValueError("min_probability and coverage do not go together.")
         if coverage is not None or min_probability is not None:
-            check_backing_off(searcher, X, 1.0 if min_probability is None else min_probability)
+            check_backing_off(searcher, X, min_probability, "coverage" if min_probability is None else None)
         X = checked_queries(self, X, searcher)
         if min_probability is not None:
             return sure_nodes(searcher, X, min_probability)
@@ -566,7 +566,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         """Add samples to the gallery, at its end; hierarchy and class model stay.
 
         The amortised cost depends on the new samples only, so many small additions are cheap. Codes of a
-        `HammingRetriever` are copied.
+        `HammingRetriever` are copied, and so is a gallery some of whose ids are replaced.
 
         Parameters
         ----------

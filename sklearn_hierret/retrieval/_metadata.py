@@ -49,7 +49,7 @@ class Metadata:
             raise TypeError("Columns of metadata must have text as names.")
         if len(set(names)) < len(names):
             raise ValueError("Columns of metadata must have distinct names.")
-        return cls(tuple(names), tuple(Column((_values(frame[name]),)) for name in names))
+        return cls(tuple(names), tuple(Column((column_values(frame[name]),)) for name in names))
 
     def appended(self, other: Metadata) -> Metadata:
         """Add the rows of another table, which has the same columns in any order.
@@ -84,10 +84,11 @@ class Metadata:
             raise ValueError(f"The metadata has no columns {unknown}: set_metadata(table) replaces it.")
         of_name = dict(zip(self.names, self.columns, strict=True))
         for name, column in zip(other.names, other.columns, strict=True):
-            n_there = len(of_name[name].array)
-            values = _joined(of_name[name], column).array
-            values[rows] = values[n_there:]
-            of_name[name] = Column((values[:n_there].copy(),))
+            before = of_name[name].array
+            new = _cast(name, column.array, before)
+            values = before.astype(np.result_type(before.dtype, new.dtype))
+            values[rows] = new
+            of_name[name] = Column((values,))
         return Metadata(self.names, tuple(of_name.values()))
 
     def at(self, serials: NDArray[np.intp]) -> Metadata:
@@ -99,7 +100,7 @@ class Metadata:
         return {name: column.array[serials] for name, column in zip(self.names, self.columns, strict=True)}
 
 
-def _values(column: pd.Series) -> NDArray:
+def column_values(column: pd.Series) -> NDArray:
     """Copy a column: dates without a zone are dates, those with one are in UTC, text is objects."""
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
@@ -108,8 +109,34 @@ def _values(column: pd.Series) -> NDArray:
     return column.to_numpy(copy=True)
 
 
+def _cast(name: str, values: NDArray, before: NDArray) -> NDArray:
+    """Make values of the kind that a column has.
+
+    Raises
+    ------
+    ValueError
+        For values that are of another kind.
+    """
+    kind = before.dtype.kind
+    if kind == "O":
+        return values.astype(object)
+    try:
+        if kind == "M":
+            return pd.to_datetime(pd.Series(values)).to_numpy().astype(before.dtype)
+        if kind == "b" and values.dtype.kind != "b":
+            raise ValueError
+        return values if values.dtype.kind in "biuf" else values.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"The column {name!r} holds {before.dtype}, and {values.tolist()[:3]!r} cannot be put there: "
+            "set_metadata(table) replaces it."
+        ) from None
+
+
 def _joined(column: Column, other: Column) -> Column:
     """Append a column; numbers and other things together are objects."""
+    if column.array.dtype.kind == "M" and pd.isna(other.array).all():
+        other = Column((np.full(len(other.array), "NaT", dtype=column.array.dtype),))
     kinds = {column.array.dtype.kind, other.array.dtype.kind}
     if len(kinds) > 1 and not kinds <= set("iufb") - {"b"}:
         column, other = (Column((part.array.astype(object),)) for part in (column, other))

@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import available_if
 
-from sklearn_hierret._frames import tabular
-
 
 def _last_has(method: str) -> Any:
     """Offer a method where the last step has it."""
@@ -85,7 +83,6 @@ class RetrievalPipeline(Pipeline):
         return self.steps[-1][1].radius_neighbors(self._features(X), *args, **options)
 
     @_last_has("retrieve")
-    @tabular
     def retrieve(self, X: Any = None, *args: Any, **options: Any) -> pd.DataFrame:
         """Return neighbours as a tidy table.
 

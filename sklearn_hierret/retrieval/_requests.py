@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_hierret._arrays import check_positive_integer
+from sklearn_hierret._arrays import check_positive_integer, check_same_kind
+from sklearn_hierret.retrieval._metadata import column_values
 from sklearn_hierret.retrieval._searcher import Result, Searcher
 from sklearn_hierret.retrieval._tables import table_of
 
@@ -110,12 +111,15 @@ class Request:
                 "not_same must be the name of a column, or a mapping from one to the queries' values."
             )
         [(name, given)] = self.not_same.items()
-        wanted = pd.Series(given, dtype=object).to_numpy()
+        wanted = column_values(pd.Series(given))
         if n_queries is None:
             raise ValueError(f"Queries of the gallery have their own values: pass not_same={name!r}.")
         if len(wanted) != n_queries:
             raise ValueError(f"{n_queries} queries, but {len(wanted)} values of {name!r}.")
-        return OwnGroups.of(searcher.gallery.columns([name])[name], wanted)
+        values = searcher.gallery.columns([name])[name]
+        there = [side[~pd.isna(side)] for side in (wanted, values)]
+        check_same_kind(there[0], there[1], f"Values of {name!r}", "those of the gallery")
+        return OwnGroups.of(values, wanted)
 
     def page(self, searcher: Searcher, result: Result, own: OwnGroups | None) -> Result:
         """Leave out what is of the query's group, and what is before the page."""

@@ -55,17 +55,18 @@ def table_of(
     return table.assign(**{name: values[item] for name, values in (columns or {}).items()})
 
 
-def check_backing_off(searcher: Searcher, X: Any, min_probability: Any) -> None:
-    """Raise an error unless queries can back off to nodes."""
+def check_backing_off(searcher: Searcher, X: Any, min_probability: Any, name: str | None = None) -> None:
+    """Raise an error unless queries can back off to nodes; `name` is the parameter that asks for it."""
     model = searcher.leaves.model
-    check_min_probability(min_probability)
-    tree_of(model)  # or raises
+    if name is None:
+        check_min_probability(min_probability)
+    name = name or "min_probability"
+    tree_of(model, name)  # or raises
     if X is None:
-        raise ValueError("min_probability needs X: samples of the gallery back off as those of X do.")
+        raise ValueError(f"{name} needs X: samples of the gallery back off as those of X do.")
     if not model.model.tells_proba:
         raise ValueError(
-            f"min_probability needs class probabilities, and {type(model.classifier).__name__} has no "
-            "predict_proba."
+            f"{name} needs class probabilities, and {type(model.classifier).__name__} has no predict_proba."
         )
 
 
@@ -94,11 +95,11 @@ def nodes_of(
     return tree.back_off(of_tree, min_probability)
 
 
-def tree_of(model: LeafModel) -> ClassHierarchy:
+def tree_of(model: LeafModel, name: str = "min_probability") -> ClassHierarchy:
     """Return the hierarchy, which must have nodes."""
     if not isinstance(model.hierarchy, ClassHierarchy):
         raise TypeError(
-            "min_probability needs one tree, and hierarchy_ is a CombinedHierarchy; "
+            f"{name} needs one tree, and hierarchy_ is a CombinedHierarchy; "
             "CombinedHierarchyBuilder(linkage=...) makes one of several."
         )
     return model.hierarchy

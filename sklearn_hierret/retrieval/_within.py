@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_hierret.hierarchy import ClassHierarchy
@@ -44,10 +43,9 @@ def named_samples(within: Mapping, samples: Samples) -> NDArray[np.bool_]:
         raise ValueError(f"within takes {{'ids': ...}} or {{'positions': ...}}, got the keys {list(within)}.")
     mask, [(kind, values)] = np.zeros(len(samples), dtype=bool), within.items()
     if kind == "ids":
-        chosen = np.asarray(values) if not isinstance(values, (set, frozenset)) else np.array(list(values))
-        mask[samples.positions_of(pd.unique(np.atleast_1d(chosen)))] = True
+        mask[samples.positions_of(list(dict.fromkeys(_listed(values))))] = True
         return mask
-    positions = np.atleast_1d(np.asarray(values))
+    positions = np.asarray(_listed(values)) if _listed(values) else np.empty(0, dtype=np.intp)
     if positions.size and positions.dtype.kind not in "iu":
         raise ValueError(f"Positions must be integers, got {positions.dtype}.")
     positions = positions.astype(np.intp)
@@ -55,6 +53,13 @@ def named_samples(within: Mapping, samples: Samples) -> NDArray[np.bool_]:
         raise ValueError(f"Positions must be from 0 to {len(samples) - 1}, as the gallery has them.")
     mask[positions] = True
     return mask
+
+
+def _listed(values: Any) -> list:
+    """List values, none of which is rounded."""
+    if isinstance(values, (set, frozenset, list, tuple, range)):
+        return list(values)
+    return np.atleast_1d(np.asarray(values)).tolist()
 
 
 def classes_below(tree: Any, values: NDArray) -> NDArray:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn import config_context
-from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_validate
+from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedKFold, cross_validate
 from sklearn.neighbors import NearestNeighbors
 
 from sklearn_hierret import (
@@ -15,6 +15,7 @@ from sklearn_hierret import (
     ndcg_at_k,
 )
 from sklearn_hierret.model_selection import HierarchicalRetrieverCV
+from sklearn_hierret.reranking import Diversify
 from tests.strategies import blobs
 
 TREE = ClassHierarchy.from_levels([range(5), [0, 0, 1, 1, 1], [0] * 5])
@@ -114,3 +115,62 @@ def test_bad_groups(data):
         evaluate_retrieval(model, X, y, [5], groups={"series": groups})
     with pytest.raises(ValueError, match="larger than the gallery, which holds"):
         make_retrieval_scorer("map", len(X) - 2)(model, X, y, groups=groups)
+
+
+def test_metrics_at_r_and_groups_of_uneven_sizes(rng):
+    X = rng.normal(size=(80, 6))
+    y = np.repeat([0, 1], [60, 20])
+    groups = np.append(np.zeros(45, dtype=int), np.arange(1, 36))
+    model = HierarchicalRetriever(alpha=0, metric="cosine").fit(X, y)
+    table = evaluate_retrieval(model, X, y, [5], ["r_precision", "map_at_r"], per_query=True, groups=groups)
+    indices = model.with_gallery(X, y, gallery_leaves="predicted").kneighbors(None, 79)[1]
+    for i, row in enumerate(indices):
+        others = row[groups[row] != groups[i]]
+        n = np.sum((y == y[i]) & (groups != groups[i]))
+        found = (y[others] == y[i])[:n]
+        precision = np.cumsum(found) / np.arange(1, n + 1)
+        expected = {"r_precision": found.mean(), "map_at_r": (precision * found).sum() / n}
+        for name, value in expected.items():
+            score = table[(table["metric"] == name) & (table["query"] == i)]["score"].item()
+            assert score == pytest.approx(value)
+
+
+def test_samples_without_a_group_stay(data):
+    X, y, _ = data
+    series = [None] * 30 + [f"s{i % 7}" for i in range(len(X) - 30)]
+    model = HierarchicalRetriever(alpha=1).fit(X, y, metadata={"series": series})
+    new = {"series": ["unknown"] * 20}
+    names = ["hap", "ndcg", "hp", "asi"]
+    options = {"metrics": names, "hierarchy": TREE, "gallery": "fit"}
+    apart = evaluate_retrieval(model, X[:20], y[:20], [5], groups=new, **options)
+    assert apart.equals(evaluate_retrieval(model, X[:20], y[:20], [5], **options))
+
+
+def test_groups_of_another_kind(data):
+    X, y, _ = data
+    model = HierarchicalRetriever(alpha=1).fit(
+        X, y, metadata={"series": [f"s{i % 7}" for i in range(len(X))]}
+    )
+    with pytest.raises(ValueError, match="never match"):
+        evaluate_retrieval(model, X, y, [5], gallery="fit", groups={"series": np.arange(len(X))})
+    with pytest.raises(ValueError, match="never match"):
+        model.kneighbors(X[:2], 3, not_same={"series": [1, 2]})
+
+
+@pytest.mark.parametrize("cv", [LeaveOneGroupOut(), 3])
+@pytest.mark.parametrize("ties", ["index", "average"])
+@pytest.mark.parametrize("gallery", ["fit", "query"])
+def test_groups_for_the_splitter_alone_work(data, cv, ties, gallery):
+    X, y, groups = data
+    few = np.array([f"series {int(name.split()[1]) % 4}" for name in groups])
+    scoring = make_retrieval_scorer("map", 3, gallery, ties=ties)
+    model = HierarchicalRetrieverCV(alphas=[0, 1], metrics=["cosine"], cv=cv, scoring=scoring)
+    assert np.isfinite(model.fit(X, y, groups=few).cv_results_["mean_test_score"]).all()
+
+
+def test_routing_to_the_splitter(data):
+    X, y, groups = data
+    with config_context(enable_metadata_routing=True):
+        model = HierarchicalRetrieverCV(alphas=[0, 1], metrics=["cosine"], cv=2).fit(X, y, groups=groups)
+        step = Diversify(model.set_fit_request(metadata=True)).fit(X, y, metadata={"series": groups})
+    assert step.retriever_.searcher().gallery.columns(["series"])["series"].tolist() == groups.tolist()

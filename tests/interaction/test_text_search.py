@@ -121,7 +121,7 @@ def test_pipelines_and_galleries_that_change(data):
     pipe[-1].add_to_gallery(pipe[0].transform(gallery), labels)
     assert search.kneighbors("fish", n_neighbors=len(X) + 1)[1].shape[1] == len(X) + 1
     pipe[-1].add_to_gallery(pipe[0].transform(gallery[:9]), ["wolf"] * 9)
-    with pytest.raises(RuntimeError, match="has brought classes"):
+    with pytest.raises(RuntimeError, match="tree has changed"):
         search.kneighbors("fish")
     assert TextSearch(pipe).class_probabilities("wolf")[-1] == 1
 

@@ -92,3 +92,17 @@ def test_bad_input(data):
         Diversify().fit(X, y).kneighbors(Q, 2, offset=3)
     with pytest.raises(ValueError, match="trade_off"):
         Diversify(trade_off=-1).fit(X, y)
+
+
+@pytest.mark.parametrize("one_per", [None, "leaf", "copy"])
+def test_more_neighbours_change_no_earlier_ones(data, one_per):
+    X, y, Q = data
+    step = Diversify(one_per=one_per, n_candidates=10, trade_off=2).fit(X, y)
+    for n in (12, 60):
+        np.testing.assert_array_equal(step.kneighbors(Q, n)[1][:, :8], step.kneighbors(Q, 8)[1])
+
+
+def test_steps_inside_take_no_conditions(data):
+    X, y, Q = data
+    with pytest.raises(TypeError, match="need the retriever itself"):
+        Diversify(Diversify()).fit(X, y).kneighbors(Q, 3, where="price < 3")

@@ -362,3 +362,19 @@ def test_bad_changes(rng):
         with pytest.raises(ValueError, match=message):
             change()
     assert retriever.searcher() is before
+
+
+def test_changed_metadata_keep_their_kind(rng):
+    X, y = blobs(rng, n_classes=4, n_features=6)
+    n = len(X)
+    table = {"date": pd.date_range("2024-01-01", periods=n), "flag": np.arange(n) % 2 == 0, "n": np.arange(n)}
+    retriever = HierarchicalRetriever().fit(X, y, metadata=pd.DataFrame(table))
+    retriever.set_metadata({"date": [None, "2030-05-01"]}, ids=[0, 1])
+    found = retriever.retrieve(X[:1], n, where="date >= '2029-01-01'", columns=["date"])
+    assert found["id"].tolist() == [1]
+    assert len(retriever.retrieve(X[:1], n, where="date < '2029-01-01'")) == n - 2
+    retriever.set_metadata({"n": [0.5], "flag": [False]}, ids=[2])
+    assert retriever.retrieve(X[:1], n, where="n == 0.5 and not flag")["id"].tolist() == [2]
+    for change in ({"flag": [None]}, {"flag": [1]}, {"n": ["many"]}, {"date": ["soon"]}):
+        with pytest.raises(ValueError, match="cannot be put there"):
+            retriever.set_metadata(change, ids=[3])
