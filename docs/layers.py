@@ -14,6 +14,7 @@ BEGIN, END = "<!-- layers: made by docs/layers.py -->\n", "<!-- end of layers --
 
 #: Layer -> what it holds, and all that it may import (besides the foundations of its own kind).
 LAYERS: dict[str, tuple[str, str]] = {
+    "_groups": ("groups of samples that are not to find each other", "_arrays"),
     "_sklearn": ("scikit-learn's private names that the package uses", ""),
     "_state": ("versioned states of estimators: arrays and plain values", ""),
     "_frames": ("tables of pandas, polars and Arrow: one way in, one way out", ""),
@@ -77,8 +78,8 @@ LAYERS: dict[str, tuple[str, str]] = {
     ),
     "retrieval": (
         "`LeafModel`, alpha and metric -> `Gallery` -> `Searcher`; the retrievers, which hold one",
-        "_arrays _blocks _sklearn _state _threads _training building class_models discriminant distance "
-        "_frames hashing hierarchy leaves metrics new_classes search statistics",
+        "_arrays _blocks _groups _sklearn _state _threads _training building class_models discriminant "
+        "distance _frames hashing hierarchy leaves metrics new_classes search statistics",
     ),
     "embedding": (
         "`class_embedding`, `HierarchicalEmbedding`, `OASIS`",
@@ -86,7 +87,7 @@ LAYERS: dict[str, tuple[str, str]] = {
     ),
     "evaluation": (
         "estimator -> search -> ranked labels -> metrics by name",
-        "_frames _arrays _sklearn _state metrics",
+        "_frames _arrays _groups _sklearn _state metrics",
     ),
     "model_selection": (
         "`HierarchicalRetrieverCV`: one class model a fold, every alpha, stem and weight scored",

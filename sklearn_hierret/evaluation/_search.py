@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from sklearn_hierret._arrays import rows_of, without_own
-from sklearn_hierret.evaluation._groups import Groups
+from sklearn_hierret._groups import Groups
 from sklearn_hierret.metrics import (
     METRICS,
     Ranking,
@@ -85,7 +86,7 @@ class Search:
         if self._groups is not None:
             if ties == "average":
                 raise ValueError("groups and ties='average' do not go together.")
-            self.n_relevant = self._groups.n_relevant(self.y_query, self.y_gallery)
+            self.n_relevant = _n_relevant(self._groups, self.y_query, self.y_gallery)
             self.n_ranked = len(self.y_gallery) - self._groups.largest
 
     def scores(self, names: list[str], ks: list[int], params: dict) -> dict[str, NDArray[np.float64]]:
@@ -125,18 +126,18 @@ class Search:
     def _checked_groups(self, groups: Any, gallery_groups: ArrayLike | None) -> Groups:
         """Find the groups of queries and gallery."""
         if gallery_groups is not None:
-            return Groups.of(groups, gallery_groups, len(self.y_query))
+            return self._groups_of(groups, gallery_groups)
         if self.exclude_query:
             if isinstance(groups, Mapping):
                 raise TypeError("With gallery='query' groups are those of the queries, not of a column.")
-            return Groups.of(groups, groups, len(self.y_query))
+            return self._groups_of(groups, groups)
         model = self.model
         while hasattr(model, "retriever_"):  # a step around it
             model = model.retriever_
         if isinstance(groups, Mapping) and len(groups) == 1 and hasattr(model, "searcher"):
             [(name, of_queries)] = groups.items()
             of_gallery = model.searcher().gallery.columns([name])[name]
-            return Groups.of(of_queries, of_gallery, len(self.y_query))
+            return self._groups_of(of_queries, of_gallery)
         raise TypeError(
             "With gallery='fit' groups must map a column of the gallery's metadata to the groups of the "
             "queries, as in groups={'series': values}, for a retriever of this package."
@@ -155,6 +156,15 @@ class Search:
                 distances if self._ties == "average" else None,
             )
 
+    def _groups_of(self, of_queries: ArrayLike, of_gallery: ArrayLike) -> Groups:
+        """Check groups: each query has one."""
+        queries, gallery = (pd.Series(values, dtype=object).to_numpy() for values in (of_queries, of_gallery))
+        if len(queries) != len(self.y_query):
+            raise ValueError(f"{len(self.y_query)} queries, but {len(queries)} groups.")
+        if pd.isna(queries).any():
+            raise ValueError("Some groups are missing (NaN or None): give such samples groups of their own.")
+        return Groups.of(queries, gallery)
+
     def _rankings_of_others(
         self, names: list[str], ks: list[int], groups: Groups
     ) -> Iterator[tuple[NDArray[np.intp], Ranking]]:
@@ -166,7 +176,7 @@ class Search:
         depth = min(k + groups.largest, n_gallery - int(self.exclude_query))
         for rows in query_chunks(len(self.y_query), depth):
             neighbours = self._kneighbors(rows, depth)[1]
-            order = np.argsort(groups.is_same(rows, neighbours), axis=1, kind="stable")
+            order = np.argsort(groups.some(rows).is_same(neighbours), axis=1, kind="stable")
             ranked = self.y_gallery[np.take_along_axis(neighbours, order, axis=1)]
             positions = np.arange(len(self.y_query))[rows]
             of_queries = groups.of_queries[rows] if one_by_one else np.zeros(len(positions), dtype=np.intp)
@@ -235,6 +245,17 @@ def retriever_of(estimator: Any, X: ArrayLike | None = None) -> tuple[Any, Any]:
             estimator = estimator[-1]
         else:
             return estimator, X
+
+
+def _n_relevant(groups: Groups, y_query: NDArray, y_gallery: NDArray) -> NDArray[np.intp]:
+    """Count the gallery samples with each query's label that are not of its group."""
+    labels, of_gallery = np.unique(y_gallery, return_inverse=True)
+    of_queries = pd.Index(labels).get_indexer(y_query)
+    n_groups = int(groups.of_gallery.max(initial=-1)) + 1
+    together = pd.Series(of_gallery * (n_groups + 1) + groups.of_gallery).value_counts()
+    counts = np.append(np.bincount(of_gallery, minlength=len(labels)), 0)[of_queries]
+    own = together.reindex(of_queries * (n_groups + 1) + groups.of_queries, fill_value=0).to_numpy()
+    return counts - np.where((groups.of_queries >= 0) & (of_queries >= 0), own, 0)
 
 
 def check_gallery(gallery: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from numbers import Real
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +11,6 @@ from sklearn_hierret._arrays import row_chunks
 from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.retrieval._leaf_model import LeafModel
 from sklearn_hierret.retrieval._tables import tree_of
-
-#: (rows, children, masses) -> whether to go on down to these children.
-Judge = Callable[[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]], NDArray[np.bool_]]
 
 
 def covering_nodes(model: LeafModel, X: NDArray, coverage: float) -> NDArray[np.intp]:
@@ -44,17 +39,12 @@ def covering_nodes(model: LeafModel, X: NDArray, coverage: float) -> NDArray[np.
     if not isinstance(coverage, Real) or isinstance(coverage, bool) or not 0 < coverage < 1:
         raise ValueError(f"coverage must be a number between 0 and 1, got {coverage!r}.")
     tree, level = tree_of(model), level_of(model, coverage)
-    nodes = np.full(len(X), tree.root, dtype=np.intp)
+    nodes = np.empty(len(X), dtype=np.intp)
     for rows in row_chunks(len(X), 32 * (tree.n_classes + tree.n_nodes), at_most=64):
         proba = model.model.proba(X[rows])[:, : len(model.known_model.classes)]
-        of_rows = nodes[rows]
-
-        def go_on(some: NDArray, children: NDArray, masses: NDArray, of_rows: NDArray = of_rows) -> NDArray:
-            is_sure = masses > level
-            of_rows[some[is_sure]] = children[is_sure]
-            return is_sure
-
-        _descend(tree, _node_masses(model, proba), go_on)
+        path, masses = _heaviest_path(model, proba)
+        depth = (masses > level).sum(axis=1)  # masses fall from the root on
+        nodes[rows] = path[np.arange(len(path)), depth - 1]
     return nodes
 
 
@@ -76,45 +66,39 @@ def level_of(model: LeafModel, coverage: float) -> float:
 
 def wrong_masses(model: LeafModel, proba: NDArray, labels: NDArray) -> NDArray[np.float64]:
     """Return how much the first wrong node on each sample's way down holds; 0 if there is none."""
-    tree, wrong = tree_of(model), np.zeros(len(proba))
+    tree, wrong = tree_of(model), np.empty(len(proba))
     for rows in row_chunks(len(proba), 32 * (tree.n_classes + tree.n_nodes), at_most=64):
-        of_rows, of_labels = wrong[rows], labels[rows]
-
-        def go_on(
-            some: NDArray,
-            children: NDArray,
-            masses: NDArray,
-            of_rows: NDArray = of_rows,
-            of_labels: NDArray = of_labels,
-        ) -> NDArray:
-            is_right = tree.is_below(of_labels[some], children)
-            of_rows[some[~is_right]] = masses[~is_right]
-            return is_right
-
-        _descend(tree, _node_masses(model, proba[rows]), go_on)
+        path, masses = _heaviest_path(model, proba[rows])
+        is_wrong = ~tree.is_below(labels[rows, None], path)
+        first = is_wrong.argmax(axis=1)
+        wrong[rows] = np.where(is_wrong.any(axis=1), masses[np.arange(len(path)), first], 0)
     return wrong
 
 
-def _node_masses(model: LeafModel, proba: NDArray) -> NDArray[np.float64]:
-    """Return what each node holds of the probabilities of the class model's classes."""
-    tree = tree_of(model)
-    of_tree = np.zeros((len(proba), tree.n_classes))
+def _heaviest_path(model: LeafModel, proba: NDArray) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Follow the heaviest child from the root down to a class.
+
+    Returns
+    -------
+    nodes : ndarray of shape (n_samples, depth)
+        The root first; a class is repeated.
+    masses : ndarray of shape (n_samples, depth)
+        What they hold of the probabilities; infinity for the root, 0 for what is repeated.
+    """
+    tree, n = tree_of(model), len(proba)
+    of_tree = np.zeros((n, tree.n_classes))
     of_tree[:, tree.index(model.known_model.classes)] = proba
-    return tree.node_probabilities(of_tree)
-
-
-def _descend(tree: ClassHierarchy, masses: NDArray[np.float64], go_on: Judge) -> None:
-    """Take samples from the root to their heaviest child, its heaviest child, and so on."""
-    rows, nodes = np.arange(len(masses)), np.full(len(masses), tree.root, dtype=np.intp)
-    children: Any = _children(tree)
-    while len(rows):
-        heaviest = np.empty(len(rows), dtype=np.intp)
-        for node in np.unique(nodes):
-            here = np.flatnonzero(nodes == node)
-            of_node = children[node]
-            heaviest[here] = of_node[masses[np.ix_(rows[here], of_node)].argmax(axis=1)]
-        goes = go_on(rows, heaviest, masses[rows, heaviest]) & (heaviest >= tree.n_classes)
-        rows, nodes = rows[goes], heaviest[goes]
+    held, children = tree.node_probabilities(of_tree), _children(tree)
+    nodes, masses = [np.full(n, tree.root, dtype=np.intp)], [np.full(n, np.inf)]
+    while np.any(is_inner := nodes[-1] >= tree.n_classes):
+        heaviest, mass = nodes[-1].copy(), np.zeros(n)
+        for node in np.unique(nodes[-1][is_inner]):
+            here = np.flatnonzero(nodes[-1] == node)
+            heaviest[here] = children[node][held[np.ix_(here, children[node])].argmax(axis=1)]
+            mass[here] = held[here, heaviest[here]]
+        nodes.append(heaviest)
+        masses.append(mass)
+    return np.stack(nodes, axis=1), np.stack(masses, axis=1)
 
 
 def _children(tree: ClassHierarchy) -> list[NDArray[np.intp]]:

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_hierret._arrays import check_positive_integer, check_same_kind
+from sklearn_hierret._arrays import check_positive_integer
+from sklearn_hierret._groups import Groups
 from sklearn_hierret.retrieval._metadata import column_values
 from sklearn_hierret.retrieval._searcher import Result, Searcher
 from sklearn_hierret.retrieval._tables import table_of
@@ -52,7 +53,7 @@ class Request:
         options = replace(searcher.options, alpha=float(self.alpha), alpha_is_chosen=False)
         return replace(searcher, options=options)
 
-    def size(self, searcher: Searcher, own: OwnGroups | None, *, of_gallery: bool) -> int | None:
+    def size(self, searcher: Searcher, own: Groups | None, *, of_gallery: bool) -> int | None:
         """Return how many neighbours have to be found, with those before the page and those left out.
 
         With an offset the last page may be shorter, and one beyond the gallery is empty.
@@ -94,7 +95,7 @@ class Request:
 
     def own_groups(
         self, searcher: Searcher, positions: NDArray[np.intp] | slice | None, n_queries: int | None
-    ) -> OwnGroups | None:
+    ) -> Groups | None:
         """Find the groups of the gallery and of queries, if some are left out."""
         if self.not_same is None:
             return None
@@ -105,7 +106,7 @@ class Request:
                     f"not_same={{{self.not_same!r}: values}} with the values of the queries."
                 )
             values = searcher.gallery.columns([self.not_same])[self.not_same]
-            return OwnGroups.of(values, values[positions])
+            return Groups.of(values[positions], values, f"Values of {self.not_same!r}")
         if not isinstance(self.not_same, Mapping) or len(self.not_same) != 1:
             raise TypeError(
                 "not_same must be the name of a column, or a mapping from one to the queries' values."
@@ -117,17 +118,15 @@ class Request:
         if len(wanted) != n_queries:
             raise ValueError(f"{n_queries} queries, but {len(wanted)} values of {name!r}.")
         values = searcher.gallery.columns([name])[name]
-        there = [side[~pd.isna(side)] for side in (wanted, values)]
-        check_same_kind(there[0], there[1], f"Values of {name!r}", "those of the gallery")
-        return OwnGroups.of(values, wanted)
+        return Groups.of(wanted, values, f"Values of {name!r}")
 
-    def page(self, searcher: Searcher, result: Result, own: OwnGroups | None) -> Result:
+    def page(self, searcher: Searcher, result: Result, own: Groups | None) -> Result:
         """Leave out what is of the query's group, and what is before the page."""
         first = self.offset
         distances, indices, is_copy = result.distances, result.indices, result.is_copy
         last: int | None = None
         if own is not None:
-            is_other = own.differ(indices)
+            is_other = (indices >= 0) & ~own.is_same(indices)
             order = np.argsort(~is_other, axis=1, kind="stable")
             is_other = np.take_along_axis(is_other, order, axis=1)
             distances = np.where(is_other, np.take_along_axis(distances, order, axis=1), np.inf)
@@ -158,53 +157,13 @@ class Request:
             place = np.flatnonzero(np.isin(wanted, of_half))
             if len(place):
                 result = half.neighbors(None, k, positions=wanted[place], **self.how(has_leaves))
-                page = self.page(
-                    searcher, result, None if own is None else own.of(own.values, own.wanted[place])
-                )
+                page = self.page(searcher, result, None if own is None else own.some(place))
                 table = table_of(half, page, self.offset, more)
                 tables.append(table.assign(query=place[table["query"].to_numpy()]))
         if not tables:  # an empty gallery, which is an error
             self.answer(searcher, None)
         table = tables[0] if len(tables) == 1 else pd.concat(tables)
         return table.sort_values(["query", "rank"], kind="stable", ignore_index=True), None
-
-
-@dataclass(frozen=True)
-class OwnGroups:
-    """Which gallery samples are of the groups of queries.
-
-    Attributes
-    ----------
-    values : ndarray of shape (n_gallery,)
-    wanted : ndarray of shape (n_queries,)
-        A missing value is that of no group.
-    codes, of_queries : ndarrays of the same shapes
-        Numbers of the groups; -1 of a query without one.
-    largest : int
-        Gallery samples of the largest group that a query is of.
-    """
-
-    values: NDArray
-    wanted: NDArray
-    codes: NDArray[np.intp]
-    of_queries: NDArray[np.intp]
-    largest: int
-
-    @classmethod
-    def of(cls, values: NDArray, wanted: NDArray) -> OwnGroups:
-        """Give the groups numbers."""
-        try:
-            codes, distinct = pd.factorize(values)
-        except TypeError:
-            raise TypeError("not_same needs a column whose values can be compared, not lists.") from None
-        of_queries = pd.Index(distinct).get_indexer(wanted)
-        counts = np.bincount(codes[codes >= 0], minlength=len(distinct) + 1)
-        return cls(values, wanted, codes, of_queries, int(counts[of_queries].max(initial=0)))
-
-    def differ(self, indices: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Tell which neighbours are of another group than their query; those that are none are not."""
-        of_queries = self.of_queries[:, None]
-        return (indices >= 0) & ((self.codes[indices] != of_queries) | (of_queries < 0))
 
 
 def within_radius(
