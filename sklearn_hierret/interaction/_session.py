@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -192,7 +193,8 @@ class RetrievalSession:
         n_neighbors: int | None = None,
         return_distance: bool = True,
         *,
-        within: ArrayLike | None = None,
+        within: ArrayLike | Mapping | None = None,
+        where: str | None = None,
         show_marked: bool = False,
     ) -> Any:
         """Find the best items, given all marks.
@@ -202,7 +204,7 @@ class RetrievalSession:
         n_neighbors : int, optional
             Default: the retriever's.
         return_distance : bool, default=True
-        within : array-like, optional
+        within, where
             See `HierarchicalRetriever.kneighbors`.
         show_marked : bool, default=False
             Also those that are marked.
@@ -213,7 +215,7 @@ class RetrievalSession:
             As `HierarchicalRetriever.kneighbors` returns them; the same as its for one query without marks.
         """
         searcher = self._searcher()
-        result = self._search(searcher, n_neighbors, within, show_marked)
+        result = self._search(searcher, n_neighbors, _allowed(searcher, within, where), show_marked)
         if not return_distance:
             return result.indices
         return result.distances.astype(searcher.distance_dtype), result.indices
@@ -223,14 +225,15 @@ class RetrievalSession:
         self,
         n_neighbors: int | None = None,
         *,
-        within: ArrayLike | None = None,
+        within: ArrayLike | Mapping | None = None,
+        where: str | None = None,
         show_marked: bool = False,
     ) -> pd.DataFrame:
         """Return the best items as a table.
 
         Parameters
         ----------
-        n_neighbors, within, show_marked
+        n_neighbors, within, where, show_marked
             See `kneighbors`.
 
         Returns
@@ -239,12 +242,15 @@ class RetrievalSession:
             The columns of `HierarchicalRetriever.retrieve`, and position.
         """
         searcher = self._searcher()
-        result = self._search(searcher, n_neighbors, within, show_marked, with_leaves=True)
+        allowed = _allowed(searcher, within, where)
+        result = self._search(searcher, n_neighbors, allowed, show_marked, with_leaves=True)
         table = table_of(searcher, result)
         table["position"] = result.indices.ravel()[result.indices.ravel() >= 0]
         return table
 
-    def propose(self, n_items: int = 10, *, within: ArrayLike | None = None) -> NDArray[np.intp]:
+    def propose(
+        self, n_items: int = 10, *, within: ArrayLike | Mapping | None = None, where: str | None = None
+    ) -> NDArray[np.intp]:
         """Choose items whose marks would tell most about the node that is meant.
 
         They are chosen one after another from the best 500, each by the expected information that its mark
@@ -253,7 +259,7 @@ class RetrievalSession:
         Parameters
         ----------
         n_items : int, default=10
-        within : array-like, optional
+        within, where
             See `kneighbors`.
 
         Returns
@@ -269,7 +275,7 @@ class RetrievalSession:
         belief, searcher = self._need_belief(), self._searcher()
         n_free = len(self._gallery) - len(self._marked)
         n_searched = min(max(N_LOOKED_AT, n_items), max(n_free, 1))
-        indices = self._search(searcher, n_searched, within, False).indices[0]
+        indices = self._search(searcher, n_searched, _allowed(searcher, within, where), False).indices[0]
         indices = indices[indices >= 0]
         if len(indices) < n_items:
             raise ValueError(f"{n_items} items to propose, and only {len(indices)} are not marked.")
@@ -346,7 +352,7 @@ class RetrievalSession:
         self,
         searcher: Searcher,
         n_neighbors: int | None,
-        within: ArrayLike | None,
+        within: ArrayLike | Mapping | None,
         show_marked: bool,
         with_leaves: bool = False,
     ) -> Result:
@@ -491,6 +497,14 @@ class RetrievalSession:
                 "its marks."
             )
         return searcher
+
+
+def _allowed(searcher: Searcher, within: Any, where: str | None) -> Any:
+    """Return what two conditions allow together, as one that `within` takes."""
+    if where is None:
+        return within
+    mask = searcher.gallery.condition(where).mask
+    return mask if within is None else mask & searcher.mask(within)
 
 
 def _class_probabilities(

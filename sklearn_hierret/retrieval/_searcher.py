@@ -268,7 +268,7 @@ class Searcher:
         X: NDArray | None,
         n_neighbors: int | None = None,
         *,
-        within: ArrayLike | None = None,
+        within: ArrayLike | Mapping | None = None,
         where: str | None = None,
         class_distances: NDArray[np.float64] | None = None,
         leaves: NDArray | None = None,
@@ -387,7 +387,7 @@ class Searcher:
         view = self.gallery.plain_view
         return Result(distances, indices, view.index.queries(view.rows[wanted]), view, None, known, is_copy)
 
-    def mask(self, within: ArrayLike) -> NDArray[np.bool_]:
+    def mask(self, within: ArrayLike | Mapping) -> NDArray[np.bool_]:
         """Return the positions that `within` allows new queries."""
         chosen = self._chosen(within)
         return chosen if chosen.dtype == bool else self._mask(self.leaves.view(of_gallery=False), chosen)

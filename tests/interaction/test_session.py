@@ -316,3 +316,25 @@ def test_classes_that_were_not_there_at_fit(rng):
     first, last = np.mean(scores, axis=0)[[0, -1]]
     assert last > first
     assert last > 0.8
+
+
+def test_conditions_in_sessions(data):
+    retriever, Q, names = data
+    n = len(names)
+    retriever.set_metadata({"price": np.arange(n)})
+    mask = np.arange(n) < n // 2
+    session = RetrievalSession(retriever, Q[:1])
+    for marks in ((), ([1], [n - 1])):
+        session.mark(*marks)
+        text = f"price < {n // 2}"
+        found = session.kneighbors(5, where=text)
+        expected = session.kneighbors(5, within=mask)
+        np.testing.assert_array_equal(found[1], expected[1])
+        np.testing.assert_array_equal(found[0], expected[0])
+        assert session.retrieve(5, where=text)["position"].tolist() == found[1][0].tolist()
+        both = session.kneighbors(3, False, where=text, within=["insect"])
+        np.testing.assert_array_equal(both, session.kneighbors(3, False, where=text, within=["ant", "bee"]))
+        assert (session.propose(3, where=text) < n // 2).all()
+    assert (
+        retriever.searcher().gallery.condition(f"price < {n // 2}").mask.sum() == n // 2
+    )  # marks changed nothing
