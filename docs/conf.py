@@ -13,7 +13,7 @@ from sphinx_gallery.scrapers import figure_rst
 from sklearn_hierret import HierarchicalRetriever
 from sklearn_hierret.explorer import explore
 
-sys.path.insert(0, str(Path(__file__).parent))  # for long_tables
+sys.path.insert(0, str(Path(__file__).parent))  # for citations and long_tables
 project = "sklearn_hierret"
 author = "The sklearn_hierret developers"
 copyright = "the sklearn_hierret developers"
@@ -26,6 +26,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx_gallery.gen_gallery",
+    "citations",
     "long_tables",
 ]
 exclude_patterns = ["_build", "gallery/*.ipynb"]
