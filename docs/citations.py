@@ -12,12 +12,11 @@ def to_paragraphs(app: Any, doctree: nodes.document, docname: str) -> None:
     for citation in list(doctree.findall(nodes.citation)):
         label = citation.next_node(nodes.label)
         number = label.astext().rpartition("-")[2] or label.astext()
-        anchors = "".join(f'<span id="{name}"></span>' for name in citation["ids"])
-        text: list[Any] = [nodes.raw("", anchors, format="html"), nodes.Text(f"[{number}] ")]
+        text: list[Any] = [nodes.Text(f"[{number}] ")]
         for part in citation.children:
             if part is not label:
                 text += part.children if isinstance(part, nodes.paragraph) else [part]
-        citation.replace_self(nodes.paragraph("", "", *text))
+        citation.replace_self(nodes.paragraph("", "", *text))  # which takes over the ids
 
 
 def setup(app: Any) -> dict[str, bool]:
