@@ -17,13 +17,10 @@ def fold(app: Any, doctree: nodes.document, docname: str) -> None:
     """Wrap each table of more rows in an element that opens by a click, and write it as CSV."""
     if app.builder.format != "html" or docname == "api":
         return
-    long = [
-        table
-        for table in doctree.findall(nodes.table)
-        if len(rows_of(table)) - 1 > MOST_ROWS and any(rows_of(table)[0])  # lists of links have no heads
-    ]
-    for number, table in enumerate(long, start=1):
-        rows = rows_of(table)
+    tables = [(table, rows_of(table)) for table in doctree.findall(nodes.table)]
+    # Lists of links have no heads.
+    long = [(table, rows) for table, rows in tables if len(rows) - 1 > MOST_ROWS and any(rows[0])]
+    for number, (table, rows) in enumerate(long, start=1):
         name = f"{docname.replace('/', '_')}_{number}.csv"
         folder = Path(app.outdir) / "tables"
         folder.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ class Diversify(RerankingStep):
     copy_distance : float, default=0.05
         Largest visual distance of near copies.
     n_candidates : int, default=100
-        Results to choose from; at least those that are asked for.
+        Results to choose from. Where more are asked for, the others follow in their order.
     n_neighbors : int, default=5
         Default of `kneighbors`.
 
@@ -126,14 +126,13 @@ class Diversify(RerankingStep):
         if groups is not None:
             place = _repeats(groups[indices[:, first]]) + 2 * (indices[:, first] < 0)
             order[:, first] = np.argsort(place, axis=1, kind="stable")
-            order = order[:, :k]
         else:
             n_chosen = min(k, first.stop)
             n_features = self._prepared_for.gallery.visual_rows(indices[0, :1]).shape[1]
             for rows in row_chunks(len(indices), 8 * n * n_features):
                 chosen = self._chosen(distances[rows, first], indices[rows, first], n_chosen)
                 order[rows, :n_chosen] = chosen
-            order = order[:, :k]
+        order = order[:, :k]
         return np.take_along_axis(distances, order, axis=1), np.take_along_axis(indices, order, axis=1)
 
     def _groups(self, of_gallery: bool) -> NDArray[np.intp] | None:

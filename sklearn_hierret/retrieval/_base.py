@@ -324,7 +324,8 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         request = Request(n_neighbors, within, where, alpha, offset, not_same)
         searcher = request.weighed(self.searcher())
         if min_probability is not None:
-            check_backing_off(searcher, X, min_probability)
+            check_min_probability(min_probability)
+            check_backing_off(searcher, X, "min_probability")
         X = checked_queries(self, X, searcher)
         table, result = request.table(searcher, X, _positions_of(searcher, X, ids), columns or ())
         if min_probability is not None and result is not None:
@@ -369,8 +370,11 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         searcher = self.searcher()
         if coverage is not None and min_probability is not None:
             raise ValueError("min_probability and coverage do not go together.")
-        if coverage is not None or min_probability is not None:
-            check_backing_off(searcher, X, min_probability, "coverage" if min_probability is None else None)
+        if min_probability is not None:
+            check_min_probability(min_probability)
+            check_backing_off(searcher, X, "min_probability")
+        if coverage is not None:
+            check_backing_off(searcher, X, "coverage")
         X = checked_queries(self, X, searcher)
         if min_probability is not None:
             return sure_nodes(searcher, X, min_probability)
@@ -526,7 +530,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
             )
         X = checked_samples(self, X)
         kept = self.__dict__.get("_new_classes", "ignore")
-        table = None if metadata is None else Metadata.of(metadata, len(X))
+        table = Metadata.given(metadata, len(X))
         searcher = searcher.with_gallery(
             X, y, ids, gallery_leaves or self._gallery_leaves, new_classes or kept, parents, table
         )
@@ -597,7 +601,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
         if if_exists not in ("error", "replace"):
             raise ValueError(f"if_exists must be 'error' or 'replace', got {if_exists!r}.")
         X = checked_samples(self, X, self.searcher())
-        table = None if metadata is None else Metadata.of(metadata, len(X))
+        table = Metadata.given(metadata, len(X))
         add = Searcher.with_added if if_exists == "error" else replaced
         return replace_searcher(self, lambda searcher: add(searcher, X, y, ids, parents, table))
 
@@ -620,7 +624,7 @@ class BaseRetriever(ClassifierMixin, NestedParams, LazyAttributes):
 
         def change(searcher: Searcher) -> Searcher:
             n = len(searcher.gallery) if n_rows is None else n_rows
-            return with_metadata(searcher, None if metadata is None else Metadata.of(metadata, n), ids)
+            return with_metadata(searcher, Metadata.given(metadata, n), ids)
 
         if metadata is None and ids is not None:
             raise ValueError("None takes the whole table away; ids are not for that.")

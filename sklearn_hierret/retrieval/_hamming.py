@@ -168,7 +168,7 @@ class HammingRetriever(BaseRetriever):
         X = validate_data(self, X, dtype=None, order="C")
         asked = self.hierarchy is not None or self.class_model is not None
         asked = asked or self.alpha not in (0, "auto")
-        table = None if metadata is None else Metadata.of(metadata, len(X))
+        table = Metadata.given(metadata, len(X))
         ids = None if ids is None else distinct(ids, len(X))
         classes = np.empty(0)
         if y is not None:

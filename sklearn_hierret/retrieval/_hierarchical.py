@@ -454,8 +454,8 @@ def fit_retriever(
     names = retriever.get_params(deep=False).keys() | {"alpha", "metric", "stem"}
     params = {name: chosen[name] if name in chosen else getattr(retriever, name) for name in names}
     name = type(retriever).__name__
-    table = None if metadata is None or training is None else Metadata.of(metadata, len(training.X))
-    if ids is not None and training is not None:
+    table = None if training is None else Metadata.given(metadata, len(training.X))
+    if ids is not None and training is not None:  # before anything takes time
         ids = distinct(ids, len(training.X))
     options = Options.of({**params, "alpha": 0.0}, 0.0, name)
     if model is None:

@@ -51,6 +51,11 @@ class Metadata:
             raise ValueError("Columns of metadata must have distinct names.")
         return cls(tuple(names), tuple(Column((column_values(frame[name]),)) for name in names))
 
+    @classmethod
+    def given(cls, table: Any, n_rows: int) -> Metadata | None:
+        """Copy a table, if there is one; see `of`."""
+        return None if table is None else cls.of(table, n_rows)
+
     def appended(self, other: Metadata) -> Metadata:
         """Add the rows of another table, which has the same columns in any order.
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sklearn_hierret._arrays import row_chunks
-from sklearn_hierret.hierarchy import ClassHierarchy, check_min_probability
+from sklearn_hierret.hierarchy import ClassHierarchy
 from sklearn_hierret.retrieval._leaf_model import LeafModel
 from sklearn_hierret.retrieval._searcher import Result, Searcher
 
@@ -55,12 +55,9 @@ def table_of(
     return table.assign(**{name: values[item] for name, values in (columns or {}).items()})
 
 
-def check_backing_off(searcher: Searcher, X: Any, min_probability: Any, name: str | None = None) -> None:
+def check_backing_off(searcher: Searcher, X: Any, name: str) -> None:
     """Raise an error unless queries can back off to nodes; `name` is the parameter that asks for it."""
     model = searcher.leaves.model
-    if name is None:
-        check_min_probability(min_probability)
-    name = name or "min_probability"
     tree_of(model, name)  # or raises
     if X is None:
         raise ValueError(f"{name} needs X: samples of the gallery back off as those of X do.")
