@@ -54,7 +54,7 @@ for (alpha, seconds), marker in zip(times.items(), "osD^", strict=True):
     ax.plot(sizes, seconds, marker=marker, label="cosine" if alpha == 0 else f"alpha = {alpha:g}")
 ax.set(xlabel="samples in the gallery", ylabel="milliseconds for 1,000 queries, k = 20", ylim=(0, None))
 ax.grid(alpha=0.3)
-ax.legend(loc="upper left")
+ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
 
 # %%
 if "__file__" in globals():
