@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -257,7 +258,7 @@ class TextSearch:
             if len(nodes) != 1:
                 what = "no class and no node" if not nodes else "several nodes"
                 raise ValueError(f"{name!r} is the name of {what} of the hierarchy.")
-            if not np.isfinite(weight) or weight <= 0:
+            if not isinstance(weight, Real) or not 0 < float(weight) < np.inf:
                 raise ValueError(f"Weights of words must be positive, got {weight!r} for {name!r}.")
             weights[nodes[0]] = weights.get(nodes[0], 0.0) + float(weight)
         if not weights:

@@ -41,7 +41,10 @@ class Metadata:
         """
         if not is_table(table) and not isinstance(table, dict):
             raise TypeError(f"metadata must be a DataFrame or a dict of columns, got {type(table).__name__}.")
-        frame = as_frame(table) if is_table(table) else pd.DataFrame(table)
+        try:
+            frame = as_frame(table) if is_table(table) else pd.DataFrame(table)
+        except ValueError as error:
+            raise ValueError(f"metadata must have a value for each sample in each column: {error}") from None
         if len(frame) != n_rows:
             raise ValueError(f"{n_rows} samples, but {len(frame)} rows of metadata.")
         names = frame.columns.tolist()

@@ -46,8 +46,10 @@ def named_samples(within: Mapping, samples: Samples) -> NDArray[np.bool_]:
         mask[samples.positions_of(list(dict.fromkeys(_listed(values))))] = True
         return mask
     positions = np.asarray(_listed(values)) if _listed(values) else np.empty(0, dtype=np.intp)
-    if positions.size and positions.dtype.kind not in "iu":
-        raise ValueError(f"Positions must be integers, got {positions.dtype}.")
+    if positions.ndim != 1 or (positions.size and positions.dtype.kind not in "iu"):
+        raise ValueError(
+            f"Positions must be integers in one row, got {positions.dtype} of shape {positions.shape}."
+        )
     positions = positions.astype(np.intp)
     if positions.size and not (positions.min() >= 0 and positions.max() < len(samples)):
         raise ValueError(f"Positions must be from 0 to {len(samples) - 1}, as the gallery has them.")

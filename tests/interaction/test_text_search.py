@@ -134,6 +134,7 @@ def test_bad_words(data):
         ([], "no words"),
         ({"fish": 0}, "must be positive"),
         ({"fish": np.nan}, "must be positive"),
+        ({"fish": "much"}, "must be positive"),
         ("", "no class and no node"),
     ):
         with pytest.raises(ValueError, match=message):

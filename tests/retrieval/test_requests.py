@@ -304,6 +304,7 @@ def test_samples_by_id_and_by_position(retrievers, rng):
         ({"positions": [n]}, "Positions must be from 0"),
         ({"positions": [-1]}, "Positions must be from 0"),
         ({"positions": [0.5]}, "must be integers"),
+        ({"positions": [[0, 1]]}, "must be integers in one row"),
         ({"ids": [0], "positions": [0]}, "takes {'ids'"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -355,6 +356,7 @@ def test_bad_changes(rng):
         (lambda: retriever.set_metadata({"price": [1]}, ids=[-1]), "No sample"),
         (lambda: retriever.set_metadata({"price": [1, 2]}, ids=[1, 1]), "distinct"),
         (lambda: retriever.set_metadata(None, ids=[1]), "whole table"),
+        (lambda: retriever.set_metadata({"price": 3}, ids=3), "a value for each sample"),
         (lambda: HierarchicalRetriever().fit(X, y, ids=[1, 2]), "2 ids"),
         (lambda: HierarchicalRetriever().fit(X, y, ids=np.zeros(len(X))), "distinct"),
         (lambda: HierarchicalRetriever().fit(X, y, metadata={"price": [1]}), "1 rows of metadata"),
